@@ -1,0 +1,31 @@
+"""Names for the arrays that flow through the package, with their shapes.
+
+B images in a batch, C channels, H x W pixels, K classes, N samples (hypotheses), R readers, D latent dimensions.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Image: TypeAlias = torch.Tensor
+"""(B, C, H, W) float32, normalised intensities."""
+
+Label: TypeAlias = torch.Tensor
+"""(B, H, W) integer class ids, or ``IGNORE`` where nothing is known."""
+
+Logits: TypeAlias = torch.Tensor
+"""(B, K, H, W) float32 unnormalised class scores (nats)."""
+
+Samples: TypeAlias = torch.Tensor
+"""(N, B, H, W) int64 class ids: N hypotheses for every image."""
+
+Latent: TypeAlias = torch.Tensor
+"""(B, D) float32."""
+
+LabelArray: TypeAlias = npt.NDArray[np.integer]
+"""Integer label maps as NumPy array; the shape is stated where it is used."""
+
+IGNORE = 255
+"""Label of pixels that count nowhere: not in the loss, not in a metric."""
