@@ -1,7 +1,8 @@
 """The surroundings of a simulated lung lesion: vessels, bronchi, chest wall, ribs, mediastinum.
 
-Lengths are mm, positions (x, y) in mm from the middle of the patch, x to the right, y downwards (towards the back of a
-patient lying on it). Nothing here knows of a lesion but through a distance that the wall has to keep.
+Lengths are mm, positions (x, y) in mm from the middle of the patch, x to the right, y downwards (towards the
+back of a patient lying on it). Nothing here knows of a lesion but through a distance that the wall has to
+keep.
 """
 
 from __future__ import annotations
@@ -83,7 +84,13 @@ def _splat(cover: Field, canvas: Canvas, tubes: Tubes, chosen: npt.NDArray[np.bo
     on_canvas = ((high >= 0) & (low < canvas.size)).all(axis=1)
     if not on_canvas.any():
         return
-    low, high, starts, ends, radii = low[on_canvas], high[on_canvas], starts[on_canvas], ends[on_canvas], radii[on_canvas]
+    low, high, starts, ends, radii = (
+        low[on_canvas],
+        high[on_canvas],
+        starts[on_canvas],
+        ends[on_canvas],
+        radii[on_canvas],
+    )
     weights = tubes.weights[chosen][on_canvas] * np.minimum(1, 2 * radii / edge)
     window = np.arange(int((high - low).max()) + 1)
     columns = low[:, 0, None] + window
@@ -95,9 +102,13 @@ def _splat(cover: Field, canvas: Canvas, tubes: Tubes, chosen: npt.NDArray[np.bo
     sx, sy = step[:, 0, None, None], step[:, 1, None, None]
     along = np.clip((dx * sx + dy * sy) * scale[:, None, None].astype(np.float32), 0, 1)
     gap = np.sqrt((dx - along * sx) ** 2 + (dy - along * sy) ** 2)
-    value = np.clip((radii[:, None, None].astype(np.float32) - gap) / np.float32(edge) + np.float32(0.5), 0, 1)
+    value = np.clip(
+        (radii[:, None, None].astype(np.float32) - gap) / np.float32(edge) + np.float32(0.5), 0, 1
+    )
     value *= weights[:, None, None].astype(np.float32)
-    inside = ((columns >= 0) & (columns < canvas.size))[:, None, :] & ((rows >= 0) & (rows < canvas.size))[:, :, None]
+    inside = ((columns >= 0) & (columns < canvas.size))[:, None, :] & ((rows >= 0) & (rows < canvas.size))[
+        :, :, None
+    ]
     inside &= value > 0
     flat = rows[:, :, None] * canvas.size + columns[:, None, :]
     np.maximum.at(cover, flat[inside], value[inside])
@@ -106,7 +117,8 @@ def _splat(cover: Field, canvas: Canvas, tubes: Tubes, chosen: npt.NDArray[np.bo
 def grow_vessels(
     rng: np.random.Generator, canvas: Canvas, hilum: Points, density: float, thickness: float
 ) -> Tubes:
-    """Draw the vessels that cross the patch: many cut across as dots, some running in the slice, some branching.
+    """Draw the vessels that cross the patch: many cut across as dots, some running in the slice, some
+    branching.
 
     Args:
         rng: random numbers.
@@ -121,8 +133,8 @@ def grow_vessels(
     outward = starts - hilum
     distance = np.hypot(outward[:, 0], outward[:, 1])
     heading = np.arctan2(outward[:, 1], outward[:, 0]) + rng.normal(0, 0.55, count)
-    calibre = np.exp(rng.normal(-0.35, 0.5, count)) * np.clip(1.9 - distance / 70, 0.75, 1.9)  # mm, radius
-    steps = np.minimum(1 + rng.geometric(0.42, count) - (rng.random(count) < 0.45), 14)
+    calibre = np.exp(rng.normal(-0.55, 0.42, count)) * np.clip(1.7 - distance / 80, 0.8, 1.6)  # mm, radius
+    steps = np.where(rng.random(count) < 0.6, 0, np.minimum(1 + rng.geometric(0.25, count), 14))
     parents = _wander(rng, starts, heading, calibre, steps, thickness)
     forks = rng.random(len(parents.starts)) < 0.16
     forks &= np.hypot(*(parents.ends - parents.starts).T) > 1
@@ -171,8 +183,8 @@ def _wander(
     begins = np.concatenate([starts[:, None, :], ends[:, :-1]], axis=1)
     nth = np.arange(longest + 1)
     taper = radii[:, None] * (1 - 0.45 * nth / (longest + 1))
-    lying = np.minimum(1.0, 2.2 * taper / thickness)  # a lying tube fills part of the slice only
-    weights = np.where(steps[:, None] == 0, np.minimum(1, 0.6 + 0.4 * lying), lying)
+    lying = np.minimum(1.0, 1.6 * taper / thickness)  # a lying tube fills part of the slice only
+    weights = np.where(steps[:, None] == 0, rng.uniform(0.35, 1.0, (count, 1)), lying)
     alive = nth[None, :] <= np.maximum(steps[:, None] - 1, 0)
     return Tubes(begins[alive], ends[alive], taper[alive], weights[alive])
 
@@ -187,18 +199,21 @@ class Wall:
         lung_inside: True for the chest wall around the lung, False for a mediastinum, heart or diaphragm that
             bulges into it.
         waves: (K, 3) amplitude in mm, waves per radian, phase.
+        direction: radians, from the circle's centre to the place where lengths along the wall are 0.
     """
 
     centre: tuple[float, float]
     radius: float
     lung_inside: bool
     waves: Points
+    direction: float
 
     def depth(self, canvas: Canvas) -> tuple[Field, Field]:
         """Depth into the body in mm (negative in the lung) and length along the wall in mm, both (size, size)."""
         x, y = canvas.axes()
         dx, dy = x - np.float32(self.centre[0]), y - np.float32(self.centre[1])
-        angle = np.arctan2(dy, dx)
+        cos, sin = np.float32(np.cos(self.direction)), np.float32(np.sin(self.direction))
+        angle = np.arctan2(cos * dy - sin * dx, cos * dx + sin * dy)
         distance = np.sqrt(dx * dx + dy * dy) - np.float32(self.radius)
         for amplitude, frequency, phase in self.waves.astype(np.float32):
             distance += amplitude * np.sin(frequency * angle + phase)
@@ -214,14 +229,12 @@ def place_wall(rng: np.random.Generator, direction: float, gap: float, lung_insi
         gap: mm of lung between the middle and the wall.
         lung_inside: see ``Wall``.
     """
-    radius = rng.uniform(55, 140) if lung_inside else rng.uniform(18, 70)
+    radius = rng.uniform(55, 140) if lung_inside else rng.uniform(22, 90)
     reach = gap - radius if lung_inside else gap + radius
     centre = (float(reach * np.cos(direction)), float(reach * np.sin(direction)))
-    ripples = np.array([[rng.uniform(0, 1.2), rng.integers(5, 9), rng.uniform(0, 6.3)] for _ in range(2)])
-    # the waves must not move the wall at the place it was put to
-    at = direction if lung_inside else direction + np.pi
-    ripples[:, 2] = -ripples[:, 1] * at
-    return Wall(centre, radius, lung_inside, ripples)
+    # sines of the angle from the place where the wall was put: they do not move it there
+    waves = np.array([[rng.normal(0, 0.6), n, 0] for n in (2, 3, 5)]) * [[radius / 40, 1, 1]]
+    return Wall(centre, radius, lung_inside, waves, direction if lung_inside else direction + np.pi)
 
 
 def chest_wall(rng: np.random.Generator, canvas: Canvas, depth: Field, along: Field) -> Field:
@@ -232,30 +245,50 @@ def chest_wall(rng: np.random.Generator, canvas: Canvas, depth: Field, along: Fi
     fat_from = np.float32(rng.uniform(8, 25))
     share = np.clip((depth - fat_from) / 6 + 1.2 * marble - 0.3, 0, 1)
     tissue = muscle + share * (fat - muscle)
-    tissue += np.clip(1 - np.abs(depth - 2) / 1.2, 0, 1) * np.float32(rng.uniform(-110, 0))  # fat on the pleura
-    period, offset = rng.uniform(32, 60), rng.uniform(0, 60)
-    for k in range(-1, 2):
-        nth = np.round((rng.normal(offset, 4) / period)) + k
-        middle = nth * period + offset + rng.normal(0, 4)
-        long, wide = rng.uniform(7, 17), rng.uniform(3.2, 5.2)
-        inner = rng.uniform(2.5, 4.5) + wide
-        tilt = rng.normal(0, 0.12)
-        u = (along - np.float32(middle)) / np.float32(long)
-        v = (depth - np.float32(inner) - np.float32(tilt) * (along - np.float32(middle))) / np.float32(wide)
-        norm = np.sqrt(u * u + v * v)
-        bone = np.clip((1 - norm) * np.float32(wide) + 0.5, 0, 1)
-        marrow = np.clip((1 - norm) * np.float32(wide) - np.float32(rng.uniform(0.4, 1.2)), 0, 1)
-        cortex, inside = rng.uniform(450, 950), rng.uniform(90, 260)
-        tissue += bone * (np.float32(cortex) - tissue)
-        tissue += marrow * (np.float32(inside) - tissue)
-    skin = np.float32(rng.uniform(26, 60))
+    tissue += np.clip(1 - np.abs(depth - 2) / 1.2, 0, 1) * np.float32(
+        rng.uniform(-110, 0)
+    )  # fat on the pleura
+    middle = rng.uniform(-70, -25)
+    while middle < 75:
+        wide = rng.uniform(3.2, 5.5)
+        inner = rng.uniform(2.0, 4.5) + wide
+        _add_bone(
+            rng, tissue, along - np.float32(middle), depth - np.float32(inner), rng.uniform(6, 19), wide
+        )
+        middle += rng.uniform(24, 50)
+    skin = np.float32(rng.uniform(28, 110))
     return tissue + np.clip(depth - skin, 0, 1) * (-1000 - tissue)
 
 
-def mediastinum(rng: np.random.Generator, canvas: Canvas, depth: Field) -> Field:
-    """Attenuation in HU inside mediastinum, heart or diaphragm: blood, muscle and fat; (size, size)."""
-    blood = np.float32(rng.choice([rng.normal(45, 8), rng.uniform(90, 240)], p=[0.6, 0.4]))  # with contrast medium
+def _add_bone(rng: np.random.Generator, tissue: Field, u: Field, v: Field, long: float, wide: float) -> None:
+    """Put an ellipse of bone (half axes ``long`` and ``wide`` mm, at u = v = 0) with hard shell and softer marrow."""
+    tilt = np.float32(rng.normal(0, 0.12))
+    norm = np.sqrt((u / np.float32(long)) ** 2 + ((v - tilt * u) / np.float32(wide)) ** 2)
+    inside = (1 - norm) * np.float32(wide)  # mm, about
+    shell = np.clip(inside + np.float32(0.5), 0, 1)
+    marrow = np.clip(inside - np.float32(rng.uniform(0.4, 1.4)), 0, 1)
+    tissue += shell * (np.float32(rng.uniform(400, 900)) - tissue)
+    tissue += marrow * (np.float32(rng.uniform(90, 260)) - tissue)
+
+
+def mediastinum(rng: np.random.Generator, canvas: Canvas, depth: Field, along: Field) -> Field:
+    """Attenuation in HU inside mediastinum, heart or diaphragm: blood, fat, at times a vertebra; (size, size)."""
+    blood = np.float32(
+        rng.choice([rng.normal(45, 8), rng.uniform(90, 240)], p=[0.6, 0.4])
+    )  # with contrast medium
     marble = random_field(rng, canvas.size, 6 / canvas.spacing)
     fat = np.clip(1.5 * marble - np.float32(rng.uniform(0.5, 2.5)), 0, 1)
     rim = np.clip(1 - depth / np.float32(rng.uniform(1.5, 6)), 0, 1) * np.float32(rng.uniform(0, 0.9))
-    return blood + np.maximum(fat, rim) * (-95 - blood)
+    tissue = blood + np.maximum(fat, rim) * (-95 - blood)
+    if rng.random() < 0.35:
+        wide = rng.uniform(11, 16)
+        middle = np.float32(rng.normal(0, 8))
+        _add_bone(
+            rng,
+            tissue,
+            along - middle,
+            depth - np.float32(wide + rng.uniform(2, 5)),
+            rng.uniform(14, 20),
+            wide,
+        )
+    return tissue

@@ -1,12 +1,13 @@
 """Simulated CT: a patch of lung in HU around the outlines that real readers drew.
 
-LIDC-IDRI's images cannot be shipped, its readers' outlines can. This module draws an image that such outlines could
-come from: lung tissue, vessels, bronchi, at times chest wall or mediastinum, and in the middle the lesion. It is
-simulated CT, not CT, and says nothing about how well a model would do on patients.
+LIDC-IDRI's images cannot be shipped, its readers' outlines can. This module draws an image that such outlines
+could come from: lung tissue, vessels, bronchi, at times chest wall or mediastinum, and in the middle the
+lesion. It is simulated CT, not CT, and says nothing about how well a model would do on patients.
 
-The lesion enters by the *mean* of the four readings' filled outlines and the *mean* of their ratings only, so the image
-cannot tell who drew what. Where one reader in four drew, the lesion is faint. Its contrast is blurred, textured and
-scaled at random, and the vessels around it look much alike: whether a reader drew it is not written in the image.
+The lesion enters by the *mean* of the four readings' filled outlines and the *mean* of their ratings only, so
+the image cannot tell who drew what. Where one reader in four drew, the lesion is faint. Its contrast is
+blurred, textured and scaled at random, and the vessels around it look much alike: whether a reader drew it is
+not written in the image.
 """
 
 from __future__ import annotations
@@ -55,14 +56,12 @@ class _Scene:
     gap: float  # mm between the lesion and the wall
 
 
-def simulate_ct(
-    lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180, seed: int = 0
-) -> Field:
+def simulate_ct(lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180, seed: int = 0) -> Field:
     """Draw simulated CT around one lesion slice, on the same grid as ``lesion_slice.masks(spacing, size)``.
 
-    The result depends on the slice's scan, lesion number and z, on the mean of its readings and ratings, and on the
-    arguments; the same input gives the same image. Slices of one lesion share tissue, wall and noise level, not
-    the course of vessels.
+    The result depends on the slice's scan, lesion number and z, on the mean of its readings and ratings, and
+    on the arguments; the same input gives the same image. Slices of one lesion share tissue, wall and noise
+    level, not the course of vessels.
 
     Args:
         lesion_slice: whose outlines.
@@ -89,7 +88,8 @@ def simulate_ct(
 
 
 def mean_outline(lesion_slice: LesionSlice, spacing: float, size: int) -> Field:
-    """Give the mean of the four readings' filled outlines with partly covered pixels, (size, size) float32, 0 to 1.
+    """Give the mean of the four readings' filled outlines with partly covered pixels, (size, size) float32, 0
+    to 1.
 
     Every pixel is split into 3 x 3 (spacing above 0.7 mm) or 2 x 2.
     """
@@ -121,7 +121,7 @@ def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
         rough=rng.uniform(12, 32),
         emphysema=max(0.0, rng.uniform(-1.5, 1.0)),
         hilum=(far * np.cos(towards), far * np.sin(towards)),
-        vessels=rng.uniform(7, 17),
+        vessels=rng.uniform(3.5, 8.5),
         contrast=float(np.exp(rng.normal(0, 0.18))),
         solid=rng.normal(25, 30),
         ground_glass=rng.normal(-620, 60),
@@ -178,9 +178,11 @@ def _add_walls(rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: F
     if 0.38 < scene.place < 0.68:
         far = scene.gap if scene.place > 0.5 else scene.gap + 15
         wall = _wall_beside(scene, scene.direction + np.pi, far, False, canvas, mean)
-        depth, _ = wall.depth(canvas)
+        depth, along = wall.depth(canvas)
         if depth.max() > -1:
-            _blend(image, np.clip(depth / np.float32(0.8) + 0.5, 0, 1), mediastinum(rng, canvas, depth))
+            _blend(
+                image, np.clip(depth / np.float32(0.8) + 0.5, 0, 1), mediastinum(rng, canvas, depth, along)
+            )
 
 
 def _wall_beside(
@@ -198,7 +200,12 @@ def _wall_beside(
 
 
 def _add_lesion(
-    rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: Field, mean: Field, lesion_slice: LesionSlice
+    rng: np.random.Generator,
+    canvas: Canvas,
+    scene: _Scene,
+    image: Field,
+    mean: Field,
+    lesion_slice: LesionSlice,
 ) -> None:
     rows, columns = np.nonzero(mean)
     if not len(rows):
@@ -239,7 +246,12 @@ def _calcium(rating: float, soft: Field, texture: Field, most: float) -> Field:
 
 
 def _add_spicules(
-    rng: np.random.Generator, canvas: Canvas, image: Field, mean: Field, lesion_slice: LesionSlice, strength: float
+    rng: np.random.Generator,
+    canvas: Canvas,
+    image: Field,
+    mean: Field,
+    lesion_slice: LesionSlice,
+    strength: float,
 ) -> None:
     """Strands and vessels that reach the lesion: more of them, thin and straight, with a high spiculation rating."""
     spiky = (lesion_slice.ratings["spiculation"] - 1) / 4

@@ -37,7 +37,12 @@ def split_by_group(
         InputError: fractions that are negative, not finite or do not add up to 1.
     """
     shares = np.asarray(fractions, dtype=np.float64)
-    if shares.ndim != 1 or not np.isfinite(shares).all() or (shares < 0).any() or abs(shares.sum() - 1) > 1e-6:
+    if (
+        shares.ndim != 1
+        or not np.isfinite(shares).all()
+        or (shares < 0).any()
+        or abs(shares.sum() - 1) > 1e-6
+    ):
         raise InputError(f"fractions must be at least 0 and add up to 1, but they are {tuple(fractions)}")
     names = sorted({str(group) for group in groups})
     exact = shares * len(names)

@@ -1,7 +1,7 @@
 """Correlated random fields, cut from a bank that is computed once per process.
 
-Filtering fresh noise for every image would cost more than all the rest of the simulation. A field is therefore a
-window of a larger periodic field at a random place, mirrored and transposed at random.
+Filtering fresh noise for every image would cost more than all the rest of the simulation. A field is
+therefore a window of a larger periodic field at a random place, mirrored and transposed at random.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ def _bank(sigma: float, ring: bool) -> Field:
     field = rng.standard_normal((_SIDE, _SIDE), dtype=np.float32)
     if sigma > 0:
         narrow = ndimage.gaussian_filter(field, sigma, mode="wrap", truncate=3)
-        field = narrow - 0.8 * ndimage.gaussian_filter(field, 2 * sigma, mode="wrap", truncate=3) if ring else narrow
+        field = (
+            narrow - 0.8 * ndimage.gaussian_filter(field, 2 * sigma, mode="wrap", truncate=3)
+            if ring
+            else narrow
+        )
     field -= field.mean()
     field /= field.std()
     return np.ascontiguousarray(np.tile(field, (2, 2)))
@@ -37,8 +41,8 @@ def random_field(rng: np.random.Generator, size: int, sigma: float, ring: bool =
     Args:
         rng: decides which part of the bank.
         size: rows and columns, at most 768.
-        sigma: correlation length in pixels (standard deviation of the Gaussian filter), rounded to 15 steps per
-            factor of ten so that the bank stays small.
+        sigma: correlation length in pixels (standard deviation of the Gaussian filter), rounded to 15 steps
+            per factor of ten so that the bank stays small.
         ring: take away the lowest frequencies, as the ramp filter of CT reconstruction does to noise.
 
     Returns:
