@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from probunet.errors import InputError
 from probunet.models import ProbabilisticUNet, SegmentationDistribution, SegmentationModel, UNet
+from probunet.run import load
 
 __version__ = version("probunet")
 
@@ -14,4 +15,5 @@ __all__ = [
     "SegmentationModel",
     "UNet",
     "__version__",
+    "load",
 ]

@@ -46,9 +46,7 @@ class SegmentationDistribution(ABC):
         """
 
     @abstractmethod
-    def log_prob(
-        self, label: Label, samples: int = 64, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """log P(Y | X), summed over the pixels whose label is not ignored.
 
         Args:

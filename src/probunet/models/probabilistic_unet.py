@@ -72,9 +72,7 @@ class LatentSegmentation(SegmentationDistribution):
             total = total.to(z.device) + self.logits(z).softmax(dim=1)
         return total / samples
 
-    def log_prob(
-        self, label: Label, samples: int = 64, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Importance-weighted bound, proposals from the posterior (Burda et al. 2016, Eq. 8).
 
         log 1/S sum_i P(Y | X, z_i) P(z_i | X) / Q(z_i | X, Y), z_i ~ Q; tight as S grows. See the base class.
@@ -118,9 +116,7 @@ class ProbabilisticUNet(SegmentationModel):
         self.unet = FeatureUNet(in_channels, channels, convolutions)
         self.prior = GaussianNet(in_channels, channels, latent_dims, convolutions)
         self.posterior = GaussianNet(in_channels + num_classes, channels, latent_dims, convolutions)
-        self.combine = Combine(
-            self.unet.out_channels, latent_dims, num_classes, combine_layers, combine_channels
-        )
+        self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, combine_channels)
 
     def forward(self, image: Image) -> LatentSegmentation:
         """Run U-Net and prior net once; see the base class."""

@@ -41,9 +41,7 @@ class PixelwiseSegmentation(SegmentationDistribution):
         """Give the softmax, exactly; see the base class."""
         return self.logits.softmax(dim=1)
 
-    def log_prob(
-        self, label: Label, samples: int = 64, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Give the pixel-wise log-likelihood, exactly; see the base class."""
         return -cross_entropy(self.logits, label)
 

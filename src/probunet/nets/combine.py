@@ -1,7 +1,7 @@
 """f_comb: 1x1 convolutions on [features, z broadcast] give the class logits (paper, Eq. 2).
 
-The first layer is linear, W [f; z] + b = (W_f f + b) + W_z z. The bracket is computed once per image; a further
-hypothesis then costs one bias per channel and the small layers behind it.
+The first layer is linear, W [f; z] + b = (W_f f + b) + W_z z. The bracket is computed once per image; a
+further hypothesis then costs one bias per channel and the small layers behind it.
 """
 
 from __future__ import annotations

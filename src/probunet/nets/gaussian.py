@@ -24,9 +24,7 @@ class GaussianNet(nn.Module):
         convolutions: 3x3 convolutions at each scale.
     """
 
-    def __init__(
-        self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3
-    ) -> None:
+    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels, channels, convolutions)
         self.head = nn.Linear(channels[-1], 2 * latent_dims)

@@ -1,7 +1,8 @@
-"""f_U-Net(X; theta): the feature map, of the height and width of the image (paper, section 2 and appendix H)."""
+"""f_U-Net(X; theta): the feature map, of the height and width of the image (paper, section 2)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -55,7 +56,7 @@ class Encoder(nn.Module):
         super().__init__()
         sizes = [in_channels, *channels]
         self.blocks = nn.ModuleList(
-            _block(before, after, convolutions) for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+            _block(before, after, convolutions) for before, after in itertools.pairwise(sizes)
         )
         self.multiple = 2 ** (len(channels) - 1)
 
@@ -88,8 +89,7 @@ class FeatureUNet(nn.Module):
         self.encoder = Encoder(in_channels, channels, convolutions)
         coarse_to_fine = list(channels)[::-1]
         self.decoder = nn.ModuleList(
-            _block(coarse + fine, fine, convolutions)
-            for coarse, fine in zip(coarse_to_fine[:-1], coarse_to_fine[1:], strict=True)
+            _block(coarse + fine, fine, convolutions) for coarse, fine in itertools.pairwise(coarse_to_fine)
         )
         self.out_channels = channels[0]
         self.apply(initialise)
