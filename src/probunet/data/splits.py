@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from importlib import resources
 
 import numpy as np
 
@@ -32,3 +34,18 @@ def split_by_group(groups: Sequence[str], fractions: Sequence[float], seed: int)
     ends = np.round(np.cumsum(shares) * len(names)).astype(int)
     parts = np.searchsorted(ends, np.arange(len(names)), side="right")
     return {names[i]: SPLITS[part] for i, part in zip(order, parts, strict=True)}
+
+
+def load_reader_split() -> dict[str, Split]:
+    """Give the shipped split of all 1,010 LIDC-IDRI patients: 722 train, 144 validation, 144 test.
+
+    The sizes are those of the paper (section 4.1); who is where is not published, so it was drawn once
+    (``scripts/make_reader_annotations.py``) and is fixed in ``lidc_readers_split.json``. 135 patients have no
+    outlined lesion and give no image.
+
+    Returns:
+        From patient id (``LIDC-IDRI-0001``) to split.
+    """
+    content = json.loads(resources.files("probunet.data").joinpath("lidc_readers_split.json").read_text())
+    parts: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+    return {patient: split for key, split in parts.items() for patient in content[key]}

@@ -138,7 +138,7 @@ def _choose(images: EvaluationImages, seed: int) -> dict[str, list[int]]:
     quarter = max(len(labels) // 4, 1)
     pools = {
         "ambiguous": np.argsort(-disagreement)[:quarter],
-        "clear": np.argsort(clear)[: min(quarter, complete.sum())],
+        "clear": np.argsort(clear)[: min(quarter, int(complete.sum()))],
     }
     random = np.random.default_rng(seed)
     chosen: dict[str, list[int]] = {}
