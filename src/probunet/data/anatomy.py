@@ -102,9 +102,7 @@ def _splat(cover: Field, canvas: Canvas, tubes: Tubes, chosen: npt.NDArray[np.bo
     sx, sy = step[:, 0, None, None], step[:, 1, None, None]
     along = np.clip((dx * sx + dy * sy) * scale[:, None, None].astype(np.float32), 0, 1)
     gap = np.sqrt((dx - along * sx) ** 2 + (dy - along * sy) ** 2)
-    value = np.clip(
-        (radii[:, None, None].astype(np.float32) - gap) / np.float32(edge) + np.float32(0.5), 0, 1
-    )
+    value = np.clip((radii[:, None, None].astype(np.float32) - gap) / np.float32(edge) + np.float32(0.5), 0, 1)
     value *= weights[:, None, None].astype(np.float32)
     inside = ((columns >= 0) & (columns < canvas.size))[:, None, :] & ((rows >= 0) & (rows < canvas.size))[
         :, :, None
@@ -244,24 +242,20 @@ def chest_wall(rng: np.random.Generator, canvas: Canvas, depth: Field, along: Fi
     marble = random_field(rng, canvas.size, 3.5 / canvas.spacing)
     fat_from = np.float32(rng.uniform(8, 25))
     share = np.clip((depth - fat_from) / 6 + 1.2 * marble - 0.3, 0, 1)
-    tissue = muscle + share * (fat - muscle)
-    tissue += np.clip(1 - np.abs(depth - 2) / 1.2, 0, 1) * np.float32(
-        rng.uniform(-110, 0)
-    )  # fat on the pleura
+    tissue: Field = muscle + share * (fat - muscle)
+    tissue += np.clip(1 - np.abs(depth - 2) / 1.2, 0, 1) * np.float32(rng.uniform(-110, 0))  # fat on the pleura
     middle = rng.uniform(-70, -25)
     while middle < 75:
         wide = rng.uniform(3.2, 5.5)
         inner = rng.uniform(2.0, 4.5) + wide
-        _add_bone(
-            rng, tissue, along - np.float32(middle), depth - np.float32(inner), rng.uniform(6, 19), wide
-        )
+        _add_bone(rng, tissue, along - np.float32(middle), depth - np.float32(inner), rng.uniform(6, 19), wide)
         middle += rng.uniform(24, 50)
     skin = np.float32(rng.uniform(28, 110))
     return tissue + np.clip(depth - skin, 0, 1) * (-1000 - tissue)
 
 
 def _add_bone(rng: np.random.Generator, tissue: Field, u: Field, v: Field, long: float, wide: float) -> None:
-    """Put an ellipse of bone (half axes ``long`` and ``wide`` mm, at u = v = 0) with hard shell and softer marrow."""
+    """Put an ellipse of bone (half axes ``long`` and ``wide`` mm, at u = v = 0): hard shell, softer marrow."""
     tilt = np.float32(rng.normal(0, 0.12))
     norm = np.sqrt((u / np.float32(long)) ** 2 + ((v - tilt * u) / np.float32(wide)) ** 2)
     inside = (1 - norm) * np.float32(wide)  # mm, about
@@ -273,9 +267,7 @@ def _add_bone(rng: np.random.Generator, tissue: Field, u: Field, v: Field, long:
 
 def mediastinum(rng: np.random.Generator, canvas: Canvas, depth: Field, along: Field) -> Field:
     """Attenuation in HU inside mediastinum, heart or diaphragm: blood, fat, at times a vertebra; (size, size)."""
-    blood = np.float32(
-        rng.choice([rng.normal(45, 8), rng.uniform(90, 240)], p=[0.6, 0.4])
-    )  # with contrast medium
+    blood = np.float32(rng.choice([rng.normal(45, 8), rng.uniform(90, 240)], p=[0.6, 0.4]))  # with contrast medium
     marble = random_field(rng, canvas.size, 6 / canvas.spacing)
     fat = np.clip(1.5 * marble - np.float32(rng.uniform(0.5, 2.5)), 0, 1)
     rim = np.clip(1 - depth / np.float32(rng.uniform(1.5, 6)), 0, 1) * np.float32(rng.uniform(0, 0.9))

@@ -7,11 +7,11 @@ are never part of the lesion: they are taken from the filled inclusion and added
 LIDC-IDRI crops that others made agree: 503 of 545 readings with holes are found pixel by pixel among them
 this way, none if the hole leaves its outline out.)
 
-The rule on the scan's own grid, "fill the outline, then take away the outline's own pixels", is carried to
-any other grid by a continuous form: a point is inside iff the closed polygon contains it (even-odd) and it is
-farther than half a pixel from the polygon's line; a hole is what the polygon contains and what is within half
-a pixel of it. On the scan's own grid the two agree for every outline made of steps to one of the eight neighbours (99 % of all);
-where a step is longer, the straight line between its ends counts as outline too.
+The rule on the scan's own grid, "fill the outline, then take away the outline's own pixels", is carried to any
+other grid by a continuous form: a point is inside iff the closed polygon contains it (even-odd) and it is
+farther than half a pixel from the polygon's line; a hole is what the polygon contains and what is within half a
+pixel of its line. On the scan's own grid the two agree for every outline made of steps to one of the eight
+neighbours (99 % of all); where a step is longer, the straight line between its ends counts as outline too.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ def _paint(mask: npt.NDArray[np.bool_], contour: Contour, grid: Grid) -> None:
     polygon = (contour.points - np.asarray(grid.origin)) / grid.step  # (x, y) in target pixels
     line = HALF_PIXEL / grid.step
     low = np.maximum(np.ceil(polygon.min(axis=0) - line), 0).astype(np.int64)
-    high = np.minimum(np.floor(polygon.max(axis=0) + line), (grid.width - 1, grid.height - 1)).astype(
-        np.int64
-    )
+    high = np.minimum(np.floor(polygon.max(axis=0) + line), (grid.width - 1, grid.height - 1)).astype(np.int64)
     if (high < low).any():
         return
     polygon -= low

@@ -180,9 +180,7 @@ def _add_walls(rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: F
         wall = _wall_beside(scene, scene.direction + np.pi, far, False, canvas, mean)
         depth, along = wall.depth(canvas)
         if depth.max() > -1:
-            _blend(
-                image, np.clip(depth / np.float32(0.8) + 0.5, 0, 1), mediastinum(rng, canvas, depth, along)
-            )
+            _blend(image, np.clip(depth / np.float32(0.8) + 0.5, 0, 1), mediastinum(rng, canvas, depth, along))
 
 
 def _wall_beside(
@@ -253,14 +251,14 @@ def _add_spicules(
     lesion_slice: LesionSlice,
     strength: float,
 ) -> None:
-    """Strands and vessels that reach the lesion: more of them, thin and straight, with a high spiculation rating."""
+    """Strands and vessels that reach the lesion: the more, the higher its spiculation is rated."""
     spiky = (lesion_slice.ratings["spiculation"] - 1) / 4
     count = int(rng.poisson(0.5 + 9 * spiky))
     if not count:
         return
     rows, columns = np.nonzero(mean > 0.3 * mean.max())
     pick = rng.integers(len(rows), size=count)
-    starts = np.stack([columns[pick], rows[pick]], axis=1) * canvas.spacing - canvas.half
+    starts = np.stack([columns[pick], rows[pick]], axis=1).astype(np.float64) * canvas.spacing - canvas.half
     middle = np.array([columns.mean(), rows.mean()]) * canvas.spacing - canvas.half
     out = starts - middle + rng.normal(0, 0.3, starts.shape)
     out /= np.maximum(np.hypot(out[:, 0], out[:, 1]), 1e-6)[:, None]
