@@ -107,7 +107,7 @@ def test_connected_is_transitive():
 
 
 def test_masks(lesion_slices):
-    item = next(s for s in lesion_slices if s.empty_readings == 1 and s.lesion > 3)
+    item = next(s for s in lesion_slices if s.empty_readings == 1 and s.position == 0)
     masks = item.masks(1.0, 80)
     assert masks.shape == (4, 80, 80)
     assert masks.dtype == np.uint8

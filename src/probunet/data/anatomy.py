@@ -131,7 +131,7 @@ def grow_vessels(
     outward = starts - hilum
     distance = np.hypot(outward[:, 0], outward[:, 1])
     heading = np.arctan2(outward[:, 1], outward[:, 0]) + rng.normal(0, 0.55, count)
-    calibre = np.exp(rng.normal(-0.55, 0.42, count)) * np.clip(1.7 - distance / 80, 0.8, 1.6)  # mm, radius
+    calibre = np.exp(rng.normal(-0.45, 0.45, count)) * np.clip(1.7 - distance / 80, 0.8, 1.6)  # mm, radius
     steps = np.where(rng.random(count) < 0.6, 0, np.minimum(1 + rng.geometric(0.25, count), 14))
     parents = _wander(rng, starts, heading, calibre, steps, thickness)
     forks = rng.random(len(parents.starts)) < 0.16
@@ -242,7 +242,7 @@ def chest_wall(rng: np.random.Generator, canvas: Canvas, depth: Field, along: Fi
     marble = random_field(rng, canvas.size, 3.5 / canvas.spacing)
     fat_from = np.float32(rng.uniform(8, 25))
     share = np.clip((depth - fat_from) / 6 + 1.2 * marble - 0.3, 0, 1)
-    tissue: Field = muscle + share * (fat - muscle)
+    tissue = (muscle + share * (fat - muscle)).astype(np.float32)
     tissue += np.clip(1 - np.abs(depth - 2) / 1.2, 0, 1) * np.float32(rng.uniform(-110, 0))  # fat on the pleura
     middle = rng.uniform(-70, -25)
     while middle < 75:
@@ -260,7 +260,7 @@ def _add_bone(rng: np.random.Generator, tissue: Field, u: Field, v: Field, long:
     norm = np.sqrt((u / np.float32(long)) ** 2 + ((v - tilt * u) / np.float32(wide)) ** 2)
     inside = (1 - norm) * np.float32(wide)  # mm, about
     shell = np.clip(inside + np.float32(0.5), 0, 1)
-    marrow = np.clip(inside - np.float32(rng.uniform(0.4, 1.4)), 0, 1)
+    marrow = np.clip((inside - np.float32(rng.uniform(0.4, 1.2))) / np.float32(0.25 * wide), 0, 1)
     tissue += shell * (np.float32(rng.uniform(400, 900)) - tissue)
     tissue += marrow * (np.float32(rng.uniform(90, 260)) - tissue)
 

@@ -215,10 +215,11 @@ def _add_lesion(
         slice(max(columns.min() - border, 0), columns.max() + border + 1),
     )
     here = mean[window]
-    blur = (0.35 + 0.3 * (5 - ratings["margin"])) / canvas.spacing
+    width = 2 * np.sqrt(float(here.sum() / here.max()) / np.pi) * canvas.spacing  # mm, of a disc of the same area
+    blur = min(0.35 + 0.3 * (5 - ratings["margin"]), 0.12 * width + 0.2) / canvas.spacing
     soft = ndimage.gaussian_filter(here, blur, mode="constant", truncate=2.5)
-    # blurring makes small lesions vanish: give back half of what the peak lost
-    soft *= (float(here.max()) / max(float(soft.max()), 1e-6)) ** 0.5
+    # An outline's own pixels are half lesion: small lesions are a little larger and so brighter than their masks.
+    soft *= min((float(here.max()) / max(float(soft.max()), 1e-6)) ** 0.7 * (1 + 1.2 * np.exp(-width / 2)), 3.0)
     texture = random_field(rng, canvas.size, 1.4 / canvas.spacing)[window]
     patchy = random_field(rng, canvas.size, 3.0 / canvas.spacing)[window]
     ground = np.clip((5 - ratings["texture"]) / 4, 0, 1)  # 0 solid, 1 ground glass
