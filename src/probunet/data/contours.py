@@ -1,15 +1,16 @@
 """Readers' outlines to masks, at sub-pixel accuracy.
 
-LIDC-IDRI's outlines are closed chains of pixels of the scan, given as (x, y) = (column, row) with pixel centres at
-integers. An *inclusion* outline runs on the first pixels outside the lesion; an *exclusion* outline runs on the first
-pixels outside what is left of the lesion, around a hole. So an outline's own pixels are never part of the lesion: they
-are taken from the filled inclusion and added to the hole. (Masks of real LIDC-IDRI crops that others made agree: 503
-of 545 readings with holes are found pixel by pixel among them this way, none if the hole leaves its outline out.)
+LIDC-IDRI's outlines are closed chains of pixels of the scan, given as (x, y) = (column, row) with pixel
+centres at integers. An *inclusion* outline runs on the first pixels outside the lesion; an *exclusion*
+outline runs on the first pixels outside what is left of the lesion, around a hole. So an outline's own pixels
+are never part of the lesion: they are taken from the filled inclusion and added to the hole. (Masks of real
+LIDC-IDRI crops that others made agree: 503 of 545 readings with holes are found pixel by pixel among them
+this way, none if the hole leaves its outline out.)
 
-The rule on the scan's own grid, "fill the outline, then take away the outline's own pixels", is carried to any
-other grid by a continuous form: a point is inside iff the closed polygon contains it (even-odd) and it is farther
-than half a pixel from the polygon's line; a hole is what the polygon contains and what is within half a pixel of it.
-On the scan's own grid the two agree for every outline made of steps to one of the eight neighbours (99 % of all);
+The rule on the scan's own grid, "fill the outline, then take away the outline's own pixels", is carried to
+any other grid by a continuous form: a point is inside iff the closed polygon contains it (even-odd) and it is
+farther than half a pixel from the polygon's line; a hole is what the polygon contains and what is within half
+a pixel of it. On the scan's own grid the two agree for every outline made of steps to one of the eight neighbours (99 % of all);
 where a step is longer, the straight line between its ends counts as outline too.
 """
 
@@ -24,7 +25,7 @@ import numpy.typing as npt
 HALF_PIXEL = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contour:
     """One outline on one slice.
 
@@ -59,8 +60,8 @@ class Grid:
     def centred(cls, centre: tuple[float, float], spacing: float, size: int, pixel_spacing: float) -> Grid:
         """Make a square grid of ``size`` pixels of ``spacing`` mm around ``centre`` (x, y in scan pixels).
 
-        ``centre`` comes to lie at target coordinate ``(size - 1) / 2``: on the middle pixel of an odd size, on the
-        corner of the four middle pixels of an even one.
+        ``centre`` comes to lie at target coordinate ``(size - 1) / 2``: on the middle pixel of an odd size,
+        on the corner of the four middle pixels of an even one.
         """
         step = spacing / pixel_spacing
         half = step * (size - 1) / 2
@@ -101,7 +102,9 @@ def _paint(mask: npt.NDArray[np.bool_], contour: Contour, grid: Grid) -> None:
     polygon = (contour.points - np.asarray(grid.origin)) / grid.step  # (x, y) in target pixels
     line = HALF_PIXEL / grid.step
     low = np.maximum(np.ceil(polygon.min(axis=0) - line), 0).astype(np.int64)
-    high = np.minimum(np.floor(polygon.max(axis=0) + line), (grid.width - 1, grid.height - 1)).astype(np.int64)
+    high = np.minimum(np.floor(polygon.max(axis=0) + line), (grid.width - 1, grid.height - 1)).astype(
+        np.int64
+    )
     if (high < low).any():
         return
     polygon -= low

@@ -1,12 +1,12 @@
 """Lung lesions and the outlines that up to four radiologists drew of them: the built-in data of this package.
 
-From annotations to lesions: annotations of one scan belong to the same lesion when their tight bounding boxes (of
-all contour points at exactly that z, pixels, inclusive: touching counts) overlap on a slice, transitively. A lesion
-slice is a slice on which at least one annotation of the lesion has a contour.
+From annotations to lesions: annotations of one scan belong to the same lesion when their tight bounding boxes
+(of all contour points at exactly that z, pixels, inclusive: touching counts) overlap on a slice,
+transitively. A lesion slice is a slice on which at least one annotation of the lesion has a contour.
 
-LIDC-IDRI was read by twelve radiologists at five sites, and the files do not say who drew what. The index of a
-reading is therefore not a reader's identity: it is the order of the annotations in the database, with the missing
-readings last. Draw readings at random in training, and treat them as a set in evaluation.
+LIDC-IDRI was read by twelve radiologists at five sites, and the files do not say who drew what. The index of
+a reading is therefore not a reader's identity: it is the order of the annotations in the database, with the
+missing readings last. Draw readings at random in training, and treat them as a set in evaluation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Box = tuple[int, int, int, int]
 """Lowest x, lowest y, highest x, highest y in pixels, inclusive."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LesionSlice:
     """One slice of one lesion with its four readings. Small and picklable.
 
@@ -76,9 +76,9 @@ class LesionSlice:
     def masks(self, spacing: float = 0.5, size: int = 180) -> npt.NDArray[np.uint8]:
         """Rasterise the four readings around the lesion.
 
-        A reading without contour on this slice is an empty mask; so is an outline whose interior is empty because
-        it is only one or two pixels wide (an outline's own pixels are not part of the lesion) or because no target
-        pixel's centre is inside.
+        A reading without contour on this slice is an empty mask; so is an outline whose interior is empty
+        because it is only one or two pixels wide (an outline's own pixels are not part of the lesion) or
+        because no target pixel's centre is inside.
 
         Args:
             spacing: mm of the target pixels.
@@ -253,9 +253,10 @@ def connected(nodes: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[tu
 def fold_readings(slices: dict[int, dict[float, Box]]) -> tuple[tuple[int, ...], ...]:
     """Fold a lesion's annotations into at most four readings.
 
-    A reader who saw two lesions where another saw one has two annotations in it. While there are more than four
-    readings, the two that fit one reader best become one (their outlines are united): those that share the fewest
-    slices; among these, those whose boxes share the fewest pixels over all slices; then those that come first.
+    A reader who saw two lesions where another saw one has two annotations in it. While there are more than
+    four readings, the two that fit one reader best become one (their outlines are united): those that share
+    the fewest slices; among these, those whose boxes share the fewest pixels over all slices; then those that
+    come first.
 
     Args:
         slices: annotation -> z -> box.
@@ -263,12 +264,18 @@ def fold_readings(slices: dict[int, dict[float, Box]]) -> tuple[tuple[int, ...],
     Returns:
         Up to four tuples of annotations, in the order of their first annotation.
     """
-    readings = [((annotation,), boxes) for annotation, boxes in sorted(slices.items())]
+    readings: list[tuple[tuple[int, ...], dict[float, Box]]] = [
+        ((annotation,), boxes) for annotation, boxes in sorted(slices.items())
+    ]
     while len(readings) > READERS:
         _, _, i, j = min(
             (
                 len(readings[i][1].keys() & readings[j][1].keys()),
-                sum(shared_area(box, readings[j][1][z]) for z, box in readings[i][1].items() if z in readings[j][1]),
+                sum(
+                    shared_area(box, readings[j][1][z])
+                    for z, box in readings[i][1].items()
+                    if z in readings[j][1]
+                ),
                 i,
                 j,
             )
