@@ -80,9 +80,7 @@ def evaluate(
         evaluate_run(one, store, split, numbers, seed, device)
 
 
-def evaluate_run(
-    run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str
-) -> dict[str, Any]:
+def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str) -> dict[str, Any]:
     """Evaluate one model and write ``evaluation.json`` and ``evaluation.csv``.
 
     Returns:
@@ -106,9 +104,7 @@ def evaluate_run(
             labels = batch["labels"].numpy()
             distances.append(_distances(samples.numpy(), labels, model.num_classes))
             for name, hypotheses in REFERENCE_POINTS.items():
-                references[name].append(
-                    _distances(hypotheses(labels, max(numbers), draws), labels, model.num_classes)
-                )
+                references[name].append(_distances(hypotheses(labels, max(numbers), draws), labels, model.num_classes))
             bar.advance(task, len(labels))
     examples = [store.examples[i] for i in images.indices]
     groups = [example.group for example in examples]
@@ -123,8 +119,7 @@ def evaluate_run(
         "distinct_hypotheses": distinct,
         **_intervals(evaluated, seed),
         "reference_points": {
-            name: _intervals(Evaluated(_values(found, numbers), groups, []), seed)
-            for name, found in references.items()
+            name: _intervals(Evaluated(_values(found, numbers), groups, []), seed) for name, found in references.items()
         },
         "seconds": round(time.perf_counter() - started, 1),
         "versions": {

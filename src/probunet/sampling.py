@@ -83,8 +83,7 @@ def read_image(file: Path) -> npt.NDArray[Any]:
         array = array[None]
     if array.ndim != 3 or array.dtype.kind not in "uif":
         raise InputError(
-            f"{file} holds {array.dtype} values of shape {array.shape}; "
-            "numbers of shape (H, W) or (C, H, W) are needed"
+            f"{file} holds {array.dtype} values of shape {array.shape}; numbers of shape (H, W) or (C, H, W) are needed"
         )
     if not np.isfinite(array).all():
         raise InputError(f"{file} holds values that are NaN or infinite; clean the image first")

@@ -104,17 +104,13 @@ def _splat(cover: Field, canvas: Canvas, tubes: Tubes, chosen: npt.NDArray[np.bo
     gap = np.sqrt((dx - along * sx) ** 2 + (dy - along * sy) ** 2)
     value = np.clip((radii[:, None, None].astype(np.float32) - gap) / np.float32(edge) + np.float32(0.5), 0, 1)
     value *= weights[:, None, None].astype(np.float32)
-    inside = ((columns >= 0) & (columns < canvas.size))[:, None, :] & ((rows >= 0) & (rows < canvas.size))[
-        :, :, None
-    ]
+    inside = ((columns >= 0) & (columns < canvas.size))[:, None, :] & ((rows >= 0) & (rows < canvas.size))[:, :, None]
     inside &= value > 0
     flat = rows[:, :, None] * canvas.size + columns[:, None, :]
     np.maximum.at(cover, flat[inside], value[inside])
 
 
-def grow_vessels(
-    rng: np.random.Generator, canvas: Canvas, hilum: Points, density: float, thickness: float
-) -> Tubes:
+def grow_vessels(rng: np.random.Generator, canvas: Canvas, hilum: Points, density: float, thickness: float) -> Tubes:
     """Draw the vessels that cross the patch: many cut across as dots, some running in the slice, some
     branching.
 

@@ -83,9 +83,7 @@ def sampling_grid(
     return grid + torch.tensor([(source[1] - 1) / 2, (source[0] - 1) / 2], device=device)
 
 
-def _elastic(
-    augmentation: Augmentation, batch: int, crop: tuple[int, int], generator: torch.Generator
-) -> torch.Tensor:
+def _elastic(augmentation: Augmentation, batch: int, crop: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
     knots = [math.ceil(size / augmentation.elastic_spacing) + 1 for size in crop]
     noise = torch.randn(batch, 2, *knots, generator=generator, device=generator.device)
     smooth = F.interpolate(noise, size=crop, mode="bicubic", align_corners=True)

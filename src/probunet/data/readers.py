@@ -271,9 +271,7 @@ def fold_readings(slices: dict[int, dict[float, Box]]) -> tuple[tuple[int, ...],
         _, _, i, j = min(
             (
                 len(readings[i][1].keys() & readings[j][1].keys()),
-                sum(
-                    shared_area(box, readings[j][1][z]) for z, box in readings[i][1].items() if z in readings[j][1]
-                ),
+                sum(shared_area(box, readings[j][1][z]) for z, box in readings[i][1].items() if z in readings[j][1]),
                 i,
                 j,
             )

@@ -183,9 +183,7 @@ def _add_walls(rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: F
             _blend(image, np.clip(depth / np.float32(0.8) + 0.5, 0, 1), mediastinum(rng, canvas, depth, along))
 
 
-def _wall_beside(
-    scene: _Scene, direction: float, gap: float, lung_inside: bool, canvas: Canvas, mean: Field
-) -> Wall:
+def _wall_beside(scene: _Scene, direction: float, gap: float, lung_inside: bool, canvas: Canvas, mean: Field) -> Wall:
     """Place a wall ``gap`` mm beyond the lesion's farthest pixel in ``direction``."""
     rows, columns = np.nonzero(mean > 0.1)
     reach = 0.0

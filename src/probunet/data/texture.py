@@ -25,9 +25,7 @@ def _bank(sigma: float, ring: bool) -> Field:
     field = rng.standard_normal((_SIDE, _SIDE), dtype=np.float32)
     if sigma > 0:
         narrow = ndimage.gaussian_filter(field, sigma, mode="wrap", truncate=3)
-        field = (
-            narrow - 0.8 * ndimage.gaussian_filter(field, 2 * sigma, mode="wrap", truncate=3) if ring else narrow
-        )
+        field = narrow - 0.8 * ndimage.gaussian_filter(field, 2 * sigma, mode="wrap", truncate=3) if ring else narrow
     field -= field.mean()
     field /= field.std()
     return np.ascontiguousarray(np.tile(field, (2, 2)))

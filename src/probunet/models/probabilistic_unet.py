@@ -126,9 +126,7 @@ class ProbabilisticUNet(SegmentationModel):
             check_label(label, image, self.num_classes)
             return self.posterior(torch.cat([image, one_hot(label, self.num_classes) - 0.5], dim=1))
 
-        return LatentSegmentation(
-            self.combine.project(self.unet(image)), self.prior(image), self.combine, posterior
-        )
+        return LatentSegmentation(self.combine.project(self.unet(image)), self.prior(image), self.combine, posterior)
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.

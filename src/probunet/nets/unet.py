@@ -55,9 +55,7 @@ class Encoder(nn.Module):
     def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int = 3) -> None:
         super().__init__()
         sizes = [in_channels, *channels]
-        self.blocks = nn.ModuleList(
-            _block(before, after, convolutions) for before, after in itertools.pairwise(sizes)
-        )
+        self.blocks = nn.ModuleList(_block(before, after, convolutions) for before, after in itertools.pairwise(sizes))
         self.multiple = 2 ** (len(channels) - 1)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

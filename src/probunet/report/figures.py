@@ -16,9 +16,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#e
 POINTS = 400
 
 
-def energy_figure(
-    values: Mapping[str, Mapping[int, npt.NDArray[np.float64]]], references: Mapping[str, Any]
-) -> Figure:
+def energy_figure(values: Mapping[str, Mapping[int, npt.NDArray[np.float64]]], references: Mapping[str, Any]) -> Figure:
     """Draw D_GED^2 against the number of samples (paper, Fig. 4): a dot an image, a line through the means.
 
     Args:
@@ -34,9 +32,7 @@ def energy_figure(
         for place, n in enumerate(numbers):
             chosen = random.permutation(len(by_n[n]))[:POINTS]
             jitter = random.uniform(-0.1, 0.1, len(chosen))
-            axis.plot(
-                place + offset + jitter, by_n[n][chosen], ".", ms=2, alpha=0.25, color=COLOURS[i % len(COLOURS)]
-            )
+            axis.plot(place + offset + jitter, by_n[n][chosen], ".", ms=2, alpha=0.25, color=COLOURS[i % len(COLOURS)])
         means = [float(by_n[n].mean()) for n in numbers]
         axis.plot(
             np.arange(len(numbers)) + offset, means, "-o", color=COLOURS[i % len(COLOURS)], mec="white", label=name

@@ -114,9 +114,7 @@ class SegmentationTask(LightningModule):
         """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         samples = self.model(image).sample(self.samples, self._generator(batch_idx))
-        ged2 = energy_distance(
-            samples.movedim(0, 1), batch["labels"], num_classes=self.model.num_classes, empty="zero"
-        )
+        ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], num_classes=self.model.num_classes, empty="zero")
         self.log(VALIDATION, float(ged2.value.mean()), batch_size=len(image), prog_bar=True, sync_dist=True)
 
     def _generator(self, step: int) -> torch.Generator:

@@ -1,0 +1,190 @@
+"""How many pixels two label maps share, class by class: the one expensive step of every metric, done on bits.
+
+Each evaluated class of each label map becomes a bit mask, 64 pixels a word; a pair's intersection is the
+population count of the bitwise AND, summed as 16-bit numbers. Words in which no map of the block has the
+class are dropped first. Blocks are small enough to stay in a core's cache and images go to several threads,
+so memory does not grow with the number of images. On an accelerator the same counts come from a matrix
+product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probunet.errors import InputError
+
+Maps: TypeAlias = npt.NDArray[Any] | torch.Tensor
+"""Integer or boolean label maps; the leading axes are stated where it is used."""
+
+_BLOCK_BYTES = 1 << 20  # labels per block: with its temporaries it stays within a core's second-level cache
+_BLOCK_PIXELS = 1023 * 64  # a population count over so many pixels cannot overflow 16 bits
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Shared pixels of all pairs among M label maps of B images, for K evaluated classes."""
+
+    shared: npt.NDArray[np.int64]
+    """(B, K, M, M) pixels that both maps give to the class; the diagonal is the area of the class."""
+    valid: npt.NDArray[np.int64]
+    """(B,) pixels that are not ignored."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Which classes exist, which are counted, and which pixels are left out."""
+
+    num_classes: int
+    classes: tuple[int, ...]
+    ignore_label: int | None
+
+
+def count_overlaps(first: Maps, second: Maps, mask: Maps | None, domain: Domain) -> Overlaps:
+    """Count shared pixels among the N + R maps of every image.
+
+    Args:
+        first: (B, N, P) samples.
+        second: (B, R, P) references; pixels where any of them has the ignore label count nowhere.
+        mask: (B, P) True where a pixel is ignored, or None.
+        domain: the label's range, the counted classes and the ignore label.
+
+    Raises:
+        InputError: a label outside the range, or a sample that answers "ignore" where the pixel counts.
+    """
+    if isinstance(first, torch.Tensor) and first.device.type != "cpu":
+        return _count_on_device(first, second, mask, domain)
+    first, second = as_array(first), as_array(second)
+    mask = None if mask is None else as_array(mask)
+    images, maps = len(first), first.shape[1] + second.shape[1]
+    shared = np.zeros((images, len(domain.classes), maps, maps), np.int64)
+    valid = np.zeros(images, np.int64)
+    for rows, pixels in _blocks(images, maps, first.shape[2]):
+        block = first[rows, :, pixels], second[rows, :, pixels]
+        keep = _kept_pixels(block[1], None if mask is None else mask[rows, pixels], domain)
+        pure = [_check_labels(part, keep, domain, name) for part, name in zip(block, _NAMES, strict=True)]
+        valid[rows] += block[0].shape[2] if keep is None else np.count_nonzero(keep, axis=1)
+        kept_bits = None if keep is None else _pack([keep[:, None]], None)
+        for k, label in enumerate(domain.classes):
+            is_binary = all(pure) and domain.num_classes == 2 and label == 1
+            bits = _pack(block, None if is_binary else label)
+            if kept_bits is not None:
+                bits &= kept_bits
+            _add_shared(bits, shared[rows, k])
+    lower = np.tril_indices(maps, -1)
+    shared[..., lower[0], lower[1]] = shared[..., lower[1], lower[0]]
+    return Overlaps(shared, valid)
+
+
+_NAMES = ("samples", "references")
+
+
+def as_array(maps: Maps) -> npt.NDArray[Any]:
+    """The same label maps as a NumPy array (without a copy where the memory allows it)."""
+    return maps.detach().cpu().numpy() if isinstance(maps, torch.Tensor) else np.asarray(maps)
+
+
+def _blocks(images: int, maps: int, pixels: int) -> Iterator[tuple[slice, slice]]:
+    width = min(pixels, _BLOCK_PIXELS, max(64, _BLOCK_BYTES // max(maps, 1) // 64 * 64))
+    height = max(1, _BLOCK_BYTES // max(maps * width, 1))
+    for row in range(0, images, height):
+        for pixel in range(0, pixels, max(width, 1)):
+            yield slice(row, row + height), slice(pixel, pixel + width)
+
+
+def _kept_pixels(
+    references: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, domain: Domain
+) -> npt.NDArray[np.bool_] | None:
+    ignored = mask
+    if domain.ignore_label is not None:
+        by_label = (references == domain.ignore_label).any(axis=1)
+        ignored = by_label if mask is None else by_label | mask
+    return None if ignored is None or not ignored.any() else ~ignored
+
+
+def _check_labels(
+    labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, domain: Domain, name: str
+) -> bool:
+    """Refuse labels that mean nothing; say whether the map holds 0 and 1 alone, as bytes."""
+    if labels.size == 0 or labels.dtype == bool:
+        return True
+    in_range = int(labels.max()) < domain.num_classes
+    if labels.dtype.kind == "i":
+        in_range &= int(labels.min()) >= 0
+    if in_range:
+        return labels.dtype == np.uint8
+    wrong = (labels < 0) | (labels >= domain.num_classes)
+    if keep is not None:
+        wrong &= keep[:, None]
+    if wrong.any():
+        value = int(labels[wrong][0])
+        said = (
+            f"{name} answer with the ignore label {value} where every reference has a class; "
+            "a sample must choose a class for every pixel that counts"
+            if value == domain.ignore_label
+            else f"{name} hold the label {value}, but with num_classes={domain.num_classes} labels are "
+            f"0 to {domain.num_classes - 1}; correct num_classes or name the ignore label"
+        )
+        raise InputError(said)
+    return False
+
+
+def _pack(parts: Any, label: int | None) -> npt.NDArray[np.uint64]:
+    """Bits (C, N + R, words) of all parts' maps, 1 where the map has the label (None: where not 0)."""
+    pixels = parts[0].shape[2]
+    used, words = -(-pixels // 8), -(-pixels // 64)
+    count = sum(part.shape[1] for part in parts)
+    bits = np.empty((len(parts[0]), count, words * 8), np.uint8)
+    bits[..., used:] = 0
+    start = 0
+    for part in parts:
+        stop = start + part.shape[1]
+        bits[:, start:stop, :used] = np.packbits(part if label is None else part == label, axis=-1)
+        start = stop
+    return bits.view(np.uint64)
+
+
+def _add_shared(bits: npt.NDArray[np.uint64], shared: npt.NDArray[np.int64]) -> None:
+    """Add the population counts of all pairs to the upper triangle of ``shared`` (C, M, M)."""
+    active = np.bitwise_or.reduce(bits, axis=(0, 1)) != 0
+    in_use = np.count_nonzero(active)
+    if in_use == 0:
+        return
+    if in_use < 0.8 * active.size:
+        bits = np.ascontiguousarray(bits[..., active])
+    both, counts = np.empty_like(bits), np.empty(bits.shape, np.uint8)
+    for i in range(bits.shape[1]):
+        np.bitwise_and(bits[:, i, None], bits[:, i:], out=both[:, i:])
+        np.bitwise_count(both[:, i:], out=counts[:, i:])
+        shared[:, i, i:] += counts[:, i:].sum(axis=-1, dtype=np.uint16)
+
+
+def _count_on_device(first: torch.Tensor, second: Maps, mask: Maps | None, domain: Domain) -> Overlaps:
+    """The same counts by a matrix product of 0/1 masks, exact in float32 below 2^24 pixels a block."""
+    both = torch.cat([first, torch.as_tensor(second, device=first.device)], dim=1)
+    references = both[:, first.shape[1] :]
+    keep = torch.ones(both.shape[0], both.shape[2], dtype=torch.bool, device=both.device)
+    if mask is not None:
+        keep &= ~torch.as_tensor(mask, device=both.device)
+    if domain.ignore_label is not None:
+        keep &= (references != domain.ignore_label).all(dim=1)
+    wrong = ((both < 0) | (both >= domain.num_classes)) & keep[:, None]
+    if bool(wrong.any()):
+        raise InputError(
+            f"samples or references hold the label {int(both[wrong][0])}, but with "
+            f"num_classes={domain.num_classes} labels are 0 to {domain.num_classes - 1}"
+        )
+    images, maps = both.shape[:2]
+    shared = torch.zeros(images, len(domain.classes), maps, maps, dtype=torch.int64, device=both.device)
+    for row in range(images):
+        for pixel in range(0, both.shape[2], 1 << 22):
+            pixels = slice(pixel, pixel + (1 << 22))
+            for k, label in enumerate(domain.classes):
+                has = ((both[row, :, pixels] == label) & keep[row, pixels]).float()
+                shared[row, k] += (has @ has.T).round().to(torch.int64)
+    return Overlaps(shared.cpu().numpy(), keep.sum(dim=1).cpu().numpy())
