@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from probunet.data.prepare import Description, write_store
+from probunet.data.prepare import Description, Item, write_store
 from probunet.data.slices import prepare_slices
 from probunet.data.store import Example, Intensity, Store
 
@@ -17,29 +18,32 @@ SIZE = 32
 torch.set_num_threads(1)  # the models are tiny; threads would only wait for each other
 
 
-class Blobs:
-    """Bright discs on noise; readers disagree on the radius, and one in four sees nothing."""
+def blob(index: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc on noise; readers disagree on its radius, and the fourth sees nothing."""
+    random = np.random.default_rng(index)
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    distance = np.hypot(rows, columns)
+    image = 100 + 80 * (distance < 6) + random.normal(0, 5, distance.shape)
+    labels = np.stack([distance < radius for radius in (4, 5, 6 + index % 2, 0)])
+    return image.round().astype(np.uint8)[None], labels.astype(np.uint8)
 
-    def __init__(self, count: int, size: int = SIZE) -> None:
-        splits = ("train", "train", "validation", "test")
-        self.size = size
-        self.examples = [Example(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]) for i in range(count)]
 
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng(index)
-        rows, columns = np.mgrid[: self.size, : self.size] - (self.size - 1) / 2
-        distance = np.hypot(rows, columns)
-        image = 100 + 80 * (distance < 6) + random.normal(0, 5, distance.shape)
-        labels = np.stack([distance < radius for radius in (4, 5, 6 + index % 2, 0)])
-        return image.round().astype(np.uint8)[None], labels.astype(np.uint8)
+def blobs(count: int) -> list[Item]:
+    splits = ("train", "train", "validation", "test")
+    return [
+        Item(Example(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]), partial(blob, i))
+        for i in range(count)
+    ]
+
+
+DESCRIPTION = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """24 images of 12 patients, 32x32 px, 4 readers."""
     out = tmp_path_factory.mktemp("stores") / "blobs"
-    description = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
-    return write_store(out, Blobs(24), description, np.uint8, jobs=1)
+    return write_store(out, blobs(24), DESCRIPTION, np.uint8, jobs=1)
 
 
 def png(array: np.ndarray) -> bytes:
@@ -54,7 +58,7 @@ def slice_files(patients: int = 10) -> dict[str, bytes]:
     for patient in range(patients):
         folder = f"LIDC-IDRI-slices/LIDC-IDRI-{patient + 1:04d}/nodule-0"
         for number in range(2):
-            image, labels = Blobs(1).draw(2 * patient + number)
+            image, labels = blob(2 * patient + number)
             files[f"{folder}/images/slice-{number}.png"] = png(image[0])
             for reader, label in enumerate(labels):
                 files[f"{folder}/mask-{reader}/slice-{number}.png"] = png(label * np.uint8(255))
