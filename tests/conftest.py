@@ -1,42 +1,17 @@
 """Small data and small trained models that many tests share; everything is made here, nothing is downloaded."""
 
-import io
-import tarfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_data import DESCRIPTION, blobs, slice_files, write_tar
 
-from probunet.data.prepare import Description, Item, write_store
+from probunet.data.prepare import write_store
 from probunet.data.slices import prepare_slices
-from probunet.data.store import Example, Intensity, Store
+from probunet.data.store import Store
 
-SIZE = 32
 torch.set_num_threads(1)  # the models are tiny; threads would only wait for each other
-
-
-def blob(index: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """A bright disc on noise; readers disagree on its radius, and the fourth sees nothing."""
-    random = np.random.default_rng(index)
-    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
-    distance = np.hypot(rows, columns)
-    image = 100 + 80 * (distance < 6) + random.normal(0, 5, distance.shape)
-    labels = np.stack([distance < radius for radius in (4, 5, 6 + index % 2, 0)])
-    return image.round().astype(np.uint8)[None], labels.astype(np.uint8)
-
-
-def blobs(count: int) -> list[Item]:
-    splits = ("train", "train", "validation", "test")
-    return [
-        Item(Example(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]), partial(blob, i))
-        for i in range(count)
-    ]
-
-
-DESCRIPTION = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
 
 
 @pytest.fixture(scope="session")
@@ -44,34 +19,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """24 images of 12 patients, 32x32 px, 4 readers."""
     out = tmp_path_factory.mktemp("stores") / "blobs"
     return write_store(out, blobs(24), DESCRIPTION, np.uint8, jobs=1)
-
-
-def png(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def slice_files(patients: int = 10) -> dict[str, bytes]:
-    """The LIDC-IDRI-slices layout: one lesion a patient, two slices each, the second one empty for reader 3."""
-    files = {}
-    for patient in range(patients):
-        folder = f"LIDC-IDRI-slices/LIDC-IDRI-{patient + 1:04d}/nodule-0"
-        for number in range(2):
-            image, labels = blob(2 * patient + number)
-            files[f"{folder}/images/slice-{number}.png"] = png(image[0])
-            for reader, label in enumerate(labels):
-                files[f"{folder}/mask-{reader}/slice-{number}.png"] = png(label * np.uint8(255))
-    return files
-
-
-def write_tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
 
 
 @pytest.fixture(scope="session")
