@@ -177,12 +177,11 @@ class Experiment:
             save_last=True,
             enable_version_counter=False,
         )
-        log = run.path / "log"
         return pl.Trainer(
             **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
             default_root_dir=run.path,
             callbacks=[checkpoint, *callbacks],
-            logger=[CSVLogger(log, name="", version=""), TensorBoardLogger(str(log), name="", version="")],
+            logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
