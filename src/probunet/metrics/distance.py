@@ -28,7 +28,7 @@ Empty: TypeAlias = Literal["zero", "one", "skip"]
 Overlap: TypeAlias = Literal["iou", "dice"]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_TASK_IMAGES = 32
+_TASK_BYTES = 1 << 24  # of counts that one thread holds at a time
 
 
 @dataclass(frozen=True)
@@ -102,18 +102,19 @@ def pairwise_distances(
     pixels = math.prod(samples.shape[2:])
     flat = samples.reshape(images, count, pixels), references.reshape(images, readers, pixels)
     maps, k = count + readers, len(domain.classes)
+    step = min(max(1, _TASK_BYTES // (8 * k * maps**2)), 64)
     distance = np.empty((images, maps, maps))
     area = np.empty((images, maps, k), np.int64)
 
     def measure(start: int) -> None:
-        part = slice(start, start + _TASK_IMAGES)
+        part = slice(start, start + step)
         part_mask = None if mask is None else mask[part]
         counted = count_overlaps(flat[0][part], flat[1][part], part_mask, domain)
         area[part] = np.diagonal(counted.shared, axis1=2, axis2=3).swapaxes(1, 2)
         distance[part] = _class_mean(_distance(counted.shared, empty, overlap), empty)
         distance[part][counted.valid == 0] = np.nan
 
-    _in_threads(measure, range(0, images, _TASK_IMAGES), workers)
+    _in_threads(measure, range(0, images, step), workers)
     return Distances(
         cross=distance[:, :count, count:],
         samples=distance[:, :count, :count],
