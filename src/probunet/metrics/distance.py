@@ -53,6 +53,8 @@ class Distances:
     """(B,) images without a defined distance."""
     weights: Floats | None
     """(B, R) probabilities of the references, which sum to 1; None: equal."""
+    overlap: Overlap
+    """Whether the distances are 1 - IoU or 1 - Dice."""
     convention: str
     """What was measured, in words, for tables and files."""
 
@@ -97,7 +99,7 @@ def pairwise_distances(
         raise InputError(f'empty={empty!r} is no convention; choose "zero", "one" or "skip"')
     if overlap not in get_args(Overlap):
         raise InputError(f'overlap={overlap!r} is not known; choose "iou" or "dice"')
-    domain, mask = _domain(samples, num_classes, classes, ignore)
+    domain, mask = evaluated_domain(samples, num_classes, classes, ignore)
     images, count, readers = len(samples), samples.shape[1], references.shape[1]
     pixels = math.prod(samples.shape[2:])
     flat = samples.reshape(images, count, pixels), references.reshape(images, readers, pixels)
@@ -122,7 +124,8 @@ def pairwise_distances(
         sample_area=area[:, :count],
         reference_area=area[:, count:],
         left_out=np.asarray(np.isnan(distance).any(axis=(1, 2))),
-        weights=_probabilities(weights, images, readers),
+        weights=reference_probabilities(weights, images, readers),
+        overlap=overlap,
         convention=describe(domain, ignore, empty, overlap),
     )
 
@@ -175,9 +178,14 @@ def check_maps(samples: Maps, references: Maps) -> None:
         )
 
 
-def _domain(
+def evaluated_domain(
     samples: Maps, num_classes: int, classes: Sequence[int] | None, ignore: int | Maps | None
 ) -> tuple[Domain, Maps | None]:
+    """Which classes and pixels count, and the ignore mask flattened to (B, P).
+
+    Raises:
+        InputError: classes outside the range, an ignored label that is evaluated, a mask of another shape.
+    """
     if num_classes < 2:
         raise InputError(f"num_classes={num_classes}, but background counts too: give 2 or more")
     if classes is None:
@@ -220,7 +228,12 @@ def _class_mean(distance: Floats, empty: Empty) -> Floats:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def _probabilities(weights: Any, images: int, readers: int) -> Floats | None:
+def reference_probabilities(weights: Any, images: int, readers: int) -> Floats | None:
+    """The weights (B, R) scaled to sum to 1 for each image, or None for equal ones.
+
+    Raises:
+        InputError: they do not fit the references or are no probabilities.
+    """
     if weights is None:
         return None
     array = as_array(weights).astype(np.float64)
