@@ -177,7 +177,9 @@ def _wander(
     begins = np.concatenate([starts[:, None, :], ends[:, :-1]], axis=1)
     nth = np.arange(longest + 1)
     taper = radii[:, None] * (1 - 0.45 * nth / (longest + 1))
-    lying = np.minimum(1.0, 1.6 * taper / thickness)  # a lying tube fills part of the slice only
+    share = (nth + 0.6) / (np.maximum(steps, 1)[:, None] + 0.2)
+    leaving = np.clip(np.sin(np.pi * share), 0, 1) ** 0.7  # a vessel enters the slice at one end, leaves at the other
+    lying = leaving * np.minimum(1.0, 2.2 * taper / thickness)  # a lying tube fills part of the slice only
     weights = np.where(steps[:, None] == 0, rng.uniform(0.35, 1.0, (count, 1)), lying)
     alive = nth[None, :] <= np.maximum(steps[:, None] - 1, 0)
     return Tubes(begins[alive], ends[alive], taper[alive], weights[alive])

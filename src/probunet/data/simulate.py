@@ -122,11 +122,11 @@ def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
         emphysema=max(0.0, rng.uniform(-1.5, 1.0)),
         hilum=(far * np.cos(towards), far * np.sin(towards)),
         vessels=rng.uniform(3.5, 8.5),
-        contrast=float(np.exp(rng.normal(0, 0.18))),
+        contrast=float(np.exp(rng.normal(0, 0.08))),
         solid=rng.normal(25, 30),
-        ground_glass=rng.normal(-620, 60),
+        ground_glass=rng.normal(-570, 45),
         sharpness=rng.uniform(0.3, 0.75),
-        noise=float(np.clip(np.exp(rng.normal(3.1, 0.45)) * np.sqrt(2.0 / thickness), 6, 90)),
+        noise=float(np.clip(np.exp(rng.normal(2.85, 0.4)) * np.sqrt(2.0 / thickness), 6, 90)),
         place=rng.random(),
         direction=direction,
         gap=rng.choice([rng.uniform(-0.5, 1.5), rng.exponential(14) + 1], p=[0.3, 0.7]),
@@ -222,9 +222,9 @@ def _add_lesion(
     patchy = random_field(rng, canvas.size, 3.0 / canvas.spacing)[window]
     ground = np.clip((5 - ratings["texture"]) / 4, 0, 1)  # 0 solid, 1 ground glass
     share = np.clip(soft * (1 + np.float32(0.12 + 0.25 * ground) * patchy), 0, 1)
-    ends = 1 - 0.3 * abs(lesion_slice.position) ** 6 * min(1.0, lesion_slice.slice_thickness / 2.5)
-    subtle = 0.5 + 0.5 * np.clip((ratings["subtlety"] - 1) / 4, 0, 1)
-    strength = scene.contrast * ends * subtle * np.exp(rng.normal(0, 0.15))
+    ends = 1 - 0.15 * abs(lesion_slice.position) ** 6 * min(1.0, lesion_slice.slice_thickness / 2.5)
+    subtle = 0.75 + 0.25 * np.clip((ratings["subtlety"] - 1) / 4, 0, 1)
+    strength = scene.contrast * ends * subtle * np.exp(rng.normal(0, 0.06))
     share = np.clip(share * np.float32(strength), 0, 1)
     solid_part = np.clip(1 - ground * (1.7 - 1.2 * soft), 0, 1)
     inside = np.float32(scene.ground_glass) + solid_part * np.float32(scene.solid - scene.ground_glass)
