@@ -1,5 +1,6 @@
 """Small data and small trained models that many tests share; everything is made here, nothing is downloaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,21 @@ def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must end with exit code 2 and one sentence; give the sentence."""
+    from probunet.cli import main
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main(list(arguments))
+        assert stopped.value.code == 2
+        message = " ".join(capsys.readouterr().err.split())
+        assert "Traceback" not in message
+        assert "error: " in message
+        return message[message.index("error: ") :]
+
+    return run

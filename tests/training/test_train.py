@@ -27,15 +27,6 @@ def train(file: Path, *arguments: str) -> None:
     main(["train", "--config", str(file), *arguments])
 
 
-def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        main(list(arguments))
-    assert stopped.value.code == 2
-    message = capsys.readouterr().err.strip()
-    assert "Traceback" not in message
-    return " ".join(message.split())
-
-
 def test_a_run_holds_everything_that_it_promises(trained):
     for name in ("unet", "probabilistic_unet"):
         run = Run(trained / name)
@@ -84,10 +75,10 @@ def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):
     assert Run(tmp_path / "run" / "unet").last.stat().st_mtime_ns == before
 
 
-def test_other_settings_are_refused_or_the_old_run_is_set_aside(experiment_file, tmp_path, capsys):
+def test_other_settings_are_refused_or_the_old_run_is_set_aside(experiment_file, tmp_path, failing):
     train(experiment_file, "--only", "unet")
     changed = ["train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "0.1"]
-    assert "another 'optimisation'" in failing(capsys, *changed)
+    assert "another 'optimisation'" in failing(*changed)
     main([*changed, "--set-aside", "true"])
     assert Run(tmp_path / "run" / "unet").settings["optimisation"]["learning_rate"] == 0.1
     assert Run(tmp_path / "run-1" / "unet").settings["optimisation"]["learning_rate"] == 0.01
@@ -112,30 +103,28 @@ def test_other_settings_are_refused_or_the_old_run_is_set_aside(experiment_file,
         (lambda c: c["models"]["unet"]["init_args"].update(num_classes=3), "3 classes"),
     ],
 )
-def test_a_configuration_that_is_wrong_is_one_sentence(experiment_file, tmp_path, capsys, change, words):
+def test_a_configuration_that_is_wrong_is_one_sentence(experiment_file, tmp_path, failing, change, words):
     content = yaml.safe_load(experiment_file.read_text())
     change(content)
     experiment_file.write_text(yaml.safe_dump(content))
-    assert words in failing(capsys, "train", "--config", str(experiment_file))
+    assert words in failing("train", "--config", str(experiment_file))
     assert not list(tmp_path.glob("run/*/checkpoints"))
 
 
-def test_an_unknown_model_is_named(experiment_file, capsys):
-    assert "no model vnet; choose from unet" in failing(
-        capsys, "train", "--config", str(experiment_file), "--only", "vnet"
-    )
+def test_an_unknown_model_is_named(experiment_file, failing):
+    assert "no model vnet; choose from unet" in failing("train", "--config", str(experiment_file), "--only", "vnet")
 
 
-def test_a_damaged_checkpoint_is_named(experiment_file, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_named(experiment_file, tmp_path, failing):
     train(experiment_file, "--only", "unet")
     run = Run(tmp_path / "run" / "unet")
     os.truncate(run.best, 1000)
-    assert "best.ckpt cannot be read" in failing(capsys, "evaluate", str(run.path))
+    assert "best.ckpt cannot be read" in failing("evaluate", str(run.path))
 
 
-def test_a_diverging_training_is_one_sentence(experiment_file, capsys):
+def test_a_diverging_training_is_one_sentence(experiment_file, failing):
     message = failing(
-        capsys, "train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "1e30"
+        "train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "1e30"
     )
     assert "is not finite" in message
     assert "lower optimisation.learning_rate" in message

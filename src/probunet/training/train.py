@@ -253,7 +253,7 @@ def train(
     Raises:
         InputError: something does not fit; the message says what.
     """
-    specifications: dict[str, Any] = {name: _plain(model) for name, model in models.items()}
+    specifications: dict[str, Any] = {name: plain(model) for name, model in models.items()}
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
@@ -263,12 +263,13 @@ def train(
     return [experiment.train(name, specifications[name]) for name in names]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn parsed arguments into what YAML can hold: dictionaries, lists and single values."""
     if isinstance(value, Namespace):
         value = vars(value)
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _set_aside(experiment: Experiment, specifications: dict[str, Any]) -> None:
