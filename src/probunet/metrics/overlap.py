@@ -2,9 +2,9 @@
 
 Each evaluated class of each label map becomes a bit mask, 64 pixels a word; a pair's intersection is the
 population count of the bitwise AND, summed as 16-bit numbers. Words in which no map of the block has the
-class are dropped first. Blocks are small enough to stay in a core's cache and images go to several threads,
-so memory does not grow with the number of images. On an accelerator the same counts come from a matrix
-product.
+class are dropped first, and equal maps (modes that differ in other classes) are counted once. Blocks are
+small enough to stay in a core's cache and images go to several threads, so memory does not grow with the
+number of images. On an accelerator the same counts come from a matrix product.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def as_array(maps: Maps) -> npt.NDArray[Any]:
 
 def _blocks(images: int, maps: int, pixels: int) -> Iterator[tuple[slice, slice]]:
     width = min(pixels, _BLOCK_PIXELS, max(64, _BLOCK_BYTES // max(maps, 1) // 64 * 64))
-    height = max(1, _BLOCK_BYTES // max(maps * width, 1))
+    height = max(1, _BLOCK_BYTES // max(maps * pixels, 1))
     for row in range(0, images, height):
         for pixel in range(0, pixels, max(width, 1)):
             yield slice(row, row + height), slice(pixel, pixel + width)
@@ -186,7 +186,20 @@ def _count_pairs(bits: npt.NDArray[np.uint64], scratch: _Scratch) -> npt.NDArray
     else:
         total, in_use = images * words, np.full(images, words)
     starts = np.cumsum(in_use) - in_use
-    shared = np.zeros((maps, maps, images), np.uint16)
+    if images > 1:
+        return _popcounts(flat, starts, scratch).transpose(2, 0, 1)
+    row = flat.view(np.dtype((np.void, flat.shape[1] * 8))).ravel()
+    _, first, same = np.unique(row, return_index=True, return_inverse=True)
+    counts = _popcounts(flat[first], starts, scratch)[..., 0]
+    return np.asarray(np.maximum(counts, counts.T)[same][:, same][None])
+
+
+def _popcounts(
+    flat: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64], scratch: _Scratch
+) -> npt.NDArray[np.uint16]:
+    """(M, M, C) counts of the bits that two rows of ``flat`` share, in its C segments: the upper triangle."""
+    maps = len(flat)
+    shared = np.zeros((maps, maps, len(starts)), np.uint16)
     both = scratch.take("both", flat.shape, np.uint64)
     counts = scratch.take("counts", flat.shape, np.uint8)
     for i in range(maps):
@@ -194,7 +207,7 @@ def _count_pairs(bits: npt.NDArray[np.uint64], scratch: _Scratch) -> npt.NDArray
         np.bitwise_and(flat[i], flat[i:], out=both[:others])
         np.bitwise_count(both[:others], out=counts[:others])
         shared[i, i:] = np.add.reduceat(counts[:others], starts, axis=1, dtype=np.uint16)
-    return shared.transpose(2, 0, 1)
+    return shared
 
 
 def _count_on_device(first: torch.Tensor, second: Maps, mask: Maps | None, domain: Domain) -> Overlaps:
