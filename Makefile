@@ -33,7 +33,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) $(STORE)/manifest.json
-	$(BIN)/probunet train --config configs/demo.yaml --data.store $(STORE) --out $(RUN) --set-aside true
+	$(BIN)/probunet train --config configs/demo.yaml --data.store $(STORE) --out $(RUN) --set-aside
 	$(BIN)/probunet evaluate $(RUN)
 	$(BIN)/probunet report $(RUN)
 

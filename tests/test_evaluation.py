@@ -13,8 +13,8 @@ from small_data import DESCRIPTION, blobs
 from probunet.cli import main
 from probunet.data.prepare import write_store
 from probunet.data.store import Store
-from probunet.evaluation import REFERENCE_POINTS
 from probunet.metrics import energy_distance
+from probunet.reference_points import REFERENCE_POINTS
 
 NUMBERS = ["1", "2", "4"]
 
@@ -95,7 +95,7 @@ def test_data_that_does_not_fit_is_one_sentence(copy, tmp_path, failing):
 
 def test_bad_input_is_one_sentence(copy, tmp_path, failing):
     assert "no trained model" in failing("evaluate", str(tmp_path))
-    assert "at least 1, got 0" in failing("evaluate", str(copy), "--n", "0")
+    assert "at least 1, got [0]" in failing("evaluate", str(copy), "--n", "0")
     assert "nowhere is not a prepared store" in failing("evaluate", str(copy), "--data", "nowhere")
     (copy / "unet" / "checkpoints" / "best.ckpt").unlink()
     assert "has no checkpoint (checkpoints/best.ckpt is missing)" in failing("evaluate", str(copy / "unet"))

@@ -32,7 +32,8 @@ class Command:
         summary: one line for the list of commands.
         examples: command lines as a user types them.
         positional: parameters given without a flag.
-        flags: parameters whose flag is not the usual one: spellings, type of a value, whether it takes several.
+        flags: parameters whose flag is not the usual one: spellings, type of a
+            value (``bool``: given or not), whether it takes several.
     """
 
     module: str
@@ -84,7 +85,7 @@ COMMANDS = {
             "probunet train --config configs/demo.yaml --out runs/longer --trainer.max_time 00:00:20:00",
             "probunet train --config configs/demo.yaml --only unet --print_config",
         ),
-        flags=((("--only",), str, True),),
+        flags=((("--only",), str, True), (("--set_aside",), bool, False)),
     ),
     "evaluate": Command(
         "probunet.evaluation",
@@ -104,6 +105,23 @@ COMMANDS = {
         ("probunet sample runs/demo/probabilistic_unet --image crop.png -n 16 --out hypotheses",),
         ("run",),
         ((("-n", "--n"), int, False),),
+    ),
+    "score": Command(
+        "probunet.score",
+        "score",
+        "score any tool's samples against any readers",
+        (
+            "probunet score --samples samples.npy --references readers.npy --n 1 4 8 16 --out scores.json",
+            "probunet score --compare ours/ theirs/ --references readers/ --out scores.json",
+        ),
+        (),
+        (
+            (("-n", "--n"), int, True),
+            (("--compare",), Path, True),
+            (("--classes",), int, True),
+            (("--weights",), float, True),
+            (("--allow_missing",), bool, False),
+        ),
     ),
     "report": Command(
         "probunet.report.page",
@@ -176,9 +194,8 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
         parameter = flags[-1].removeprefix("--")
         default = signature[parameter].default
         default = list(default) if isinstance(default, tuple) else default
-        parser.add_argument(
-            *flags, type=kind, nargs="+" if several else None, default=default, help=described[parameter]
-        )
+        how: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": kind, "default": default}
+        parser.add_argument(*flags, help=described[parameter], **how, **({"nargs": "+"} if several else {}))
     skip: set[str | int] = {*command.positional, *(flags[-1].removeprefix("--") for flags, _, _ in command.flags)}
     if "trainer" in signature:
         parser.add_class_arguments(_trainer_class(), "trainer", skip=OWN_TRAINER_ARGUMENTS, instantiate=False)

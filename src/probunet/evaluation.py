@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +18,33 @@ from probunet.data.batches import EvaluationImages
 from probunet.data.store import Split, Store
 from probunet.errors import InputError
 from probunet.files import writing_file
-from probunet.metrics import Distances, bootstrap_interval, energy_distance_from, pairwise_distances
-from probunet.metrics.energy import Estimator
+from probunet.metrics import (
+    best_dice_from,
+    bootstrap_interval,
+    energy_distance_from,
+    hungarian_iou_from,
+    pairwise_distances,
+)
 from probunet.models.base import SegmentationModel
 from probunet.progress import console, progress_bar
+from probunet.reference_points import REFERENCE_POINTS
 from probunet.run import Run, runs_in, write_json
+from probunet.types import IGNORE, LabelArray
 
 BATCH = 32
-ESTIMATORS: dict[str, Estimator] = {"ged2": "v", "ged2_unbiased": "unbiased"}
 CONVENTIONS = {
-    "distance": "1 - IoU of the foreground",
+    "distance": "1 - IoU, of the foreground for two classes, averaged over all classes otherwise",
     "empty": "d = 0 if both masks are empty, 1 if one is",
+    "ignored": f"pixels that any reader labels {IGNORE}",
     "ged2": "V-statistic (pairs i = j kept, as published), averaged over all subsets of n samples; "
     "biased upwards by E d(S,S')/n",
-    "ged2_unbiased": "U-statistic (pairs i = j left out on both sides); undefined for 1 sample",
+    "ged2_unbiased": "pairs i = j left out on both sides; undefined for 1 sample",
+    "hungarian_iou": "the first n samples and the readers, repeated to their least common multiple, matched one to one",
+    "best_dice": "mean over readers of the best Dice among the first n samples",
     "interval": "95 % percentile bootstrap over patients",
 }
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """D_GED^2 per image.
-
-    Attributes:
-        values: by estimator (``ged2``, ``ged2_unbiased``), then by number of samples: (images,).
-        groups: the patient of every image.
-        names: of the images.
-    """
-
-    values: dict[str, dict[int, npt.NDArray[np.float64]]]
-    groups: list[str]
-    names: list[str]
+PerImage = dict[str, dict[int, npt.NDArray[np.float64]]]
+"""By measure, then by number of samples: (images,) values."""
 
 
 def evaluate(
@@ -72,12 +68,12 @@ def evaluate(
     Raises:
         InputError: no model, no data, or data that does not fit the model.
     """
-    numbers = sorted(set(n or [1, 4, 8, 16]))
-    if numbers[0] < 1:
-        raise InputError(f"the number of samples must be at least 1, got {numbers[0]}")
+    numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
+    if not numbers or numbers[0] < 1:
+        raise InputError(f"the number of samples must be at least 1, got {n}")
     for one in runs_in(run):
         store = Store(data or one.settings["data"]["store"])
-        _warn_about_units(one, store)
+        _tell_other_units(one, store)
         evaluate_run(one, store, split, numbers, seed, device)
 
 
@@ -90,38 +86,21 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
     model = run.model(device)
     _check_fit(run, model, store)
     images = EvaluationImages(store, split, run.crop)
-    generator = torch.Generator(device).manual_seed(seed)
     started = time.perf_counter()
-    distances: list[Distances] = []
-    references: dict[str, list[Distances]] = {name: [] for name in REFERENCE_POINTS}
-    draws = np.random.default_rng(seed)
-    distinct: int | None = None
-    with progress_bar() as bar, torch.inference_mode():
-        task = bar.add_task(f"evaluating {run.path}", total=len(images))
-        for batch in DataLoader(images, batch_size=BATCH):
-            distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
-            distinct = distribution.distinct
-            samples = distribution.sample(max(numbers), generator).movedim(0, 1).cpu()
-            labels = batch["labels"].numpy()
-            distances.append(_distances(samples.numpy(), labels, model.num_classes))
-            for name, hypotheses in REFERENCE_POINTS.items():
-                references[name].append(_distances(hypotheses(labels, max(numbers), draws), labels, model.num_classes))
-            bar.advance(task, len(labels))
+    distinct, found = _measure_all(run, model, images, numbers, seed, device)
     examples = [store.examples[i] for i in images.indices]
     groups = [example.group for example in examples]
-    evaluated = Evaluated(_values(distances, numbers), groups, [example.name for example in examples])
     content = {
         "run": str(run.path),
         "model": run.settings["model"]["class_path"],
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data": _data_facts(store, split, run.crop, evaluated),
+        "data": _data_facts(store, split, run.crop, groups),
         "conventions": CONVENTIONS,
         "seed": seed,
         "distinct_hypotheses": distinct,
-        **_intervals(evaluated, seed),
-        "reference_points": {
-            name: _intervals(Evaluated(_values(found, numbers), groups, []), seed) for name, found in references.items()
-        },
+        "left_out": int(np.isnan(found["model"]["ged2"][numbers[0]]).sum()),
+        **_intervals(found["model"], groups, numbers, seed),
+        "reference_points": {name: _intervals(found[name], groups, numbers, seed) for name in REFERENCE_POINTS},
         "seconds": round(time.perf_counter() - started, 1),
         "versions": {
             "probunet": probunet.__version__,
@@ -129,73 +108,86 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
             "python": platform.python_version(),
         },
     }
-    _write_csv(run.path / "evaluation.csv", evaluated)
+    _write_csv(run.path / "evaluation.csv", [example.name for example in examples], groups, found["model"])
     write_json(run.path / "evaluation.json", content)
     return content
 
 
-def _distances(samples: npt.NDArray[Any], labels: npt.NDArray[np.uint8], num_classes: int) -> Distances:
-    return pairwise_distances(samples, labels, num_classes=num_classes, empty="zero")
+def _measure_all(
+    run: Run, model: SegmentationModel, images: EvaluationImages, numbers: list[int], seed: int, device: str
+) -> tuple[int | None, dict[str, PerImage]]:
+    """Measure the model and every reference point, batch by batch.
+
+    Returns:
+        How many different hypotheses the model has, and the values of ``"model"`` and of each reference point.
+    """
+    generator, draws = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
+    parts: dict[str, list[PerImage]] = defaultdict(list)
+    distinct: int | None = None
+    most = max(numbers)
+    with progress_bar() as bar, torch.inference_mode():
+        task = bar.add_task(f"evaluating {run.name}", total=len(images))
+        for batch in DataLoader(images, batch_size=BATCH):
+            distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
+            distinct = distribution.distinct
+            samples = distribution.sample(most, generator).movedim(0, 1).to(torch.uint8).cpu().numpy()
+            labels = batch["labels"].numpy()
+            parts["model"].append(measure(samples, labels, model.num_classes, numbers))
+            for name, hypotheses in REFERENCE_POINTS.items():
+                parts[name].append(measure(hypotheses(labels, most, draws), labels, model.num_classes, numbers))
+            bar.advance(task, len(labels))
+    return distinct, {name: _concatenated(found) for name, found in parts.items()}
 
 
-def _readers(labels: npt.NDArray[np.uint8], n: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """An ideal model: every sample is one of the image's own readers."""
-    chosen = generator.integers(labels.shape[1], size=(len(labels), n))
-    return labels[np.arange(len(labels))[:, None], chosen]
+def measure(samples: LabelArray, labels: LabelArray, num_classes: int, numbers: list[int]) -> PerImage:
+    """Compute every measure for every number of samples.
 
+    Args:
+        samples: (B, N, H, W) class ids.
+        labels: (B, R, H, W) class ids or ``IGNORE``.
+        num_classes: classes K.
+        numbers: numbers of samples, each at most N.
 
-def _empty(labels: npt.NDArray[np.uint8], n: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Nothing there, always."""
-    return np.zeros_like(labels[:, :1]).repeat(n, axis=1)
-
-
-def _majority(labels: npt.NDArray[np.uint8], n: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """The class that most readers give a pixel (the lower class id where they are even), as the one hypothesis."""
-    votes = np.stack([(labels == k).sum(axis=1) for k in range(int(labels.max()) + 1)])
-    return votes.argmax(axis=0).astype(np.uint8)[:, None].repeat(n, axis=1)
-
-
-REFERENCE_POINTS = {
-    "draws_from_the_readers": _readers,
-    "always_empty": _empty,
-    "majority_of_the_readers": _majority,
-}
-"""Hypotheses that need no model and no image: what D_GED^2 they get tells what a value is worth."""
-
-
-def _values(distances: list[Distances], numbers: list[int]) -> dict[str, dict[int, npt.NDArray[np.float64]]]:
+    Returns:
+        ``ged2_unbiased`` has no entry where it is undefined: for one sample, and for a single reader.
+    """
+    iou, dice = (
+        pairwise_distances(samples, labels, num_classes=num_classes, ignore=IGNORE, empty="zero", overlap=overlap)
+        for overlap in ("iou", "dice")
+    )
+    several = [n for n in numbers if n > 1 and labels.shape[1] > 1]
     return {
-        key: {
-            n: np.concatenate([energy_distance_from(d, n=n, estimator=estimator).value for d in distances])
-            for n in numbers
-            if not (estimator == "unbiased" and n == 1)
-        }
-        for key, estimator in ESTIMATORS.items()
+        "ged2": {n: energy_distance_from(iou, n=n).value for n in numbers},
+        "ged2_unbiased": {n: energy_distance_from(iou, n=n, estimator="unbiased").value for n in several},
+        "hungarian_iou": {n: hungarian_iou_from(iou, n=n).value for n in numbers},
+        "best_dice": {n: best_dice_from(dice, n=n).value for n in numbers},
     }
 
 
-def _intervals(evaluated: Evaluated, seed: int) -> dict[str, dict[str, dict[str, float | None]]]:
+def _concatenated(parts: list[PerImage]) -> PerImage:
+    return {key: {n: np.concatenate([part[key][n] for part in parts]) for n in parts[0][key]} for key in parts[0]}
+
+
+def _intervals(
+    values: PerImage, groups: list[str], numbers: list[int], seed: int
+) -> dict[str, dict[str, dict[str, float | None]]]:
     result: dict[str, dict[str, dict[str, float | None]]] = {}
-    for key in ESTIMATORS:
-        result[key] = {}
-        for n in evaluated.values["ged2"]:
-            values = evaluated.values[key].get(n)
-            if values is None:
-                result[key][str(n)] = {"mean": None, "low": None, "high": None}
-                continue
-            interval = bootstrap_interval(values, evaluated.groups, seed=seed)
+    for key, by_n in values.items():
+        result[key] = {str(n): {"mean": None, "low": None, "high": None} for n in numbers}
+        for n, per_image in by_n.items():
+            interval = bootstrap_interval(per_image, groups, seed=seed)
             result[key][str(n)] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
     return result
 
 
-def _data_facts(store: Store, split: Split, crop: int, evaluated: Evaluated) -> dict[str, Any]:
+def _data_facts(store: Store, split: Split, crop: int, groups: list[str]) -> dict[str, Any]:
     return {
         "store": str(store.path),
         "title": store.manifest["title"],
         "simulated": store.manifest["simulated"],
         "split": split,
-        "images": len(evaluated.names),
-        "patients": len(set(evaluated.groups)),
+        "images": len(groups),
+        "patients": len(set(groups)),
         "readers": store.readers,
         "crop": crop,
         "spacing_mm": store.manifest["spacing_mm"],
@@ -203,11 +195,11 @@ def _data_facts(store: Store, split: Split, crop: int, evaluated: Evaluated) -> 
     }
 
 
-def _write_csv(file: Path, evaluated: Evaluated) -> None:
-    columns = [(f"{key}_{n}", values) for key, by_n in evaluated.values.items() for n, values in by_n.items()]
+def _write_csv(file: Path, names: list[str], groups: list[str], values: PerImage) -> None:
+    columns = [(f"{key}_{n}", per_image) for key, by_n in values.items() for n, per_image in by_n.items()]
     lines = [",".join(["name", "group", *(name for name, _ in columns)])]
-    for i, (name, group) in enumerate(zip(evaluated.names, evaluated.groups, strict=True)):
-        lines.append(",".join([name, group, *(f"{values[i]:.6f}" for _, values in columns)]))
+    for i, (name, group) in enumerate(zip(names, groups, strict=True)):
+        lines.append(",".join([name, group, *(f"{per_image[i]:.6f}" for _, per_image in columns)]))
     with writing_file(file) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
 
@@ -221,9 +213,10 @@ def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:
         )
 
 
-def _warn_about_units(run: Run, store: Store) -> None:
-    if store.intensity != run.intensity or store.manifest["spacing_mm"] != run.settings["input"]["spacing_mm"]:
+def _tell_other_units(run: Run, store: Store) -> None:
+    trained = run.settings["input"]
+    if store.intensity != run.intensity or store.manifest["spacing_mm"] != trained["spacing_mm"]:
         console.print(
             f"note: {store.path} has {store.intensity.unit} at {store.manifest['spacing_mm']} mm, {run.path} was "
-            f"trained on {run.intensity.unit} at {run.settings['input']['spacing_mm']} mm"
+            f"trained on {run.intensity.unit} at {trained['spacing_mm']} mm"
         )

@@ -79,7 +79,7 @@ def test_other_settings_are_refused_or_the_old_run_is_set_aside(experiment_file,
     train(experiment_file, "--only", "unet")
     changed = ["train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "0.1"]
     assert "another 'optimisation'" in failing(*changed)
-    main([*changed, "--set-aside", "true"])
+    main([*changed, "--set-aside"])
     assert Run(tmp_path / "run" / "unet").settings["optimisation"]["learning_rate"] == 0.1
     assert Run(tmp_path / "run-1" / "unet").settings["optimisation"]["learning_rate"] == 0.01
 

@@ -115,7 +115,7 @@ class SegmentationTask(LightningModule):
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         samples = self.model(image).sample(self.samples, self._generator(batch_idx))
         ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], num_classes=self.model.num_classes, empty="zero")
-        self.log(VALIDATION, float(ged2.value.mean()), batch_size=len(image), prog_bar=True, sync_dist=True)
+        self.log(VALIDATION, ged2.mean(), batch_size=len(image), prog_bar=True, sync_dist=True)
 
     def _generator(self, step: int) -> torch.Generator:
         seeds = torch.tensor([self.seed, step, self.global_rank], dtype=torch.int64)
