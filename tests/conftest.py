@@ -1,73 +1,25 @@
 """Small data and small trained models that many tests share; everything is made here, nothing is downloaded."""
 
-import io
-import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_data import DESCRIPTION, blobs, slice_files, write_tar
 
-from probunet.data.prepare import Description, write_store
+from probunet.data.prepare import write_store
 from probunet.data.slices import prepare_slices
-from probunet.data.store import Example, Intensity, Store
+from probunet.data.store import Store
 
-SIZE = 32
 torch.set_num_threads(1)  # the models are tiny; threads would only wait for each other
-
-
-class Blobs:
-    """Bright discs on noise; readers disagree on the radius, and one in four sees nothing."""
-
-    def __init__(self, count: int, size: int = SIZE) -> None:
-        splits = ("train", "train", "validation", "test")
-        self.size = size
-        self.examples = [Example(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]) for i in range(count)]
-
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng(index)
-        rows, columns = np.mgrid[: self.size, : self.size] - (self.size - 1) / 2
-        distance = np.hypot(rows, columns)
-        image = 100 + 80 * (distance < 6) + random.normal(0, 5, distance.shape)
-        labels = np.stack([distance < radius for radius in (4, 5, 6 + index % 2, 0)])
-        return image.round().astype(np.uint8)[None], labels.astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """24 images of 12 patients, 32x32 px, 4 readers."""
     out = tmp_path_factory.mktemp("stores") / "blobs"
-    description = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
-    return write_store(out, Blobs(24), description, np.uint8, jobs=1)
-
-
-def png(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def slice_files(patients: int = 10) -> dict[str, bytes]:
-    """The LIDC-IDRI-slices layout: one lesion a patient, two slices each, the second one empty for reader 3."""
-    files = {}
-    for patient in range(patients):
-        folder = f"LIDC-IDRI-slices/LIDC-IDRI-{patient + 1:04d}/nodule-0"
-        for number in range(2):
-            image, labels = Blobs(1).draw(2 * patient + number)
-            files[f"{folder}/images/slice-{number}.png"] = png(image[0])
-            for reader, label in enumerate(labels):
-                files[f"{folder}/mask-{reader}/slice-{number}.png"] = png(label * np.uint8(255))
-    return files
-
-
-def write_tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
+    return write_store(out, blobs(24), DESCRIPTION, np.uint8, jobs=1)
 
 
 @pytest.fixture(scope="session")
@@ -130,3 +82,21 @@ def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must end with exit code 2 and one sentence; give the sentence."""
+    from probunet.cli import main
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main(list(arguments))
+        assert stopped.value.code == 2
+        message = " ".join(capsys.readouterr().err.split())
+        assert "Traceback" not in message
+        assert "error: " in message
+        return message[message.index("error: ") :]
+
+    return run

@@ -175,6 +175,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     for flags, kind, several in command.flags:
         parameter = flags[-1].removeprefix("--")
         default = signature[parameter].default
+        default = list(default) if isinstance(default, tuple) else default
         parser.add_argument(
             *flags, type=kind, nargs="+" if several else None, default=default, help=described[parameter]
         )

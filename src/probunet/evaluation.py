@@ -19,12 +19,13 @@ from probunet.data.store import Split, Store
 from probunet.errors import InputError
 from probunet.files import writing_file
 from probunet.metrics import Distances, bootstrap_interval, energy_distance_from, pairwise_distances
+from probunet.metrics.energy import Estimator
 from probunet.models.base import SegmentationModel
 from probunet.progress import console, progress_bar
 from probunet.run import Run, runs_in, write_json
 
 BATCH = 32
-ESTIMATORS = {"ged2": "v", "ged2_unbiased": "unbiased"}
+ESTIMATORS: dict[str, Estimator] = {"ged2": "v", "ged2_unbiased": "unbiased"}
 CONVENTIONS = {
     "distance": "1 - IoU of the foreground",
     "empty": "d = 0 if both masks are empty, 1 if one is",

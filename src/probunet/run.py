@@ -2,7 +2,7 @@
 
 - ``run.yaml``: the model (class and constructor arguments), what it was trained on and how;
 - ``checkpoints/best.ckpt`` (lowest validation D_GED^2) and ``checkpoints/last.ckpt``;
-- ``log/``: TensorBoard events and ``metrics.csv``;
+- ``log/``: TensorBoard events, and ``version_<n>/metrics.csv`` for every time the training was started;
 - ``training.json``: written when the training is complete;
 - ``evaluation.json``: written by ``probunet evaluate``.
 """

@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probunet.metrics import energy_distance, energy_distance_from, pairwise_distances
+from probunet.metrics import (
+    energy_distance,
+    energy_distance_from,
+    mode_counts,
+    mode_frequencies,
+    pairwise_distances,
+    pixel_frequencies,
+)
 
 FOLDER = Path(__file__).parent.parent / "golden"
 SWITCHABLE = (1, 11, 13, 8, 0)
@@ -39,7 +46,21 @@ def test_energy_distance(golden, name):
         result = energy_distance_from(distances, n=int(n), subsets="first")
         np.testing.assert_allclose(result.value, expected, rtol=0, atol=1e-5)
         assert not result.left_out.any()
-        composed = energy_distance(
-            samples, modes, weights=weights, n=int(n), subsets="first", **convention(numbers)
-        )
+        composed = energy_distance(samples, modes, weights=weights, n=int(n), subsets="first", **convention(numbers))
         np.testing.assert_array_equal(composed.value, result.value)
+
+
+def test_mode_counts(golden):
+    _, samples, modes, numbers = golden
+    distances = pairwise_distances(samples, modes, **convention(numbers))
+    assert mode_counts(distances).sum(axis=0).tolist() == numbers["mode_counts"]
+    found = mode_frequencies(distances, numbers["mode_probability"])
+    assert found.counts.tolist() == numbers["mode_counts"]
+    expected = 0.5 * np.abs(found.counts / 96 - numbers["mode_probability"]).sum()
+    assert found.total_variation.mean == pytest.approx(expected)
+
+
+def test_pixel_counts(golden):
+    label, samples, _, numbers = golden
+    counts = pixel_frequencies(label, samples, list(zip(SWITCHABLE, FLIPPED, strict=True)))
+    assert counts.tolist() == numbers["pixel_counts"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from probunet.data.prepare import Description, write_store
+from probunet.data.prepare import Description, Drawn, Item, write_store
 from probunet.data.readers import LesionSlice, load_annotations
 from probunet.data.simulate import simulate_ct
 from probunet.data.splits import load_reader_split
@@ -25,38 +22,14 @@ LICENCE = (
 )
 
 
-class SimulatedLesions:
-    """Simulated CT around every lesion slice that LIDC-IDRI's readers outlined, as a source of examples.
+def draw_simulated(item: LesionSlice, spacing: float, size: int, seed: int) -> Drawn:
+    """Simulate one CT patch and rasterise its four readings.
 
-    Args:
-        spacing: mm of the pixels.
-        size: pixels along either side.
-        seed: of the simulated CT.
-        limit: use this many lesion slices only, spread over all patients; ``None`` for all.
+    Returns:
+        (1, size, size) int16 HU and (4, size, size) uint8 in {0, 1}.
     """
-
-    def __init__(self, spacing: float, size: int, seed: int, limit: int | None = None) -> None:
-        self.spacing, self.size, self.seed = spacing, size, seed
-        slices = load_annotations().lesion_slices()
-        if limit is not None and limit < len(slices):
-            slices = [slices[i] for i in np.linspace(0, len(slices) - 1, limit).round().astype(int)]
-        self.slices: list[LesionSlice] = slices
-
-    @cached_property
-    def examples(self) -> Sequence[Example]:
-        """All examples, with the shipped split by patient."""
-        parts = load_reader_split()
-        return [Example(item.name, item.patient, parts[item.patient]) for item in self.slices]
-
-    def draw(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        """Simulate one CT patch and rasterise its four readings.
-
-        Returns:
-            (1, size, size) int16 HU and (4, size, size) uint8 in {0, 1}.
-        """
-        item = self.slices[index]
-        image = simulate_ct(item, spacing=self.spacing, size=self.size, seed=self.seed)
-        return np.rint(image).astype(np.int16)[None], item.masks(self.spacing, self.size)
+    image = simulate_ct(item, spacing=spacing, size=size, seed=seed)
+    return np.rint(image).astype(np.int16)[None], item.masks(spacing, size)
 
 
 def prepare_readers(
@@ -98,4 +71,12 @@ def prepare_readers(
         spacing_mm=(spacing, spacing),
         simulated=True,
     )
-    return write_store(out, SimulatedLesions(spacing, size, seed, limit), description, np.int16, jobs=jobs)
+    slices = load_annotations().lesion_slices()
+    if limit is not None and limit < len(slices):
+        slices = [slices[i] for i in np.linspace(0, len(slices) - 1, limit).round().astype(int)]
+    parts = load_reader_split()
+    items = [
+        Item(Example(one.name, one.patient, parts[one.patient]), partial(draw_simulated, one, spacing, size, seed))
+        for one in slices
+    ]
+    return write_store(out, items, description, np.int16, jobs=jobs)

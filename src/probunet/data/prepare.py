@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,21 @@ from probunet.progress import console, progress_bar
 CHUNK = 64
 
 
-class Source(Protocol):
-    """Where examples come from; must be picklable.
+Drawn = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
+"""A raw image (C, H, W) and its readers' labels (R, H, W)."""
 
-    ``draw(i)`` returns the raw image (C, H, W) and the readers' labels (R, H, W) of example i.
+
+@dataclass(frozen=True)
+class Item:
+    """What becomes one example of a store.
+
+    Attributes:
+        example: its name, group and split.
+        draw: reads or simulates it; picklable and small, as it travels to another process.
     """
 
-    @property
-    def examples(self) -> Sequence[Example]:
-        """All examples, in the order of the store."""
-
-    def draw(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        """Make example ``index``; see the class."""
+    example: Example
+    draw: Callable[[], Drawn]
 
 
 @dataclass(frozen=True)
@@ -62,38 +65,38 @@ class Description:
 
 def write_store(
     out: Path,
-    source: Source,
+    items: Sequence[Item],
     description: Description,
     dtype: type[np.generic],
     *,
     jobs: int = -1,
     threads: bool = False,
 ) -> Store:
-    """Draw every example of a source and write them as a store.
+    """Draw every item and write them as a store.
 
     Examples whose labels are all background for every reader show no lesion and are left out and counted.
 
     Args:
         out: the folder to make.
-        source: where examples come from.
+        items: where examples come from.
         description: what the manifest says.
         dtype: of the images on disk.
         jobs: parallel workers, -1 for one per core.
         threads: use threads, for sources that are cheap to read but dear to copy to another process.
 
     Raises:
-        InputError: ``out`` exists, the disk is full, or the source refuses an example.
+        InputError: ``out`` exists, the disk is full, there is nothing to write, or an item cannot be drawn.
     """
-    count = len(source.examples)
+    count = len(items)
     if not count:
-        raise InputError(f"there is nothing to write to {out}: the source holds no examples")
+        raise InputError(f"there is nothing to write to {out}: no images were found")
     with writing_folder(out) as folder:
-        image, labels = source.draw(0)
+        image, labels = items[0].draw()
         files = {"images.npy": (image.shape, np.dtype(dtype)), "labels.npy": (labels.shape, np.dtype("u1"))}
         for name, (shape, kind) in files.items():
             _allocate(folder / name, (count, *shape), kind)
         chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-        tasks = (delayed(_write_chunk)(source, chunk, folder) for chunk in chunks)
+        tasks = (delayed(_write_chunk)(items[chunk.start : chunk.stop], chunk, folder) for chunk in chunks)
         workers = Parallel(n_jobs=jobs, return_as="generator_unordered", prefer="threads" if threads else None)
         kept = np.zeros(count, dtype=bool)
         with progress_bar() as bar:
@@ -105,7 +108,7 @@ def write_store(
             raise InputError(f"there is nothing to write to {out}: no reader marked anything anywhere")
         for name in files:
             _keep_rows(folder / name, kept)
-        examples = [source.examples[i] for i in np.flatnonzero(kept).tolist()]
+        examples = [items[i].example for i in np.flatnonzero(kept).tolist()]
         write_examples(folder, examples)
         write_manifest(folder, _facts(folder, description, examples, int((~kept).sum())))
     return Store(out)
@@ -125,11 +128,11 @@ def verify(store: Path) -> None:
     console.print(f"{store} is intact: {len(opened.examples):,} examples, {opened.manifest['title']}")
 
 
-def _write_chunk(source: Source, chunk: range, folder: Path) -> tuple[range, npt.NDArray[np.bool_]]:
+def _write_chunk(items: Sequence[Item], chunk: range, folder: Path) -> tuple[range, npt.NDArray[np.bool_]]:
     images = np.load(folder / "images.npy", mmap_mode="r+")
     labels = np.load(folder / "labels.npy", mmap_mode="r+")
-    for i in chunk:
-        images[i], labels[i] = source.draw(i)
+    for i, item in zip(chunk, items, strict=True):
+        images[i], labels[i] = item.draw()
     return chunk, labels[chunk.start : chunk.stop].any(axis=(1, 2, 3))
 
 

@@ -14,18 +14,19 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
-from probunet.data.prepare import Description, write_store
+from probunet.data.prepare import Description, Drawn, Item, write_store
 from probunet.data.splits import split_by_group
 from probunet.data.store import Example, Intensity, Store
 from probunet.errors import InputError
+from probunet.progress import console
 
 READERS = 4
 LICENCE = (
@@ -37,8 +38,8 @@ _MEMBER = re.compile(
 )
 
 
-class SliceArchive:
-    """The crops of one archive or folder, as a source of examples.
+def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Item]:
+    """Find all crops of an archive or folder, in the order of patient, lesion and slice.
 
     Args:
         archive: .tar, .tar.gz, .tar.xz, .zip or folder.
@@ -46,59 +47,61 @@ class SliceArchive:
         seed: of the split.
 
     Raises:
-        InputError: unreadable or truncated, no crops of this layout inside, or a mask missing.
+        InputError: unreadable or truncated, no crops of this layout inside, a mask missing, or one there twice.
     """
+    found: dict[tuple[str, int, int], dict[str, bytes]] = {}
+    for name, content in _members(archive):
+        if match := _MEMBER.search(name):
+            kinds = found.setdefault((match["patient"], int(match["lesion"]), int(match["slice"])), {})
+            if match["kind"] in kinds:
+                raise InputError(f"{archive} holds {name} twice; keep one of them")
+            kinds[match["kind"]] = content
+    if not found:
+        raise InputError(
+            f"{archive} holds no crops named <patient>/nodule-<n>/images/slice-<k>.png; "
+            "is it the LIDC-IDRI-slices layout?"
+        )
+    parts = split_by_group([patient for patient, _, _ in found], fractions, seed)
+    expected = ["images", *(f"mask-{reader}" for reader in range(READERS))]
+    items: list[Item] = []
+    shape: tuple[int, ...] | None = None
+    for patient, lesion, number in sorted(found):
+        name = f"{patient}/nodule-{lesion}/slice-{number}"
+        files, where = found[patient, lesion, number], f"{archive}: {name}"
+        if missing := set(expected) - files.keys():
+            raise InputError(f"{where} lacks {', '.join(sorted(missing))}; complete the archive")
+        contents = [files[kind] for kind in expected]
+        shape = shape or _decode(contents[0], where).shape
+        items.append(Item(Example(name, patient, parts[patient]), partial(draw_crop, contents, shape, where)))
+    return items
 
-    def __init__(self, archive: Path, fractions: Sequence[float], seed: int) -> None:
-        self.archive = archive
-        found: dict[tuple[str, int, int], dict[str, bytes]] = {}
-        for name, content in _members(archive):
-            if match := _MEMBER.search(name):
-                key = (match["patient"], int(match["lesion"]), int(match["slice"]))
-                kinds = found.setdefault(key, {})
-                if match["kind"] in kinds:
-                    raise InputError(f"{archive} holds {name} twice; keep one of them")
-                kinds[match["kind"]] = content
-        if not found:
+
+def draw_crop(contents: Sequence[bytes], shape: tuple[int, ...], where: str) -> Drawn:
+    """Decode one crop and its four masks.
+
+    Args:
+        contents: of the PNG files: the image, then the masks.
+        shape: (H, W) that all must have.
+        where: named in messages.
+
+    Returns:
+        (1, H, W) uint8 grey levels and (4, H, W) uint8 in {0, 1}.
+
+    Raises:
+        InputError: an unreadable PNG, another size, or a mask of more than two values.
+    """
+    image, *masks = (_decode(content, where) for content in contents)
+    for array in (image, *masks):
+        if array.shape != shape:
             raise InputError(
-                f"{archive} holds no crops named <patient>/nodule-<n>/images/slice-<k>.png; "
-                "is it the LIDC-IDRI-slices layout?"
+                f"{where} has a PNG of {array.shape[0]}x{array.shape[1]} px where the others have "
+                f"{shape[0]}x{shape[1]}; all crops must be of one size"
             )
-        parts = split_by_group([patient for patient, _, _ in found], fractions, seed)
-        self.examples: list[Example] = []
-        self._files: list[list[bytes]] = []
-        expected = ["images", *(f"mask-{r}" for r in range(READERS))]
-        for patient, lesion, number in sorted(found):
-            name = f"{patient}/nodule-{lesion}/slice-{number}"
-            files = found[patient, lesion, number]
-            if missing := set(expected) - files.keys():
-                raise InputError(f"{archive}: {name} lacks {', '.join(sorted(missing))}; complete the archive")
-            self.examples.append(Example(name, patient, parts[patient]))
-            self._files.append([files[kind] for kind in expected])
-        self.shape = _decode(self._files[0][0], f"{archive}: {self.examples[0].name}").shape
-
-    def draw(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        """Decode one crop and its four masks.
-
-        Returns:
-            (1, H, W) uint8 grey levels and (4, H, W) uint8 in {0, 1}.
-
-        Raises:
-            InputError: an unreadable PNG, another size than the first one, or a mask of more than two values.
-        """
-        where = f"{self.archive}: {self.examples[index].name}"
-        image, *masks = (_decode(content, where) for content in self._files[index])
-        for array in (image, *masks):
-            if array.shape != self.shape:
-                raise InputError(
-                    f"{where} has a PNG of {array.shape[0]}x{array.shape[1]} px where the others have "
-                    f"{self.shape[0]}x{self.shape[1]}; all crops must be of one size"
-                )
-        labels = np.stack(masks)
-        if not np.isin(labels, (0, labels.max())).all():
-            values = ", ".join(map(str, np.unique(labels)[:6]))
-            raise InputError(f"{where} has mask values {values}; a mask must be 0 outside and one value inside")
-        return image[None], (labels > 0).astype(np.uint8)
+    labels = np.stack(masks)
+    if not np.isin(labels, (0, labels.max())).all():
+        values = ", ".join(map(str, np.unique(labels)[:6]))
+        raise InputError(f"{where} has mask values {values}; a mask must be 0 outside and one value inside")
+    return image[None], (labels > 0).astype(np.uint8)
 
 
 def prepare_slices(
@@ -117,7 +120,8 @@ def prepare_slices(
     Raises:
         InputError: the archive is unreadable or incomplete, or ``out`` cannot be written.
     """
-    source = SliceArchive(archive, fractions, seed)
+    with console.status(f"reading {archive}"):
+        items = find_crops(archive, fractions, seed)
     arguments = {
         "command": "prepare slices",
         "archive": archive.name,
@@ -131,7 +135,7 @@ def prepare_slices(
         intensity=Intensity("grey level", offset=128, scale=64),
         spacing_mm=None,
     )
-    return write_store(out, source, description, np.uint8, threads=True)
+    return write_store(out, items, description, np.uint8, threads=True)
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -28,7 +28,7 @@ Empty: TypeAlias = Literal["zero", "one", "skip"]
 Overlap: TypeAlias = Literal["iou", "dice"]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_TASK_IMAGES = 32
+_TASK_BYTES = 1 << 24  # of counts that one thread holds at a time
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Distances:
     """(B,) images without a defined distance."""
     weights: Floats | None
     """(B, R) probabilities of the references, which sum to 1; None: equal."""
+    overlap: Overlap
+    """Whether the distances are 1 - IoU or 1 - Dice."""
     convention: str
     """What was measured, in words, for tables and files."""
 
@@ -97,23 +99,24 @@ def pairwise_distances(
         raise InputError(f'empty={empty!r} is no convention; choose "zero", "one" or "skip"')
     if overlap not in get_args(Overlap):
         raise InputError(f'overlap={overlap!r} is not known; choose "iou" or "dice"')
-    domain, mask = _domain(samples, num_classes, classes, ignore)
+    domain, mask = evaluated_domain(samples, num_classes, classes, ignore)
     images, count, readers = len(samples), samples.shape[1], references.shape[1]
     pixels = math.prod(samples.shape[2:])
     flat = samples.reshape(images, count, pixels), references.reshape(images, readers, pixels)
     maps, k = count + readers, len(domain.classes)
+    step = min(max(1, _TASK_BYTES // (8 * k * maps**2)), 64)
     distance = np.empty((images, maps, maps))
     area = np.empty((images, maps, k), np.int64)
 
     def measure(start: int) -> None:
-        part = slice(start, start + _TASK_IMAGES)
+        part = slice(start, start + step)
         part_mask = None if mask is None else mask[part]
         counted = count_overlaps(flat[0][part], flat[1][part], part_mask, domain)
         area[part] = np.diagonal(counted.shared, axis1=2, axis2=3).swapaxes(1, 2)
         distance[part] = _class_mean(_distance(counted.shared, empty, overlap), empty)
         distance[part][counted.valid == 0] = np.nan
 
-    _in_threads(measure, range(0, images, _TASK_IMAGES), workers)
+    _in_threads(measure, range(0, images, step), workers)
     return Distances(
         cross=distance[:, :count, count:],
         samples=distance[:, :count, :count],
@@ -121,7 +124,8 @@ def pairwise_distances(
         sample_area=area[:, :count],
         reference_area=area[:, count:],
         left_out=np.asarray(np.isnan(distance).any(axis=(1, 2))),
-        weights=_probabilities(weights, images, readers),
+        weights=reference_probabilities(weights, images, readers),
+        overlap=overlap,
         convention=describe(domain, ignore, empty, overlap),
     )
 
@@ -174,18 +178,21 @@ def check_maps(samples: Maps, references: Maps) -> None:
         )
 
 
-def _domain(
+def evaluated_domain(
     samples: Maps, num_classes: int, classes: Sequence[int] | None, ignore: int | Maps | None
 ) -> tuple[Domain, Maps | None]:
+    """Which classes and pixels count, and the ignore mask flattened to (B, P).
+
+    Raises:
+        InputError: classes outside the range, an ignored label that is evaluated, a mask of another shape.
+    """
     if num_classes < 2:
         raise InputError(f"num_classes={num_classes}, but background counts too: give 2 or more")
     if classes is None:
         classes = (1,) if num_classes == 2 else range(num_classes)
     chosen = tuple(int(label) for label in classes)
     if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= c < num_classes for c in chosen):
-        raise InputError(
-            f"classes={list(chosen)} must be one or more different labels from 0 to {num_classes - 1}"
-        )
+        raise InputError(f"classes={list(chosen)} must be one or more different labels from 0 to {num_classes - 1}")
     if ignore is None or isinstance(ignore, int | np.integer):
         label = None if ignore is None else int(ignore)
         if label in chosen:
@@ -219,14 +226,17 @@ def _class_mean(distance: Floats, empty: Empty) -> Floats:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def _probabilities(weights: Any, images: int, readers: int) -> Floats | None:
+def reference_probabilities(weights: Any, images: int, readers: int) -> Floats | None:
+    """The weights (B, R) scaled to sum to 1 for each image, or None for equal ones.
+
+    Raises:
+        InputError: they do not fit the references or are no probabilities.
+    """
     if weights is None:
         return None
     array = as_array(weights).astype(np.float64)
     if array.shape not in ((readers,), (images, readers)):
-        raise InputError(
-            f"weights have the shape {array.shape}; needed is ({readers},) or ({images}, {readers})"
-        )
+        raise InputError(f"weights have the shape {array.shape}; needed is ({readers},) or ({images}, {readers})")
     total = array.sum(axis=-1, keepdims=True)
     if not (np.isfinite(array).all() and (array >= 0).all() and (total > 0).all()):
         raise InputError("weights must be finite, not negative, and more than zero in sum for every image")

@@ -11,6 +11,7 @@ import numpy as np
 from probunet.errors import InputError
 from probunet.metrics.distance import Distances, Empty, Floats, pairwise_distances
 from probunet.metrics.overlap import Maps
+from probunet.metrics.values import mean_of_defined
 
 Estimator: TypeAlias = Literal["v", "unbiased"]
 """``"v"``: the published one, pairs i = j included, biased upwards; ``"unbiased"``: without those pairs."""
@@ -44,9 +45,7 @@ class EnergyDistance:
         Raises:
             InputError: every image is left out.
         """
-        if self.left_out.all():
-            raise InputError(f"none of the {len(self.value)} images has a defined energy distance")
-        return float(self.value[~self.left_out].mean())
+        return mean_of_defined(self.value, self.left_out)
 
 
 def energy_distance(
@@ -127,13 +126,13 @@ def energy_distance_from(
         cross, within = cross[:, :n], within[:, :n, :n]
     if distances.weights is None:
         to_readers = cross.mean(axis=(1, 2))
-        reader_diversity = _diversity(distances.references, readers, estimator)
+        reader_diversity = mean_within(distances.references, readers, estimator)
     else:
         to_readers = (cross.mean(axis=1) * distances.weights).sum(axis=1)
         reader_diversity = np.einsum(
             "bi,bij,bj->b", distances.weights, distances.references, distances.weights
         )
-    sample_diversity = _diversity(within, n, estimator)
+    sample_diversity = mean_within(within, n, estimator)
     value = 2 * to_readers - sample_diversity - reader_diversity
     value[distances.left_out] = np.nan
     return EnergyDistance(
@@ -148,7 +147,7 @@ def energy_distance_from(
     )
 
 
-def _diversity(within: Floats, n: int, estimator: Estimator) -> Floats:
+def mean_within(within: Floats, n: int, estimator: Estimator) -> Floats:
     """(B,) mean distance within sets of n out of the M maps of ``within`` (B, M, M)."""
     available = within.shape[1]
     if estimator == "v" and n == available:

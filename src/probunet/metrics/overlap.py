@@ -9,6 +9,7 @@ product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,7 +23,7 @@ from probunet.errors import InputError
 Maps: TypeAlias = npt.NDArray[Any] | torch.Tensor
 """Integer or boolean label maps; the leading axes are stated where it is used."""
 
-_BLOCK_BYTES = 1 << 20  # labels per block: with its temporaries it stays within a core's second-level cache
+_BLOCK_BYTES = 1 << 23  # labels per block: its bits, an eighth, stay within a core's cache
 _BLOCK_PIXELS = 1023 * 64  # a population count over so many pixels cannot overflow 16 bits
 
 
@@ -64,18 +65,18 @@ def count_overlaps(first: Maps, second: Maps, mask: Maps | None, domain: Domain)
     images, maps = len(first), first.shape[1] + second.shape[1]
     shared = np.zeros((images, len(domain.classes), maps, maps), np.int64)
     valid = np.zeros(images, np.int64)
+    scratch = _Scratch()
     for rows, pixels in _blocks(images, maps, first.shape[2]):
         block = first[rows, :, pixels], second[rows, :, pixels]
         keep = _kept_pixels(block[1], None if mask is None else mask[rows, pixels], domain)
         pure = [_check_labels(part, keep, domain, name) for part, name in zip(block, _NAMES, strict=True)]
         valid[rows] += block[0].shape[2] if keep is None else np.count_nonzero(keep, axis=1)
-        kept_bits = None if keep is None else _pack([keep[:, None]], None)
         for k, label in enumerate(domain.classes):
             is_binary = all(pure) and domain.num_classes == 2 and label == 1
-            bits = _pack(block, None if is_binary else label)
-            if kept_bits is not None:
-                bits &= kept_bits
-            _add_shared(bits, shared[rows, k])
+            bits = _pack(block, None if is_binary else label, scratch)
+            if keep is not None:
+                bits &= _pack_one(keep[:, None])
+            shared[rows, k] += _count_pairs(bits, scratch)
     lower = np.tril_indices(maps, -1)
     shared[..., lower[0], lower[1]] = shared[..., lower[1], lower[0]]
     return Overlaps(shared, valid)
@@ -107,9 +108,7 @@ def _kept_pixels(
     return None if ignored is None or not ignored.any() else ~ignored
 
 
-def _check_labels(
-    labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, domain: Domain, name: str
-) -> bool:
+def _check_labels(labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, domain: Domain, name: str) -> bool:
     """Refuse labels that mean nothing; say whether the map holds 0 and 1 alone, as bytes."""
     if labels.size == 0 or labels.dtype == bool:
         return True
@@ -134,34 +133,68 @@ def _check_labels(
     return False
 
 
-def _pack(parts: Any, label: int | None) -> npt.NDArray[np.uint64]:
-    """Bits (C, N + R, words) of all parts' maps, 1 where the map has the label (None: where not 0)."""
-    pixels = parts[0].shape[2]
-    used, words = -(-pixels // 8), -(-pixels // 64)
-    count = sum(part.shape[1] for part in parts)
-    bits = np.empty((len(parts[0]), count, words * 8), np.uint8)
-    bits[..., used:] = 0
+class _Scratch:
+    """Memory that the blocks of one thread use again, because fresh pages cost more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, npt.NDArray[Any]] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+        size = math.prod(shape)
+        if name not in self._held or self._held[name].size < size:
+            self._held[name] = np.empty(size, dtype)
+        return self._held[name][:size].reshape(shape)
+
+
+def _pack_one(maps: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """Bits (M, C, words) of the maps (C, M, pixels), 1 where they are not zero."""
+    packed = np.packbits(maps, axis=-1)
+    missing = -packed.shape[-1] % 8
+    if missing:
+        packed = np.pad(packed, ((0, 0), (0, 0), (0, missing)))
+    return packed.view(np.uint64).swapaxes(0, 1)
+
+
+def _pack(
+    parts: tuple[npt.NDArray[Any], ...], label: int | None, scratch: _Scratch
+) -> npt.NDArray[np.uint64]:
+    """Bits (N + R, C, words) of all parts' maps, 1 where the map has the label (None: where it is not 0)."""
+    count, (images, _, pixels) = sum(part.shape[1] for part in parts), parts[0].shape
+    bits = scratch.take("bits", (count, images, -(-pixels // 64)), np.uint64)
     start = 0
     for part in parts:
         stop = start + part.shape[1]
-        bits[:, start:stop, :used] = np.packbits(part if label is None else part == label, axis=-1)
+        if label is not None:
+            part = np.equal(part, label, out=scratch.take("equal", part.shape, np.bool_))
+        bits[start:stop] = _pack_one(part)
         start = stop
-    return bits.view(np.uint64)
+    return bits
 
 
-def _add_shared(bits: npt.NDArray[np.uint64], shared: npt.NDArray[np.int64]) -> None:
-    """Add the population counts of all pairs to the upper triangle of ``shared`` (C, M, M)."""
-    active = np.bitwise_or.reduce(bits, axis=(0, 1)) != 0
-    in_use = np.count_nonzero(active)
-    if in_use == 0:
-        return
-    if in_use < 0.8 * active.size:
-        bits = np.ascontiguousarray(bits[..., active])
-    both, counts = np.empty_like(bits), np.empty(bits.shape, np.uint8)
-    for i in range(bits.shape[1]):
-        np.bitwise_and(bits[:, i, None], bits[:, i:], out=both[:, i:])
-        np.bitwise_count(both[:, i:], out=counts[:, i:])
-        shared[:, i, i:] += counts[:, i:].sum(axis=-1, dtype=np.uint16)
+def _count_pairs(bits: npt.NDArray[np.uint64], scratch: _Scratch) -> npt.NDArray[np.uint16]:
+    """Population counts (C, M, M) of all pairs of maps in ``bits`` (M, C, words): the upper triangle."""
+    maps, images, words = bits.shape
+    flat = bits.reshape(maps, images * words)
+    active = np.bitwise_or.reduce(flat, axis=0).reshape(images, words) != 0
+    active[:, 0] = True  # every image keeps a word, so that its sum is not that of the next
+    in_use = np.count_nonzero(active, axis=1)
+    total = int(in_use.sum())
+    if total < 0.9 * active.size:
+        flat = flat.take(
+            np.flatnonzero(active), axis=1, out=scratch.take("used", (maps, total), np.uint64), mode="clip"
+        )
+    else:
+        total, in_use = images * words, np.full(images, words)
+    starts = np.cumsum(in_use) - in_use
+    shared = np.zeros((maps, maps, images), np.uint16)
+    both = scratch.take("both", flat.shape, np.uint64)
+    counts = scratch.take("counts", flat.shape, np.uint8)
+    for i in range(maps):
+        others = maps - i
+        np.bitwise_and(flat[i], flat[i:], out=both[:others])
+        np.bitwise_count(both[:others], out=counts[:others])
+        shared[i, i:] = np.add.reduceat(counts[:others], starts, axis=1, dtype=np.uint16)
+    return shared.transpose(2, 0, 1)
 
 
 def _count_on_device(first: torch.Tensor, second: Maps, mask: Maps | None, domain: Domain) -> Overlaps:

@@ -50,7 +50,7 @@ def training_figure(logs: Mapping[str, Path]) -> Figure:
     """Draw loss, reconstruction, KL and validation D_GED^2 against the step.
 
     Args:
-        logs: by model, its ``metrics.csv``.
+        logs: by model, its folder ``log``.
     """
     quantities = {
         "train/reconstruction": "reconstruction (nats per image)",
@@ -74,19 +74,21 @@ def training_figure(logs: Mapping[str, Path]) -> Figure:
     return figure
 
 
-def read_log(file: Path) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Read a training log.
+def read_log(folder: Path) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Read the log of a training, over all its starts; a step that was done again counts as it was done last.
 
     Returns:
         By quantity: steps and values, both (T,).
     """
-    found: dict[str, list[tuple[float, float]]] = {}
-    with file.open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            for key, value in row.items():
-                if value and key not in ("step", "epoch"):
-                    found.setdefault(key, []).append((float(row["step"]), float(value)))
-    return {key: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]) for key, pairs in found.items()}
+    found: dict[str, dict[float, float]] = {}
+    starts = sorted(folder.glob("version_*/metrics.csv"), key=lambda file: int(file.parent.name.split("_")[1]))
+    for file in starts:
+        with file.open(newline="") as handle:
+            for row in csv.DictReader(handle):
+                for key, value in row.items():
+                    if value and key not in ("step", "epoch"):
+                        found.setdefault(key, {})[float(row["step"])] = float(value)
+    return {key: (np.array(sorted(v)), np.array([v[step] for step in sorted(v)])) for key, v in found.items()}
 
 
 def _smooth(series: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -64,7 +64,7 @@ def report(experiment: Path, out: Path | None = None) -> None:
         energy=_picture(energy_figure({r.name: _per_image(r) for r in runs}, _reference_means(first))),
         points=POINTS,
         panels=_panels(runs, store, first),
-        curves=_picture(training_figure({run.name: run.path / "log" / "metrics.csv" for run in runs})),
+        curves=_picture(training_figure({run.name: run.path / "log" for run in runs})),
         costs=[_cost(run) for run in runs],
         versions=", ".join(f"{name} {version}" for name, version in first["versions"].items()),
         seed=first["seed"],
@@ -133,7 +133,7 @@ def _choose(images: EvaluationImages, seed: int) -> dict[str, list[int]]:
     labels = np.stack([images[i]["labels"].numpy() for i in range(0, len(images), max(len(images) // 400, 1))])
     positions = np.arange(0, len(images), max(len(images) // 400, 1))[: len(labels)]
     disagreement = energy_distance(labels, labels, num_classes=int(labels.max()) + 1, empty="zero").reader_diversity
-    complete = labels.any(axis=(2, 3)).all(axis=1)
+    complete = np.all(labels.any(axis=(2, 3)), axis=1)
     clear = np.where(complete, disagreement, np.inf)
     quarter = max(len(labels) // 4, 1)
     pools = {

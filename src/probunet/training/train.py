@@ -177,12 +177,11 @@ class Experiment:
             save_last=True,
             enable_version_counter=False,
         )
-        log = run.path / "log"
         return pl.Trainer(
             **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
             default_root_dir=run.path,
             callbacks=[checkpoint, *callbacks],
-            logger=[CSVLogger(log, name="", version=""), TensorBoardLogger(str(log), name="", version="")],
+            logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -254,7 +253,7 @@ def train(
     Raises:
         InputError: something does not fit; the message says what.
     """
-    specifications: dict[str, Any] = {name: _plain(model) for name, model in models.items()}
+    specifications: dict[str, Any] = {name: plain(model) for name, model in models.items()}
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
@@ -264,12 +263,13 @@ def train(
     return [experiment.train(name, specifications[name]) for name in names]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn parsed arguments into what YAML can hold: dictionaries, lists and single values."""
     if isinstance(value, Namespace):
         value = vars(value)
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _set_aside(experiment: Experiment, specifications: dict[str, Any]) -> None:

@@ -1,0 +1,171 @@
+"""Are the pixel-wise probabilities right, and is the uncertainty where the readers disagree?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import entr
+
+from probunet.errors import InputError
+from probunet.metrics.distance import Floats, check_maps, evaluated_domain, reference_probabilities
+from probunet.metrics.overlap import Domain, Maps, as_array
+from probunet.metrics.significance import Groups, Interval, bootstrap_sums
+from probunet.metrics.values import ImageValues
+
+Probabilities = npt.NDArray[np.floating[Any]] | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Sums over pixels and evaluated classes, for each of B images and each bin of predicted probability.
+
+    Bins have equal width; the last one includes 1. Sums of several sets may be concatenated or added.
+    """
+
+    count: Floats
+    """(B, bins) pixels times evaluated classes."""
+    predicted: Floats
+    """(B, bins) summed predicted probability."""
+    observed: Floats
+    """(B, bins) summed fraction of the readers who give the pixel the class."""
+    squared: Floats
+    """(B, bins) summed squared error against each reader, averaged over the readers."""
+    convention: str
+
+    def curve(self) -> Floats:
+        """The reliability curve (bins, 3): pixels, mean predicted, mean observed (NaN in an empty bin)."""
+        count, predicted, observed = (x.sum(axis=0) for x in (self.count, self.predicted, self.observed))
+        used = np.where(count > 0, count, np.nan)
+        return np.stack([count, predicted / used, observed / used], axis=1)
+
+    def ece(self, groups: Groups | None = None, **options: Any) -> Interval:
+        """Expected calibration error: bins' |mean predicted - mean observed|, weighted by their pixels.
+
+        With the interval of ``bootstrap_sums`` (same options). Easy background fills the lowest bin and makes
+        the error small: compare it on the same images only.
+        """
+        table = np.concatenate([self.count, self.predicted - self.observed], axis=1)
+        bins = self.count.shape[1]
+        return bootstrap_sums(
+            table, lambda s: np.abs(s[:, bins:]).sum(axis=1) / s[:, :bins].sum(axis=1), groups, **options
+        )
+
+    def brier(self, groups: Groups | None = None, **options: Any) -> Interval:
+        """Brier score: mean squared error of the probability against each reader; 0 to 1 for each class.
+
+        It contains the readers' own variance, so that even perfect probabilities score above 0.
+        """
+        table = np.stack([self.squared.sum(axis=1), self.count.sum(axis=1)], axis=1)
+        return bootstrap_sums(table, lambda s: s[:, 0] / s[:, 1], groups, **options)
+
+
+def class_frequencies(maps: Maps, num_classes: int, weights: Any = None) -> Floats:
+    """(B, num_classes, ...) fraction of the maps (B, N, ...) that give each pixel each class."""
+    array = as_array(maps)
+    shares = reference_probabilities(weights, *array.shape[:2])
+    out = np.empty((len(array), num_classes, *array.shape[2:]))
+    for label in range(num_classes):
+        has = array == label
+        out[:, label] = has.mean(axis=1) if shares is None else np.einsum("bn...,bn->b...", has, shares)
+    return out
+
+
+def reliability(
+    probabilities: Probabilities,
+    references: Maps,
+    *,
+    num_classes: int = 2,
+    classes: Sequence[int] | None = None,
+    ignore: int | Maps | None = None,
+    weights: Any = None,
+    bins: int = 15,
+) -> Calibration:
+    """Compare pixel-wise class probabilities with the fraction of readers who chose the class.
+
+    Args:
+        probabilities: (B, num_classes, ...) predicted marginals, from a model or ``class_frequencies`` of
+            samples.
+        references: (B, R, ...) integer labels.
+        num_classes: labels are 0 .. num_classes - 1.
+        classes: evaluated classes, pooled; None: the foreground for two classes, all otherwise.
+        ignore: label (left out where any reference has it) or boolean mask (B, ...).
+        weights: probabilities of the references; None: equal.
+        bins: of equal width between 0 and 1.
+
+    Raises:
+        InputError: shapes that do not match, or probabilities outside 0 to 1.
+
+    Source: Guo et al. 2017 (ECE, here for each class and against soft labels); Brier 1950.
+    """
+    if bins < 1:
+        raise InputError(f"bins={bins} must be 1 or more")
+    domain, mask = evaluated_domain(references, num_classes, classes, ignore)
+    sums = np.zeros((4, len(references), bins))
+    for b, predicted, observed in _pixels(probabilities, references, domain, mask, weights):
+        for label in domain.classes:
+            p, y = predicted[label], observed[label]
+            index = np.minimum((p * bins).astype(np.int64), bins - 1)
+            for k, values in enumerate((np.ones_like(p), p, y, p * p - 2 * p * y + y)):
+                sums[k, b] += np.bincount(index, values, bins)
+    words = f"classes {', '.join(map(str, domain.classes))} of {num_classes}, {bins} bins of equal width"
+    return Calibration(sums[0], sums[1], sums[2], sums[3], words)
+
+
+def disagreement_correlation(
+    probabilities: Probabilities,
+    references: Maps,
+    *,
+    num_classes: int = 2,
+    ignore: int | Maps | None = None,
+    weights: Any = None,
+) -> ImageValues:
+    """Correlation (-1 to 1) of predictive entropy and the readers' disagreement over an image's pixels.
+
+    Disagreement is the entropy of the readers' class frequencies at a pixel; this is the normalised
+    cross-correlation of the two maps. An image where either is constant (readers who agree everywhere) has
+    none and is left out. Arguments as for ``reliability``.
+
+    Raises:
+        InputError: see ``reliability``.
+    """
+    domain, mask = evaluated_domain(references, num_classes, None, ignore)
+    value = np.full(len(references), np.nan)
+    for b, predicted, observed in _pixels(probabilities, references, domain, mask, weights):
+        mine, theirs = entr(predicted).sum(axis=0), entr(observed).sum(axis=0)
+        if mine.size and np.ptp(mine) > 1e-12 and np.ptp(theirs) > 1e-12:
+            value[b] = np.corrcoef(mine, theirs)[0, 1]
+    words = f"correlation of pixel-wise entropies over {num_classes} classes"
+    return ImageValues(value, np.isnan(value), words)
+
+
+def _pixels(
+    probabilities: Probabilities, references: Maps, domain: Domain, mask: Maps | None, weights: Any
+) -> Iterator[tuple[int, Floats, Floats]]:
+    """Each image: its number, predicted and observed frequencies (K, P) of the pixels that count."""
+    check_maps(references, references)
+    images, readers, classes = references.shape[0], references.shape[1], domain.num_classes
+    expected = (images, classes, *references.shape[2:])
+    if tuple(probabilities.shape) != expected:
+        raise InputError(f"probabilities must have the shape {expected}, not {tuple(probabilities.shape)}")
+    shares = reference_probabilities(weights, images, readers)
+    share = np.full((images, readers), 1 / readers) if shares is None else shares
+    for b in range(images):
+        labels = as_array(references[b]).reshape(readers, -1)
+        keep = np.ones(labels.shape[1], bool) if mask is None else ~as_array(mask[b])
+        if domain.ignore_label is not None:
+            keep &= (labels != domain.ignore_label).all(axis=0)
+        labels = labels[:, keep]
+        if ((labels < 0) | (labels >= classes)).any():
+            raise InputError(
+                f"references hold a label outside 0 to {classes - 1}, the range that num_classes={classes} "
+                "means; correct num_classes or name the ignore label"
+            )
+        p = as_array(probabilities[b]).reshape(classes, -1)[:, keep].astype(np.float64)
+        if not ((p >= -1e-6) & (p <= 1 + 1e-6)).all():
+            raise InputError("probabilities must lie between 0 and 1; give softmax outputs, not logits")
+        yield b, np.clip(p, 0, 1), np.stack([share[b] @ (labels == label) for label in range(classes)])

@@ -1,0 +1,137 @@
+"""Do the samples come as often as they should: frequencies of whole modes and of single pixels' classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import rel_entr
+
+from probunet.errors import InputError
+from probunet.metrics.distance import Distances, Floats, check_maps
+from probunet.metrics.overlap import Maps, as_array
+from probunet.metrics.significance import Groups, Interval, bootstrap_sums
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ModeFrequencies:
+    """How often each of R modes was the nearest, and how far that is from the true probabilities."""
+
+    counts: Counts
+    """(R,) samples whose nearest mode it is, over all images."""
+    probabilities: Floats
+    """(R,) the true ones."""
+    total_variation: Interval
+    """Half the summed absolute difference of frequency and probability: 0 to 1."""
+    kl: Interval
+    """KL(frequency, probability) in nats; infinite if a mode of probability 0 was seen."""
+    total_variation_floor: float
+    """What as many independent draws from the true probabilities give on average."""
+    left_out: int
+    """Images without a defined distance."""
+
+
+def mode_counts(distances: Distances, *, n: int | None = None) -> Counts:
+    """(B, R) how many of the first n samples have reference r as the nearest; ties count for the first.
+
+    Images that are left out have zeros.
+
+    Raises:
+        InputError: n is more than the samples, or there are no references.
+
+    Source: the authors' evaluation of stochastic Cityscapes (Kohl et al. 2018, Fig. 5).
+    """
+    available, modes = distances.cross.shape[1:]
+    n = available if n is None else n
+    if not 1 <= n <= available or modes == 0:
+        raise InputError(f"n={n} samples and at least one mode are needed; there are {available} and {modes}")
+    counts = np.zeros((len(distances.cross), modes), np.int64)
+    kept = np.flatnonzero(~distances.left_out)
+    nearest = distances.cross[kept, :n].argmin(axis=2)
+    np.add.at(counts, (kept[:, None], nearest), 1)
+    return counts
+
+
+def mode_frequencies(
+    distances: Distances,
+    probabilities: npt.ArrayLike,
+    *,
+    n: int | None = None,
+    groups: Groups | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> ModeFrequencies:
+    """Frequencies of nearest modes against the true probabilities, with bootstrap intervals over images.
+
+    Both distances are biased upwards by the finite number of samples; ``total_variation_floor`` says by how
+    much.
+
+    Args:
+        distances: of samples to the R modes of each image, the modes in the same order everywhere.
+        probabilities: (R,) of the modes (scaled to sum to 1).
+        n: samples an image; None: all.
+        groups: (B,) images that are drawn together (the city, the patient).
+        confidence: of the intervals.
+        resamples: bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        InputError: the probabilities do not fit the modes, or no image is defined.
+    """
+    counts = mode_counts(distances, n=n)
+    truth = np.asarray(probabilities, np.float64)
+    if truth.shape != (counts.shape[1],) or not (truth >= 0).all() or not truth.sum() > 0:
+        raise InputError(
+            f"{counts.shape[1]} modes need as many probabilities, not an array of shape {truth.shape}"
+        )
+    truth = truth / truth.sum()
+    kept = ~distances.left_out
+    labels = None if groups is None else np.asarray(groups)[kept]
+    options = (labels, confidence, resamples, seed)
+    table = counts[kept].astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(int(table.sum()), truth, 1000).astype(np.float64)
+    return ModeFrequencies(
+        counts=counts.sum(axis=0),
+        probabilities=truth,
+        total_variation=bootstrap_sums(table, lambda sums: _total_variation(sums, truth), *options),
+        kl=bootstrap_sums(table, lambda sums: _kl(sums, truth), *options),
+        total_variation_floor=float(_total_variation(draws, truth).mean()),
+        left_out=int((~kept).sum()),
+    )
+
+
+def pixel_frequencies(label: Maps, samples: Maps, switches: Sequence[tuple[int, int]]) -> Counts:
+    """Pixel-wise frequencies of flipped classes: (S, 3) counts, one row for each switchable class.
+
+    Args:
+        label: (B, ...) classes before any flip.
+        samples: (B, N, ...) sampled classes.
+        switches: S pairs (class, flipped class).
+
+    Returns:
+        Pixels of the class times samples; how many of those samples kept it; how many flipped it. What is
+        missing from the sum went to a third class.
+
+    Source: the authors' evaluation of stochastic Cityscapes (Kohl et al. 2018, Fig. 5 and appendix).
+    """
+    check_maps(samples, label[:, None])
+    truth, drawn = as_array(label), as_array(samples)
+    counts = np.zeros((len(switches), 3), np.int64)
+    for image, maps in zip(truth, drawn, strict=True):
+        for row, (before, after) in zip(counts, switches, strict=True):
+            here = maps[:, image == before]
+            row += here.size, np.count_nonzero(here == before), np.count_nonzero(here == after)
+    return counts
+
+
+def _total_variation(sums: Floats, truth: Floats) -> Floats:
+    return np.asarray(0.5 * np.abs(sums / sums.sum(axis=1, keepdims=True) - truth).sum(axis=1))
+
+
+def _kl(sums: Floats, truth: Floats) -> Floats:
+    return np.asarray(rel_entr(sums / sums.sum(axis=1, keepdims=True), truth).sum(axis=1))

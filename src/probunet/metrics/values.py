@@ -1,0 +1,42 @@
+"""One number for each image, and which images have none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.errors import InputError
+
+
+@dataclass(frozen=True)
+class ImageValues:
+    """A metric's value for each of B images."""
+
+    value: npt.NDArray[np.float64]
+    """(B,) NaN where ``left_out``."""
+    left_out: npt.NDArray[np.bool_]
+    """(B,) images for which the metric is not defined."""
+    convention: str
+    """What was measured, in words."""
+
+    def mean(self) -> float:
+        """Mean over the images that are not left out.
+
+        Raises:
+            InputError: every image is left out.
+        """
+        return mean_of_defined(self.value, self.left_out)
+
+
+def mean_of_defined(value: npt.NDArray[np.float64], left_out: npt.NDArray[Any]) -> float:
+    """Mean of the values that are defined.
+
+    Raises:
+        InputError: none is.
+    """
+    if left_out.all():
+        raise InputError(f"none of the {len(value)} images has a defined value under this convention")
+    return float(value[~left_out].mean())
