@@ -121,11 +121,11 @@ def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
         rough=rng.uniform(12, 32),
         emphysema=max(0.0, rng.uniform(-1.5, 1.0)),
         hilum=(far * np.cos(towards), far * np.sin(towards)),
-        vessels=rng.uniform(3.5, 8.5),
+        vessels=rng.uniform(3.0, 7.5),
         contrast=float(np.exp(rng.normal(0, 0.08))),
-        solid=rng.normal(25, 30),
+        solid=rng.normal(35, 20),
         ground_glass=rng.normal(-570, 45),
-        sharpness=rng.uniform(0.3, 0.75),
+        sharpness=rng.uniform(0.25, 0.6),
         noise=float(np.clip(np.exp(rng.normal(2.85, 0.4)) * np.sqrt(2.0 / thickness), 6, 90)),
         place=rng.random(),
         direction=direction,
@@ -214,14 +214,14 @@ def _add_lesion(
     )
     here = mean[window]
     width = 2 * np.sqrt(float(here.sum() / here.max()) / np.pi) * canvas.spacing  # mm, of a disc of the same area
-    blur = min(0.35 + 0.3 * (5 - ratings["margin"]), 0.12 * width + 0.2) / canvas.spacing
+    blur = min(0.25 + 0.2 * (5 - ratings["margin"]), 0.1 * width + 0.15) / canvas.spacing
     soft = ndimage.gaussian_filter(here, blur, mode="constant", truncate=2.5)
     # An outline's own pixels are half lesion: small lesions are a little larger and so brighter than their masks.
     soft *= min((float(here.max()) / max(float(soft.max()), 1e-6)) ** 0.7 * (1 + 1.2 * np.exp(-width / 2)), 3.0)
     texture = random_field(rng, canvas.size, 1.4 / canvas.spacing)[window]
     patchy = random_field(rng, canvas.size, 3.0 / canvas.spacing)[window]
     ground = np.clip((5 - ratings["texture"]) / 4, 0, 1)  # 0 solid, 1 ground glass
-    share = np.clip(soft * (1 + np.float32(0.12 + 0.25 * ground) * patchy), 0, 1)
+    share = np.clip(soft * (1 + np.float32(0.05 + 0.2 * ground) * patchy), 0, 1)
     ends = 1 - 0.15 * abs(lesion_slice.position) ** 6 * min(1.0, lesion_slice.slice_thickness / 2.5)
     subtle = 0.75 + 0.25 * np.clip((ratings["subtlety"] - 1) / 4, 0, 1)
     strength = scene.contrast * ends * subtle * np.exp(rng.normal(0, 0.06))
