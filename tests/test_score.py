@@ -93,9 +93,7 @@ def test_cases_of_different_shape_and_number_of_readers(tmp_path):
     s, r = (write_folder(tmp_path / k, m, names) for k, m in (("s", samples), ("r", readers)))
     result, table = run(tmp_path, r, s, [2, 12])
     assert [line["case"] for line in table] == names
-    expected = [
-        energy_distance(a[None], b[None], n=2).value[0] for a, b in zip(samples, readers, strict=True)
-    ]
+    expected = [energy_distance(a[None], b[None], n=2).value[0] for a, b in zip(samples, readers, strict=True)]
     assert [float(line["ged2_n2"]) for line in table] == pytest.approx(expected)
     # one reader has no unbiased diversity: left out and counted
     assert row(result["scores"]["s"], "ged2_unbiased", None)["left_out"] == 1

@@ -55,17 +55,13 @@ def open_maps(path: Path, array: str) -> MapSet:
     if path.is_dir():
         return _Folder(path)
     if path.suffix not in (".npy", ".npz"):
-        raise InputError(
-            f"{path} is neither .npy nor .npz nor a folder of case/map files ({', '.join(SUFFIXES)})"
-        )
+        raise InputError(f"{path} is neither .npy nor .npz nor a folder of case/map files ({', '.join(SUFFIXES)})")
     try:
         return _Array(path, array)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"{path} cannot be read: {error}; write it again with numpy.save or savez"
-        ) from error
+        raise InputError(f"{path} cannot be read: {error}; write it again with numpy.save or savez") from error
 
 
 class _Array(MapSet):
@@ -110,9 +106,7 @@ class _Folder(MapSet):
         }
         self.names = list(self._files)
         if not self.names:
-            raise InputError(
-                f"{path} holds no case folders; lay it out as case/map with {', '.join(SUFFIXES)} files"
-            )
+            raise InputError(f"{path} holds no case folders; lay it out as case/map with {', '.join(SUFFIXES)} files")
 
     def maps(self, name: str) -> LabelMaps:
         files = self._files[name]

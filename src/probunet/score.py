@@ -75,8 +75,7 @@ def score(
     groups = None if patients is None else _patients(patients, names)
     options = {"num_classes": num_classes, "classes": classes, "ignore": ignore, "empty": empty}
     found = {
-        label: _score_set(held, truth, names, chosen, {**options, "weights": weights})
-        for label, held in sets.items()
+        label: _score_set(held, truth, names, chosen, {**options, "weights": weights}) for label, held in sets.items()
     }
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
@@ -110,9 +109,7 @@ def _partners(sets: Sequence[MapSet], allow_missing: bool) -> tuple[list[str], d
     """Names that all sets have, in the order of the references, and what each set lacks."""
     if len({held.has_names for held in sets}) > 1:
         unnamed = next(held for held in sets if not held.has_names)
-        raise InputError(
-            f"{unnamed.path} has no case names but others have; save it as .npz with an array 'names'"
-        )
+        raise InputError(f"{unnamed.path} has no case names but others have; save it as .npz with an array 'names'")
     every = list(dict.fromkeys(name for held in sets for name in held.names))
     missing = {}
     for held in sets:
@@ -200,9 +197,7 @@ def _with_place(
     return error
 
 
-def _print(
-    found: dict[str, SetScores], rows: dict[str, list[dict[str, Any]]], tests: list[dict[str, Any]]
-) -> None:
+def _print(found: dict[str, SetScores], rows: dict[str, list[dict[str, Any]]], tests: list[dict[str, Any]]) -> None:
     console = Console()
     for label, summaries in rows.items():
         table = _table(label, found[label].convention)
@@ -227,18 +222,14 @@ def _print(
 
 def _table(title: str, caption: str | None = None) -> Table:
     style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    return Table(
-        title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, **style
-    )
+    return Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, **style)
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _write_csv(
-    path: Path, names: Sequence[str], groups: Sequence[str] | None, found: dict[str, SetScores]
-) -> None:
+def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, found: dict[str, SetScores]) -> None:
     with writing_file(path) as file, file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         columns = list(next(iter(found.values())).columns())

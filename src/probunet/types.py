@@ -1,6 +1,6 @@
 """Names for the arrays that flow through the package, with their shapes.
 
-B images in a batch, C channels, H x W pixels, K classes, N samples (hypotheses), R readers, D latent dimensions.
+B images in a batch, C channels, H x W pixels, K classes, N samples (hypotheses), R readers, D latents.
 """
 
 from typing import TypeAlias

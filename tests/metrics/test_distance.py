@@ -107,9 +107,7 @@ def test_bad_input_is_refused_in_one_sentence(changes, message):
 def label_maps(draw):
     seed, dims = draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 3))
     shape = tuple(draw(st.integers(1, 9)) for _ in range(dims))
-    images, n, r, k = draw(
-        st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(2, 4))
-    )
+    images, n, r, k = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(2, 4)))
     rng = np.random.default_rng(seed)
     present = rng.integers(0, k, size=2)  # few classes, so that absent ones are common
     dtype = draw(st.sampled_from([np.uint8, np.int64, np.int16]))

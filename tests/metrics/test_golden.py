@@ -46,9 +46,7 @@ def test_energy_distance(golden, name):
         result = energy_distance_from(distances, n=int(n), subsets="first")
         np.testing.assert_allclose(result.value, expected, rtol=0, atol=1e-5)
         assert not result.left_out.any()
-        composed = energy_distance(
-            samples, modes, weights=weights, n=int(n), subsets="first", **convention(numbers)
-        )
+        composed = energy_distance(samples, modes, weights=weights, n=int(n), subsets="first", **convention(numbers))
         np.testing.assert_array_equal(composed.value, result.value)
 
 

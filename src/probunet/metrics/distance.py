@@ -192,9 +192,7 @@ def evaluated_domain(
         classes = (1,) if num_classes == 2 else range(num_classes)
     chosen = tuple(int(label) for label in classes)
     if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= c < num_classes for c in chosen):
-        raise InputError(
-            f"classes={list(chosen)} must be one or more different labels from 0 to {num_classes - 1}"
-        )
+        raise InputError(f"classes={list(chosen)} must be one or more different labels from 0 to {num_classes - 1}")
     if ignore is None or isinstance(ignore, int | np.integer):
         label = None if ignore is None else int(ignore)
         if label in chosen:
@@ -238,9 +236,7 @@ def reference_probabilities(weights: Any, images: int, readers: int) -> Floats |
         return None
     array = as_array(weights).astype(np.float64)
     if array.shape not in ((readers,), (images, readers)):
-        raise InputError(
-            f"weights have the shape {array.shape}; needed is ({readers},) or ({images}, {readers})"
-        )
+        raise InputError(f"weights have the shape {array.shape}; needed is ({readers},) or ({images}, {readers})")
     total = array.sum(axis=-1, keepdims=True)
     if not (np.isfinite(array).all() and (array >= 0).all() and (total > 0).all()):
         raise InputError("weights must be finite, not negative, and more than zero in sum for every image")

@@ -108,9 +108,7 @@ def _kept_pixels(
     return None if ignored is None or not ignored.any() else ~ignored
 
 
-def _check_labels(
-    labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, domain: Domain, name: str
-) -> bool:
+def _check_labels(labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, domain: Domain, name: str) -> bool:
     """Refuse labels that mean nothing; say whether the map holds 0 and 1 alone, as bytes."""
     if labels.size == 0 or labels.dtype == bool:
         return True

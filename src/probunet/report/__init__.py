@@ -1,1 +1,1 @@
-"""probunet.report."""
+"""Tables, figures and one self-contained HTML page about an experiment; reads results, computes none."""

@@ -1,1 +1,1 @@
-"""probunet.training."""
+"""The Lightning shells around any model; nothing here knows a particular one."""

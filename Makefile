@@ -1,0 +1,56 @@
+# make demo   the main job, end to end: data, training, evaluation, runs/demo/report.html
+# make test   lint, types and the whole test suite
+#
+# Both make .venv and install everything on first use, and are safe to repeat: what exists is reused.
+#
+#   make demo DATA=lidc_slices.tar.gz    the same on real crops (LIDC-IDRI-slices layout: tar, zip or folder)
+#   make demo RUN=runs/mine              another place for the result
+#   make test PYTHON=python3.12          another interpreter (3.11 or newer)
+#   make demo TORCH_INDEX=URL            another build of torch, for example for CUDA: the index URL that
+#                                        PyTorch's installation page names for it
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/demo
+TORCH_INDEX ?=
+DATA ?=
+
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+STORE = data/$(if $(DATA),$(firstword $(subst ., ,$(notdir $(DATA:/=)))),demo)
+
+.PHONY: install demo test lint clean
+.DELETE_ON_ERROR:
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) $(STORE)/manifest.json
+	$(BIN)/probunet train --config configs/demo.yaml --data.store $(STORE) --out $(RUN) --set-aside
+	$(BIN)/probunet evaluate $(RUN)
+	$(BIN)/probunet report $(RUN)
+
+$(STORE)/manifest.json: | $(INSTALLED)
+ifeq ($(DATA),)
+	$(BIN)/probunet prepare readers --out $(STORE) --spacing 1 --size 80
+else
+	$(BIN)/probunet prepare slices --archive $(DATA) --out $(STORE)
+endif
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) data runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,123 @@
+"""Augmentation: parameters are drawn once per example, then applied to the image and to every label.
+
+Elastic deformation, rotation, shear, scale, mirroring and a translated crop (paper, appendix H) are one sampling
+grid, on the device of the batch. Images are interpolated linearly; labels are never blended (nearest
+neighbour), and what lies outside the stored image is ``IGNORE``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from probunet.types import IGNORE, Image
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly to deform; all zero (and scale 1) means a random crop only.
+
+    Attributes:
+        rotation: largest angle in degrees, drawn uniformly from both sides.
+        scale: largest factor; the logarithm is drawn uniformly, so 1.2 means 1/1.2 to 1.2.
+        shear: largest shear (tangent of the angle).
+        elastic: standard deviation of the elastic displacement, in pixels.
+        elastic_spacing: distance between the independent displacements that are interpolated, in pixels.
+        mirror: mirror left to right in half of the cases.
+        shift: largest translation of the crop in pixels; ``None`` for as much as the stored image allows.
+    """
+
+    rotation: float = 22.5
+    scale: float = 1.2
+    shear: float = 0.1
+    elastic: float = 1.5
+    elastic_spacing: float = 16.0
+    mirror: bool = False
+    shift: float | None = None
+
+
+def sampling_grid(
+    augmentation: Augmentation,
+    batch: int,
+    source: tuple[int, int],
+    crop: tuple[int, int],
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Draw where every output pixel comes from.
+
+    Args:
+        augmentation: how strongly to deform.
+        batch: examples B.
+        source: height and width of the stored images, in pixels.
+        crop: height and width of the result, in pixels.
+        generator: source of randomness, on the device of the result.
+
+    Returns:
+        (B, h, w, 2), x and y in the pixel coordinates of the source, pixel centres at integers.
+    """
+    device = generator.device
+
+    def uniform(limit: float, *shape: int) -> torch.Tensor:
+        return (2 * torch.rand(batch, *shape, generator=generator, device=device) - 1) * limit
+
+    angle = uniform(math.radians(augmentation.rotation))
+    factor = torch.exp(uniform(math.log(augmentation.scale)))
+    shear = uniform(augmentation.shear)
+    cos, sin = factor * angle.cos(), factor * angle.sin()
+    matrix = torch.stack([cos, cos * shear - sin, sin, sin * shear + cos], dim=-1).reshape(-1, 2, 2)
+    if augmentation.mirror:
+        matrix = matrix * (1 - 2 * (uniform(1.0, 1, 1) > 0).float() * torch.tensor([[1.0, 0.0]], device=device))
+    rows = torch.arange(crop[0], device=device) - (crop[0] - 1) / 2
+    columns = torch.arange(crop[1], device=device) - (crop[1] - 1) / 2
+    points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+    grid = torch.einsum("hwj,bij->bhwi", points.float(), matrix)
+    slack = torch.tensor([source[1] - crop[1], source[0] - crop[0]], device=device) / 2
+    if augmentation.shift is not None:
+        slack = slack.clamp(-augmentation.shift, augmentation.shift)
+    grid = grid + (uniform(1.0, 2) * slack)[:, None, None, :]
+    if augmentation.elastic:
+        grid = grid + _elastic(augmentation, batch, crop, generator)
+    return grid + torch.tensor([(source[1] - 1) / 2, (source[0] - 1) / 2], device=device)
+
+
+def _elastic(augmentation: Augmentation, batch: int, crop: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+    knots = [math.ceil(size / augmentation.elastic_spacing) + 1 for size in crop]
+    noise = torch.randn(batch, 2, *knots, generator=generator, device=generator.device)
+    smooth = F.interpolate(noise, size=crop, mode="bicubic", align_corners=True)
+    return augmentation.elastic * smooth.movedim(1, -1)
+
+
+def warp_image(image: Image, grid: torch.Tensor) -> Image:
+    """Interpolate images linearly; beyond the border the last pixel repeats (its label is ``IGNORE``).
+
+    Args:
+        image: (B, C, H, W) float32.
+        grid: (B, h, w, 2), from :func:`sampling_grid`.
+
+    Returns:
+        (B, C, h, w).
+    """
+    return F.grid_sample(image, _normalised(grid, image), padding_mode="border", align_corners=True)
+
+
+def warp_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Take the nearest label; beyond the border it is ``IGNORE``.
+
+    Args:
+        labels: (B, R, H, W) uint8.
+        grid: (B, h, w, 2), from :func:`sampling_grid`.
+
+    Returns:
+        (B, R, h, w) uint8.
+    """
+    shifted = labels.float() - IGNORE  # so that the zero that grid_sample fills in means IGNORE
+    warped = F.grid_sample(shifted, _normalised(grid, labels), mode="nearest", align_corners=True)
+    return (warped + IGNORE).to(torch.uint8)
+
+
+def _normalised(grid: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    height, width = source.shape[-2:]
+    return 2 * grid / torch.tensor([width - 1, height - 1], device=grid.device) - 1

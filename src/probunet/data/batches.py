@@ -1,0 +1,145 @@
+"""Batches from a store: training batches as a pure function of (seed, step), evaluation crops in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from probunet.data.augment import Augmentation, sampling_grid, warp_image, warp_labels
+from probunet.data.store import Split, Store
+from probunet.errors import InputError
+from probunet.types import Image, Label
+
+
+@dataclass
+class Batch:
+    """What a model trains on.
+
+    Attributes:
+        image: (B, C, h, w) float32.
+        label: (B, h, w) uint8, one random reader of every image.
+    """
+
+    image: Image
+    label: Label
+
+
+class TrainingBatches(IterableDataset[Batch]):
+    """An endless stream of augmented batches, each example a random image and a random one of its readers.
+
+    Every image is seen once before any is seen again. Batch number ``step`` depends on the seed and the step
+    alone, so that a resumed training run continues with the batch that comes next.
+
+    Args:
+        store: the prepared data.
+        crop: height and width of the images, in pixels.
+        batch_size: examples a batch.
+        augmentation: how strongly to deform.
+        seed: of order, readers and deformations.
+        first_step: asked once when the iteration starts.
+        part: (rank, ranks) where several processes share every batch.
+
+    Raises:
+        InputError: the crop is larger than the stored images, or there are fewer training images than a batch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        crop: int,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        first_step: Callable[[], int] = lambda: 0,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.store, self.crop, self.batch_size = store, crop, batch_size
+        self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
+        self.indices = store.indices("train")
+        _check_crop(store, crop)
+        if len(self.indices) < batch_size:
+            raise InputError(
+                f"{store.path} has {len(self.indices)} training images, fewer than the batch size {batch_size}; "
+                "lower data.batch_size"
+            )
+
+    def __iter__(self) -> Iterator[Batch]:
+        step = self.first_step()
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> Batch:
+        """Make batch number ``step`` (this process's part of it)."""
+        rank, ranks = self.part
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
+        chosen = np.sort(self.indices[self._shuffled(positions)])
+        generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
+        image = torch.from_numpy(self.store.intensity.normalise(self.store.images[chosen]))
+        reader = torch.randint(self.store.readers, (len(chosen),), generator=generator).numpy()
+        label = torch.from_numpy(np.asarray(self.store.labels[chosen, reader]))[:, None]
+        source = (int(image.shape[-2]), int(image.shape[-1]))
+        grid = sampling_grid(self.augmentation, len(chosen), source, (self.crop, self.crop), generator)
+        return Batch(warp_image(image, grid), warp_labels(label, grid)[:, 0])
+
+    def _shuffled(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        rounds, places = np.divmod(positions, len(self.indices))
+        orders = {int(r): self._order(int(r)) for r in np.unique(rounds)}
+        return np.array([orders[int(r)][p] for r, p in zip(rounds, places, strict=True)])
+
+    def _order(self, round_: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng([self.seed, round_]).permutation(len(self.indices))
+
+
+class EvaluationImages(Dataset[dict[str, Any]]):
+    """The central crops of one split with all their readers, in the order of the store.
+
+    Args:
+        store: the prepared data.
+        split: which part.
+        crop: height and width in pixels; ``None`` for the whole stored image.
+        limit: at most this many images, spread evenly over the split; ``None`` for all.
+
+    Raises:
+        InputError: no such split, or the crop is larger than the stored images.
+    """
+
+    def __init__(self, store: Store, split: Split, crop: int | None = None, limit: int | None = None) -> None:
+        self.store, self.indices = store, store.indices(split)
+        if limit is not None and limit < len(self.indices):
+            spread = np.linspace(0, len(self.indices) - 1, limit).round().astype(int)
+            self.indices = self.indices[spread]
+        if crop is not None:
+            _check_crop(store, crop)
+        height, width = store.images.shape[-2:]
+        h, w = crop or height, crop or width
+        top, left = (height - h) // 2, (width - w) // 2
+        self.window = (..., slice(top, top + h), slice(left, left + w))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index = self.indices[position]
+        image = self.store.intensity.normalise(self.store.images[index][self.window])
+        return {
+            "image": torch.from_numpy(image),
+            "labels": torch.from_numpy(np.array(self.store.labels[index][self.window])),
+            "index": int(index),
+        }
+
+
+def _check_crop(store: Store, crop: int) -> None:
+    height, width = store.images.shape[-2:]
+    if crop > min(height, width):
+        raise InputError(f"a crop of {crop} px does not fit the {height}x{width} px images of {store.path}")
+
+
+def _mix(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

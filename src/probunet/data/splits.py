@@ -1,0 +1,51 @@
+"""Splits by patient: no group is ever in two parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+
+import numpy as np
+
+from probunet.data.store import SPLITS, Split
+from probunet.errors import InputError
+
+
+def split_by_group(groups: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
+    """Assign every distinct group to train, validation or test.
+
+    Args:
+        groups: group of every example, in any order.
+        fractions: shares of train, validation and test, of the number of groups; they sum to 1.
+        seed: of the order of the groups.
+
+    Returns:
+        From group to split; a pure function of the set of groups, the fractions and the seed.
+
+    Raises:
+        InputError: not three non-negative fractions that sum to 1.
+    """
+    shares = np.asarray(fractions, dtype=float)
+    if shares.shape != (3,) or not np.all(shares >= 0) or not np.isclose(shares.sum(), 1):
+        raise InputError(f"fractions {list(fractions)} are not three shares (train validation test) that sum to 1")
+    names = sorted(set(groups))
+    order = np.random.default_rng(seed).permutation(len(names))
+    ends = np.round(np.cumsum(shares) * len(names)).astype(int)
+    parts = np.searchsorted(ends, np.arange(len(names)), side="right")
+    return {names[i]: SPLITS[part] for i, part in zip(order, parts, strict=True)}
+
+
+def load_reader_split() -> dict[str, Split]:
+    """Give the shipped split of all 1,010 LIDC-IDRI patients: 722 train, 144 validation, 144 test.
+
+    The sizes are those of the paper (section 4.1); who is where is not published, so it was drawn once
+    (``scripts/make_reader_annotations.py``) and is fixed in ``lidc_readers_split.json``. 135 patients have no
+    outlined lesion and give no image.
+
+    Returns:
+        From patient id (``LIDC-IDRI-0001``) to split.
+    """
+    content = json.loads(resources.files("probunet.data").joinpath("lidc_readers_split.json").read_text())
+    parts: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+    return {patient: split for key, split in parts.items() for patient in content[key]}

@@ -1,0 +1,184 @@
+"""The prepared dataset on disk: memory-mapped arrays, a table of examples, a manifest with checksums.
+
+A store is a folder of
+
+- ``images.npy`` (N, C, H, W), raw intensities as in the source (HU, grey levels);
+- ``labels.npy`` (N, R, H, W) uint8, one label map per reader;
+- ``examples.csv``, a line an example: name, group (the patient), split;
+- ``manifest.json``: what it is, how it was made, counts, sizes and SHA-256 of the other files.
+
+It appears under its name only when it is complete, and the same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.errors import InputError
+
+VERSION = 1
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its readers.
+
+    Attributes:
+        name: unique name, used in every message about it.
+        group: what must not be divided between splits and is resampled as a whole: the patient.
+        split: the part of the data that it belongs to.
+    """
+
+    name: str
+    group: str
+    split: Split
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Linear map from raw values to what a model sees: (raw - offset) / scale.
+
+    Attributes:
+        unit: unit of the raw values, for example ``HU``.
+        offset: in that unit.
+        scale: in that unit, positive.
+    """
+
+    unit: str
+    offset: float
+    scale: float
+
+    def normalise(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Map raw intensities to float32 of order one."""
+        return (raw.astype(np.float32) - np.float32(self.offset)) / np.float32(self.scale)
+
+
+class Store:
+    """A prepared dataset, opened read-only; arrays stay on disk until they are indexed.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: not a store, made by a newer version, a file missing or of another size than the manifest
+            says, or a manifest that does not fit its files.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+        for name, facts in self.manifest["files"].items():
+            _check_size(self.path / name, facts["bytes"])
+        try:
+            self.images = np.load(self.path / "images.npy", mmap_mode="r")
+            self.labels = np.load(self.path / "labels.npy", mmap_mode="r")
+            with (self.path / "examples.csv").open(newline="") as file:
+                self.examples = [Example(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
+            self.intensity = Intensity(**self.manifest["intensity"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{self.path} is not a usable store ({error}); prepare it again") from error
+        if not len(self.images) == len(self.labels) == len(self.examples):
+            raise InputError(
+                f"{self.path} holds {len(self.images)} images, {len(self.labels)} label sets and "
+                f"{len(self.examples)} names; prepare it again"
+            )
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, background first."""
+        return list(self.manifest["classes"])
+
+    @property
+    def readers(self) -> int:
+        """Label maps per image, R."""
+        return int(self.labels.shape[1])
+
+    def indices(self, split: Split) -> npt.NDArray[np.int64]:
+        """Positions of the examples of one split.
+
+        Raises:
+            InputError: there are none, or no such split.
+        """
+        if split not in SPLITS:
+            raise InputError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")
+        found = np.flatnonzero([example.split == split for example in self.examples])
+        if not len(found):
+            counts = {name: facts["examples"] for name, facts in self.manifest["splits"].items()}
+            raise InputError(f"{self.path} has no examples in split '{split}' (it has {counts})")
+        return found
+
+    def verify(self) -> None:
+        """Compare the SHA-256 of every file with the manifest.
+
+        Raises:
+            InputError: a file was changed since the store was made.
+        """
+        for name, facts in self.manifest["files"].items():
+            if sha256(self.path / name) != facts["sha256"]:
+                raise InputError(
+                    f"{self.path / name} does not match its checksum in the manifest; prepare the store again"
+                )
+
+
+def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """Write ``manifest.json`` beside finished arrays: the given facts, then sizes and checksums."""
+    names = ("images.npy", "labels.npy", "examples.csv")
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
+    manifest = {"format": "probunet-store", "version": VERSION, **facts, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def write_examples(folder: Path, examples: Sequence[Example]) -> None:
+    """Write ``examples.csv``."""
+    with (folder / "examples.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=["name", "group", "split"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(example) for example in examples)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    if not file.is_file():
+        raise InputError(f"{path} is not a prepared store (no manifest.json); make one with 'probunet prepare'")
+    try:
+        manifest = json.loads(file.read_text())
+        version = manifest["version"]
+        known = manifest["format"] == "probunet-store" and isinstance(version, int)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is not a readable manifest ({error!r}); prepare the store again") from error
+    if not known:
+        raise InputError(f"{file} is not the manifest of a probunet store")
+    if version > VERSION:
+        raise InputError(f"{file} is of version {version}, this probunet reads up to {VERSION}; upgrade probunet")
+    missing = {"files", "splits", "classes", "intensity"} - manifest.keys()
+    if missing or not isinstance(manifest["files"], dict):
+        raise InputError(f"{file} lacks {', '.join(sorted(missing)) or 'files'}; prepare the store again")
+    return manifest
+
+
+def _check_size(file: Path, expected: int) -> None:
+    if not file.is_file():
+        raise InputError(f"{file} is missing; prepare the store again")
+    actual = file.stat().st_size
+    if actual != expected:
+        raise InputError(
+            f"{file} has {actual:,} bytes, its manifest says {expected:,}: it was truncated or changed; "
+            "prepare the store again"
+        )

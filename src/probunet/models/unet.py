@@ -1,0 +1,82 @@
+"""The deterministic U-Net: one hypothesis, the baseline of every comparison (paper, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import nn
+
+from probunet.models.base import (
+    Loss,
+    SegmentationDistribution,
+    SegmentationModel,
+    check_image,
+    check_label,
+    cross_entropy,
+)
+from probunet.nets.unet import FeatureUNet, initialise
+from probunet.types import Image, Label, Logits, Samples
+
+
+@final
+class PixelwiseSegmentation(SegmentationDistribution):
+    """Independent class probabilities at every pixel; its one hypothesis is the most probable class.
+
+    Args:
+        logits: (B, K, H, W).
+    """
+
+    distinct = 1
+
+    def __init__(self, logits: Logits) -> None:
+        self.logits = logits
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
+        """Give the one hypothesis n times; see the base class."""
+        return self.logits.argmax(dim=1).expand(n, -1, -1, -1)
+
+    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Give the softmax, exactly; see the base class."""
+        return self.logits.softmax(dim=1)
+
+    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Give the pixel-wise log-likelihood, exactly; see the base class."""
+        return -cross_entropy(self.logits, label)
+
+
+@final
+class UNet(SegmentationModel):
+    """A U-Net with a 1x1 convolution to class logits, trained with cross-entropy.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: classes K.
+        channels: channels of each scale, finest first.
+        convolutions: 3x3 convolutions at each scale.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = 2,
+        channels: Sequence[int] = (32, 64, 128, 192, 192),
+        convolutions: int = 3,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
+        self.head.apply(initialise)
+
+    def forward(self, image: Image) -> PixelwiseSegmentation:
+        """Give the pixel-wise distribution; see the base class."""
+        check_image(image, self.in_channels)
+        return PixelwiseSegmentation(self.head(self.unet(image)).float())
+
+    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+        """Cross-entropy summed over pixels, averaged over the batch; see the base class."""
+        check_label(label, image, self.num_classes)
+        total = cross_entropy(self(image).logits, label).mean()
+        return Loss(total, {"reconstruction": total.detach()})

@@ -1,0 +1,56 @@
+"""P(z | X) and Q(z | X, Y): axis-aligned Gaussians over the latent space (paper, Eqs. 1 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from probunet.nets.unet import Encoder, initialise, pad_to_multiple
+
+LOG_SIGMA_BOUND = 5.0
+"""log sigma stays within (-5, 5): an unbounded one through exp gives NaN or infinite KL sooner or later."""
+
+
+class GaussianNet(nn.Module):
+    """An encoder, a global average pool and a 1x1 convolution to mean and log sigma.
+
+    Args:
+        in_channels: channels of the input (image, or image and one-hot label).
+        channels: channels of each scale of the encoder, finest first.
+        latent_dims: dimensions D of the latent space.
+        convolutions: 3x3 convolutions at each scale.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+        super().__init__()
+        self.encoder = Encoder(in_channels, channels, convolutions)
+        self.head = nn.Linear(channels[-1], 2 * latent_dims)
+        self.apply(initialise)
+
+    def forward(self, x: torch.Tensor) -> Independent:
+        """Give the distribution of z.
+
+        Args:
+            x: (B, C, H, W), any H and W.
+
+        Returns:
+            Batch shape (B,), event shape (D,).
+        """
+        deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))[-1]
+        mean, raw = self.head(deepest.mean(dim=(-2, -1))).float().chunk(2, dim=-1)
+        log_sigma = LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)
+        return Independent(Normal(mean, log_sigma.exp(), validate_args=False), 1, validate_args=False)
+
+
+def draw(gaussian: Independent, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Draw n reparameterised latents for every image.
+
+    Returns:
+        (n, B, D); gradients reach mean and sigma.
+    """
+    mean, sigma = gaussian.base_dist.loc, gaussian.base_dist.scale
+    noise = torch.randn((n, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + sigma * noise

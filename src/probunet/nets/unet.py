@@ -1,0 +1,109 @@
+"""f_U-Net(X; theta): the feature map, of the height and width of the image (paper, section 2)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def initialise(module: nn.Module) -> None:
+    """Initialise one layer: He normal weights, biases from a truncated normal with sigma 0.001.
+
+    The paper names orthogonal weights; the authors' code notes that He normal works better.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.trunc_normal_(module.bias, std=0.001, a=-0.002, b=0.002)
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Repeat the last row and column until height and width are multiples of ``multiple``.
+
+    Args:
+        x: (B, C, H, W).
+        multiple: what the pooling of the network divides by.
+    """
+    height, width = x.shape[-2:]
+    right, bottom = -width % multiple, -height % multiple
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
+
+
+def _block(in_channels: int, out_channels: int, convolutions: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(convolutions):
+        layers += [
+            nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """The contracting path, shared in form by the U-Net, the prior net and the posterior net.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of each scale, finest first; average pooling halves the size between scales.
+        convolutions: 3x3 convolutions with ReLU at each scale.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int = 3) -> None:
+        super().__init__()
+        sizes = [in_channels, *channels]
+        self.blocks = nn.ModuleList(_block(before, after, convolutions) for before, after in itertools.pairwise(sizes))
+        self.multiple = 2 ** (len(channels) - 1)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Encode.
+
+        Args:
+            x: (B, C, H, W), H and W multiples of ``self.multiple``.
+
+        Returns:
+            The feature maps of all scales, finest first; scale i is (B, channels[i], H / 2**i, W / 2**i).
+        """
+        scales = [self.blocks[0](x)]
+        for block in list(self.blocks)[1:]:
+            scales.append(block(F.avg_pool2d(scales[-1], 2)))
+        return scales
+
+
+class FeatureUNet(nn.Module):
+    """Contracting and expanding path with skip connections; gives features, not classes.
+
+    Args:
+        in_channels: channels of the image.
+        channels: channels of each scale, finest first.
+        convolutions: 3x3 convolutions with ReLU at each scale, down and up.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int = 3) -> None:
+        super().__init__()
+        self.encoder = Encoder(in_channels, channels, convolutions)
+        coarse_to_fine = list(channels)[::-1]
+        self.decoder = nn.ModuleList(
+            _block(coarse + fine, fine, convolutions) for coarse, fine in itertools.pairwise(coarse_to_fine)
+        )
+        self.out_channels = channels[0]
+        self.apply(initialise)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the feature map.
+
+        Args:
+            x: (B, C, H, W), any H and W; padded and cropped inside.
+
+        Returns:
+            (B, channels[0], H, W).
+        """
+        height, width = x.shape[-2:]
+        *skips, deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            up = F.interpolate(deepest, scale_factor=2, mode="bilinear", align_corners=False)
+            deepest = block(torch.cat([skip, up], dim=1))
+        return deepest[..., :height, :width]

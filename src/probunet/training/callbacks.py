@@ -1,0 +1,103 @@
+"""Progress with time left, and a clean stop on Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from probunet.progress import console
+from probunet.training.task import VALIDATION
+
+
+class TrainingBar(Callback):
+    """One bar for the whole training, by steps or by time, whichever ends it.
+
+    Args:
+        name: of the model.
+        progress: the share of the training that is done, 0 to 1.
+    """
+
+    def __init__(self, name: str, progress: Callable[[], float]) -> None:
+        self.name, self.progress = name, progress
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}"),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=2,
+        )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the bar."""
+        self.task = self.bar.add_task(f"training {self.name}", total=1.0, state="")
+        self.bar.start()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Advance the bar."""
+        metrics = trainer.callback_metrics
+        state = f"step {trainer.global_step}"
+        for key, text in (("train/loss", "loss {:.0f}"), (VALIDATION, "validation D_GED² {:.3f}")):
+            if key in metrics:
+                state += " · " + text.format(float(metrics[key]))
+        self.bar.update(self.task, completed=self.progress(), state=state)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the last state of the bar standing."""
+        self.bar.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Do not leave a live bar behind a message."""
+        self.bar.stop()
+
+
+class StopOnSignal(Callback):
+    """Ctrl-C and SIGTERM end the training after the step in hand, so that its state can be saved.
+
+    A second signal ends it at once; the checkpoint of the last validation then is the last state.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the two signals."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.received is not None:
+                raise KeyboardInterrupt
+            self.received = signal.Signals(number)
+            trainer.should_stop = True
+
+        self._before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self.give_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Restore the handlers that stood before the training."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

@@ -1,0 +1,123 @@
+"""A thin LightningModule around any model: objective, optimiser, training log, validation D_GED^2."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+
+from probunet.data.batches import Batch
+from probunet.errors import InputError
+from probunet.metrics import energy_distance
+from probunet.models.base import SegmentationModel
+
+VALIDATION = "validation/ged2"
+"""The logged quantity that the best checkpoint is chosen by; lower is better."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How to minimise the loss.
+
+    Attributes:
+        learning_rate: of Adam, at the start.
+        final_learning_rate: at the end.
+        schedule: ``cosine``, or ``staircase`` with ``steps`` equal stages on a logarithmic scale (the paper's
+            way), or ``constant``.
+        steps: stages of the staircase.
+        weight_decay: L2 weight on weights, never on biases.
+    """
+
+    learning_rate: float = 1e-4
+    final_learning_rate: float = 1e-6
+    schedule: Literal["cosine", "staircase", "constant"] = "staircase"
+    steps: int = 4
+    weight_decay: float = 1e-5
+
+    def factor(self, progress: float) -> float:
+        """Learning rate over the first one, at a share of the training (0 to 1)."""
+        last = self.final_learning_rate / self.learning_rate
+        if self.schedule == "constant":
+            return 1.0
+        if self.schedule == "cosine":
+            return last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
+        stage = min(int(progress * self.steps), self.steps - 1)
+        return last ** (stage / max(self.steps - 1, 1))
+
+
+class SegmentationTask(LightningModule):
+    """Trains a model on batches of (image, one reader's label).
+
+    Args:
+        model: what to train.
+        optimisation: how.
+        seed: of latents and everything else that a model draws in training.
+        progress: the share of the training that is done, 0 to 1.
+        samples: hypotheses per validation image.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        optimisation: Optimisation,
+        seed: int,
+        progress: Callable[[], float],
+        samples: int = 16,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimisation, self.seed, self.progress, self.samples = optimisation, seed, progress, samples
+        self._last_time: float | None = None
+
+    def configure_optimizers(self) -> Any:
+        """Adam with L2 on weights only, and the schedule over the share of training that is done."""
+        weights = [p for p in self.model.parameters() if p.ndim > 1]
+        biases = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": self.optimisation.weight_decay},
+            {"params": biases},
+        ]
+        optimiser = torch.optim.Adam(groups, lr=self.optimisation.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda _: self.optimisation.factor(self.progress()))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """One step of the objective, with the terms in the log."""
+        generator = self._generator(self.global_step)
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        loss = self.model.loss(image, batch.label, generator)
+        if not torch.isfinite(loss.total):
+            terms = {name: float(value) for name, value in loss.terms.items()}
+            raise InputError(
+                f"the loss of step {self.global_step} is not finite ({terms}); lower optimisation.learning_rate "
+                "or look at the data of this step"
+            )
+        now, before = time.perf_counter(), self._last_time
+        self._last_time = now
+        if before is not None:
+            self.log("train/images_per_second", len(image) * self.trainer.world_size / (now - before))
+        self.log("train/loss", loss.total.detach())
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log_dict({f"train/{name}": value for name, value in loss.terms.items()})
+        return loss.total
+
+    def on_validation_start(self) -> None:
+        """Time spent on validation is not a slow training step."""
+        self._last_time = None
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        samples = self.model(image).sample(self.samples, self._generator(batch_idx))
+        ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], num_classes=self.model.num_classes, empty="zero")
+        self.log(VALIDATION, ged2.mean(), batch_size=len(image), prog_bar=True, sync_dist=True)
+
+    def _generator(self, step: int) -> torch.Generator:
+        seeds = torch.tensor([self.seed, step, self.global_rank], dtype=torch.int64)
+        mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
+        return torch.Generator(self.device).manual_seed(mixed)

@@ -1,0 +1,288 @@
+"""Train the models of an experiment one after the other, each in a run directory, resuming what was begun."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import resource
+import time
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+import probunet
+from probunet.data.augment import Augmentation
+from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.store import Store
+from probunet.errors import InputError
+from probunet.files import writing_file
+from probunet.models.base import SegmentationModel
+from probunet.progress import console
+from probunet.run import Run, build_model, write_json
+from probunet.training.callbacks import StopOnSignal, TrainingBar
+from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What to train on.
+
+    Attributes:
+        store: folder of the prepared store.
+        crop: height and width that the model sees, in pixels.
+        batch_size: images a step, over all processes.
+        augmentation: how strongly to deform.
+        validation_images: how many images of the validation split are used for D_GED^2, spread evenly.
+    """
+
+    store: Path
+    crop: int
+    batch_size: int = 32
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    validation_images: int = 256
+
+
+class Experiment:
+    """Several models, one data set, one schedule.
+
+    Args:
+        out: folder of the experiment; every model gets a run directory in it.
+        data: what to train on.
+        optimisation: how to minimise.
+        trainer: arguments of Lightning's Trainer.
+        seed: of initial weights, order, augmentation and latents.
+    """
+
+    def __init__(
+        self, out: Path, data: TrainingData, optimisation: Optimisation, trainer: dict[str, Any], seed: int
+    ) -> None:
+        self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
+        self.store = Store(data.store)
+        if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
+            raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
+
+    def settings(self, model: dict[str, Any]) -> dict[str, Any]:
+        """Everything that a run depends on, as plain values."""
+        data = asdict(self.data)
+        data["store"] = str(self.data.store)
+        manifest = self.store.manifest
+        return {
+            "model": model,
+            "data": data,
+            "optimisation": asdict(self.optimisation),
+            "trainer": self.trainer,
+            "seed": self.seed,
+            "input": {
+                "crop": self.data.crop,
+                "classes": self.store.classes,
+                "intensity": manifest["intensity"],
+                "spacing_mm": manifest["spacing_mm"],
+                "title": manifest["title"],
+                "simulated": manifest["simulated"],
+                "checksum": manifest["files"]["images.npy"]["sha256"],
+            },
+        }
+
+    def train(self, name: str, specification: dict[str, Any]) -> Run:
+        """Train one model, go on with it, or reuse it when it is complete.
+
+        Raises:
+            InputError: the directory holds a model trained with other settings, or the model does not fit the data.
+            KeyboardInterrupt: stopped by the user; the state was saved.
+        """
+        settings = self.settings(specification)
+        folder = self.out / name
+        if (folder / "run.yaml").is_file():
+            run = Run(folder)
+            _refuse_other_settings(run, settings)
+            if run.training() is not None and run.settings["trainer"] == self.trainer:
+                console.print(f"{folder} is trained already and is reused")
+                return run
+        torch.manual_seed(self.seed)
+        model = build_model(specification)
+        self._check_fit(name, model)
+        with writing_file(folder / "run.yaml") as file:
+            file.write_text(yaml.safe_dump(settings, sort_keys=False))
+        run = Run(folder)
+        self._fit(run, model)
+        return run
+
+    def _check_fit(self, name: str, model: SegmentationModel) -> None:
+        channels, classes = int(self.store.images.shape[1]), len(self.store.classes)
+        if (model.in_channels, model.num_classes) != (channels, classes):
+            raise InputError(
+                f"model '{name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
+                f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
+            )
+
+    def _fit(self, run: Run, model: SegmentationModel) -> None:
+        trainer: pl.Trainer | None = None
+
+        def progress() -> float:
+            return training_progress(trainer) if trainer else 0.0
+
+        task = SegmentationTask(model, self.optimisation, self.seed, progress)
+        stop = StopOnSignal()
+        trainer = self._make_trainer(run, [stop, TrainingBar(run.name, progress)])
+        loaders = self._loaders(trainer)
+        resume = run.last if run.last.is_file() else None
+        if resume:
+            console.print(f"{run.path} goes on from its last checkpoint")
+        started = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="pytorch_lightning")
+                warnings.filterwarnings("ignore", module="torch")
+                trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
+        except SystemExit as error:  # Lightning's way to end after a KeyboardInterrupt
+            raise KeyboardInterrupt from error
+        except OSError as error:
+            raise InputError(f"cannot write to {run.path}: {error.strerror or error}; free some space") from error
+        trainer.save_checkpoint(run.last)
+        if stop.received is not None:
+            console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
+            raise KeyboardInterrupt
+        write_json(run.path / "training.json", _summary(trainer, model, time.perf_counter() - started))
+
+    def _loaders(self, trainer: pl.Trainer) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        batches = TrainingBatches(
+            self.store,
+            self.data.crop,
+            self.data.batch_size,
+            self.data.augmentation,
+            self.seed,
+            first_step=lambda: trainer.global_step,
+            part=(trainer.global_rank, trainer.world_size),
+        )
+        images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
+        return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=64)
+
+    def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
+        for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        checkpoint = ModelCheckpoint(
+            dirpath=run.best.parent,
+            filename="best",
+            monitor=VALIDATION,
+            mode="min",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        return pl.Trainer(
+            **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
+            default_root_dir=run.path,
+            callbacks=[checkpoint, *callbacks],
+            logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+
+
+def training_progress(trainer: pl.Trainer) -> float:
+    """Share of the training that is done, 0 to 1, by steps or by time, whichever is further."""
+    shares = [0.0]
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and callback._duration:
+            shares.append(callback.time_elapsed() / callback._duration)
+    return min(max(shares), 1.0)
+
+
+def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
+    for part in ("model", "data", "optimisation", "seed", "input"):
+        if run.settings[part] != settings[part]:
+            raise InputError(
+                f"{run.path} was trained with another '{part}' than is asked for now; "
+                "choose another --out, or remove it"
+            )
+
+
+def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float) -> dict[str, Any]:
+    checkpoint = next(c for c in trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
+    best = checkpoint.best_model_score
+    return {
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 1),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "best_validation_ged2": None if best is None else float(best),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "device": str(trainer.strategy.root_device),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "probunet": probunet.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def train(
+    out: Path,
+    data: TrainingData,
+    models: dict[str, SegmentationModel],
+    optimisation: Optimisation,
+    trainer: dict[str, Any],
+    seed: int = 0,
+    only: list[str] | None = None,
+    set_aside: bool = False,
+) -> list[Run]:
+    """Train the models of an experiment; what is complete is reused, what was begun goes on.
+
+    Args:
+        out: folder of the experiment; every model gets a run directory OUT/<name>.
+        data: what to train on.
+        models: name, class and constructor arguments of every model.
+        optimisation: how to minimise the loss.
+        trainer: arguments of Lightning's Trainer: max_time, max_steps, devices, precision, ...
+        seed: of initial weights, order, augmentation and latents.
+        only: train these models only; all when not given.
+        set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
+            instead of refusing.
+
+    Raises:
+        InputError: something does not fit; the message says what.
+    """
+    specifications: dict[str, Any] = {name: plain(model) for name, model in models.items()}
+    names = list(specifications) if only is None else only
+    if unknown := set(names) - set(specifications):
+        raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed)
+    if set_aside:
+        _set_aside(experiment, specifications)
+    return [experiment.train(name, specifications[name]) for name in names]
+
+
+def plain(value: Any) -> Any:
+    """Turn parsed arguments into what YAML can hold: dictionaries, lists and single values."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _set_aside(experiment: Experiment, specifications: dict[str, Any]) -> None:
+    for name, specification in specifications.items():
+        folder = experiment.out / name
+        if not (folder / "run.yaml").is_file():
+            continue
+        try:
+            _refuse_other_settings(Run(folder), experiment.settings(specification))
+        except InputError:
+            number = 1
+            while (other := experiment.out.with_name(f"{experiment.out.name}-{number}")).exists():
+                number += 1
+            experiment.out.rename(other)
+            console.print(f"{experiment.out} held models with other data or settings; it is now {other}")
+            return

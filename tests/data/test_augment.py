@@ -1,0 +1,82 @@
+"""One draw deforms the image and every label alike, and labels are never blended."""
+
+import numpy as np
+import pytest
+import torch
+
+from probunet.data.augment import Augmentation, sampling_grid, warp_image, warp_labels
+from probunet.types import IGNORE
+
+NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0)
+
+
+def grid(augmentation: Augmentation, source=(40, 40), crop=(32, 32), batch=8, seed=0) -> torch.Tensor:
+    return sampling_grid(augmentation, batch, source, crop, torch.Generator().manual_seed(seed))
+
+
+def labels(batch: int = 8, classes: tuple[int, ...] = (0, 3, 7), size: int = 40) -> torch.Tensor:
+    chosen = np.random.default_rng(0).choice(classes, size=(batch, 4, size, size))
+    return torch.from_numpy(chosen.astype(np.uint8))
+
+
+def test_nothing_to_do_is_the_identity():
+    found = labels()
+    same = grid(NONE, (40, 40), (40, 40))
+    assert torch.equal(warp_labels(found, same), found)
+    torch.testing.assert_close(warp_image(found.float(), same), found.float(), atol=1e-4, rtol=0)
+
+
+def test_a_shift_alone_is_a_crop():
+    image = torch.arange(1600, dtype=torch.float32).reshape(1, 1, 40, 40)
+    shifted = grid(Augmentation(rotation=0, scale=1, shear=0, elastic=0, shift=4), batch=1)
+    top_left = shifted[0, 0, 0]
+    assert (top_left >= 0).all()
+    assert (top_left <= 8).all()
+    expected = top_left[1] * 40 + top_left[0]
+    torch.testing.assert_close(warp_image(image, shifted)[0, 0, 0, 0], expected, atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(elastic=6, rotation=90, scale=2, mirror=True)])
+def test_labels_are_never_blended(augmentation):
+    warped = warp_labels(labels(), grid(augmentation))
+    assert set(warped.unique().tolist()) <= {0, 3, 7, IGNORE}
+
+
+def test_outside_the_stored_image_is_ignored_and_only_there():
+    everywhere = torch.ones(8, 1, 40, 40, dtype=torch.uint8)
+    places = grid(Augmentation(scale=2, elastic=0), (40, 40), (40, 40))
+    warped = warp_labels(everywhere, places)[:, 0]
+    inside = ((places >= -0.5) & (places < 39.5)).all(dim=-1)
+    clearly = ((places - 19.5).abs() - 20).abs().amin(dim=-1) > 1e-3
+    assert (warped == IGNORE).any()
+    assert torch.equal((warped != IGNORE)[clearly], inside[clearly])
+
+
+def test_image_and_labels_move_together():
+    """A label painted into the image is found where the label is found, up to the interpolated edge."""
+    disc = torch.zeros(8, 1, 40, 40, dtype=torch.uint8)
+    disc[..., 12:24, 16:30] = 1
+    places = grid(Augmentation(mirror=True, elastic=2))
+    image, label = warp_image(disc.float(), places), warp_labels(disc, places)
+    known = label != IGNORE
+    assert torch.equal(
+        (image > 0.5)[known & ((image - 0.5).abs() > 0.49)], (label == 1)[known & ((image - 0.5).abs() > 0.49)]
+    )
+
+
+def test_the_same_seed_gives_the_same_deformation_and_examples_differ():
+    assert torch.equal(grid(Augmentation(), seed=3), grid(Augmentation(), seed=3))
+    assert not torch.equal(grid(Augmentation(), seed=3), grid(Augmentation(), seed=4))
+    one = grid(Augmentation())
+    assert not torch.equal(one[0], one[1])
+
+
+def test_rotation_keeps_distances_and_scale_changes_them():
+    def step(places: torch.Tensor) -> torch.Tensor:
+        return (places[:, 0, 1] - places[:, 0, 0]).norm(dim=-1)
+
+    rotated = step(grid(Augmentation(rotation=90, scale=1, shear=0, elastic=0)))
+    torch.testing.assert_close(rotated, torch.ones(8), atol=1e-4, rtol=0)
+    scaled = step(grid(Augmentation(rotation=0, scale=1.5, shear=0, elastic=0), batch=200))
+    assert 1 / 1.51 < scaled.min() < 0.72
+    assert 1.4 < scaled.max() < 1.51

@@ -1,0 +1,69 @@
+"""Training batches are a pure function of seed and step; evaluation crops are the centre, in order."""
+
+import numpy as np
+import pytest
+import torch
+
+from probunet.data.augment import Augmentation
+from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.errors import InputError
+
+NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0, shift=0)
+
+
+def stream(store, **changes) -> TrainingBatches:
+    return TrainingBatches(**{"store": store, "crop": 32, "batch_size": 4, "augmentation": NONE, "seed": 0, **changes})
+
+
+def test_a_stream_that_starts_later_continues_with_the_same_batches(store):
+    whole = iter(stream(store, augmentation=Augmentation()))
+    batches = [next(whole) for _ in range(7)]
+    resumed = next(iter(stream(store, augmentation=Augmentation(), first_step=lambda: 6)))
+    assert torch.equal(resumed.image, batches[6].image)
+    assert torch.equal(resumed.label, batches[6].label)
+
+
+def test_every_image_is_seen_once_before_any_is_seen_again(store):
+    batches = stream(store)
+    firsts = store.intensity.normalise(store.images[store.indices("train")][:, 0, 0, 0])
+    for round_ in range(2):
+        seen = torch.cat([batches.batch(round_ * 3 + i).image[:, 0, 0, 0] for i in range(3)])
+        assert np.allclose(np.sort(seen.numpy()), np.sort(firsts), atol=1e-5)
+
+
+def test_readers_are_drawn_at_random(store):
+    batches = stream(store)
+    areas = torch.cat([batches.batch(i).label.float().sum(dim=(1, 2)) for i in range(50)])
+    shares = [float((areas == area).float().mean()) for area in areas.unique()]
+    assert len(shares) >= 4
+    assert float((areas == 0).float().mean()) == pytest.approx(0.25, abs=0.1)
+
+
+def test_processes_share_a_batch_without_overlap(store):
+    whole = stream(store).batch(2).image[:, 0, 0, 0].sort().values
+    parts = [stream(store, part=(rank, 2)).batch(2).image[:, 0, 0, 0] for rank in range(2)]
+    assert [len(p) for p in parts] == [2, 2]
+    torch.testing.assert_close(torch.cat(parts).sort().values, whole)
+
+
+def test_evaluation_crops_are_the_centre_of_the_split_in_order(store):
+    images = EvaluationImages(store, "test", 24)
+    index = store.indices("test")[3]
+    item = images[3]
+    assert item["index"] == index
+    assert np.array_equal(item["labels"], store.labels[index][:, 4:28, 4:28])
+    assert np.allclose(item["image"], (store.images[index][:, 4:28, 4:28].astype(float) - 100) / 50)
+
+
+def test_a_limit_spreads_over_the_split(store):
+    images = EvaluationImages(store, "train", limit=3)
+    assert [images[i]["index"] for i in range(3)] == [store.indices("train")[i] for i in (0, 6, 11)]
+
+
+def test_what_does_not_fit_is_refused(store):
+    with pytest.raises(InputError, match="crop of 33 px does not fit the 32x32 px images"):
+        stream(store, crop=33)
+    with pytest.raises(InputError, match="12 training images, fewer than the batch size 13"):
+        stream(store, batch_size=13)
+    with pytest.raises(InputError, match="crop of 40 px"):
+        EvaluationImages(store, "test", 40)

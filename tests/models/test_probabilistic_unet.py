@@ -1,0 +1,130 @@
+"""The Probabilistic U-Net against hand-made numbers."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn import functional as F
+
+from probunet.models.probabilistic_unet import LatentSegmentation, ProbabilisticUNet, one_hot
+from probunet.nets.combine import Combine
+from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, draw
+from probunet.types import IGNORE
+
+
+def gaussian(mean: float, sigma: float, batch: int = 1, dims: int = 1) -> Independent:
+    return Independent(Normal(torch.full((batch, dims), mean), torch.full((batch, dims), sigma)), 1)
+
+
+def test_sampling_splits_the_first_layer_exactly(generator):
+    """W [f; z] + b computed as (W_f f + b) + W_z z equals the plain concatenation."""
+    combine = Combine(5, 3, 4, layers=3, channels=7)
+    features, z = torch.randn(2, 5, 9, 8, generator=generator), torch.randn(2, 3, generator=generator)
+    weight = torch.cat([combine.from_features.weight[:, :, 0, 0], combine.from_latent.weight], dim=1)
+    broadcast = z[:, :, None, None].expand(-1, -1, 9, 8)
+    x = F.conv2d(torch.cat([features, broadcast], dim=1), weight[:, :, None, None], combine.from_features.bias)
+    for layer in combine.rest:
+        x = layer(x.relu())
+    torch.testing.assert_close(combine(combine.project(features), z), x, atol=1e-5, rtol=1e-5)
+
+
+def test_f_comb_with_one_layer_is_refused():
+    with pytest.raises(ValueError, match="at least 2 layers"):
+        Combine(4, 2, 2, layers=1)
+
+
+def test_loss_is_equation_4_with_its_reductions():
+    """Cross-entropy summed over pixels, KL summed over latents, both averaged over the batch, added with beta."""
+    torch.manual_seed(0)
+    model = ProbabilisticUNet(1, 3, channels=(4, 4), latent_dims=2, beta=3.0)
+    image, label = torch.randn(4, 1, 16, 16), torch.randint(3, (4, 16, 16))
+    label[0, :3] = IGNORE
+    loss = model.loss(image, label, torch.Generator().manual_seed(1))
+    distribution = model(image)
+    posterior = distribution.posterior(label)
+    z = draw(posterior, 1, torch.Generator().manual_seed(1))[0]
+    log_probability = distribution.logits(z).log_softmax(dim=1)
+    known = label != IGNORE
+    picked = log_probability.gather(1, torch.where(known, label, 0)[:, None])[:, 0]
+    reconstruction = -(picked * known).sum() / 4
+    kl = kl_divergence(posterior, distribution.latent).sum() / 4
+    torch.testing.assert_close(loss.total, reconstruction + 3 * kl)
+    torch.testing.assert_close(loss.terms["kl"], kl.detach())
+    assert sum(loss.terms[f"kl_dimension/{i}"] for i in range(2)) == pytest.approx(kl.item(), rel=1e-5)
+
+
+def test_kl_of_a_gaussian_with_itself_is_zero_and_known_otherwise():
+    p, q = gaussian(0.0, 1.0, dims=6), gaussian(1.0, 2.0, dims=6)
+    assert float(kl_divergence(p, p)) == 0
+    expected = 6 * (math.log(1 / 2) + (4 + 1) / 2 - 0.5)
+    assert float(kl_divergence(q, p)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_log_sigma_is_bounded_smoothly():
+    net = GaussianNet(1, (4, 4), 2)
+    with torch.no_grad():
+        net.head.bias[:] = torch.tensor([0.0, 0.0, 1e6, -1e6])
+    sigma = net(torch.zeros(1, 1, 16, 16)).base_dist.scale[0]
+    torch.testing.assert_close(sigma.log(), torch.tensor([LOG_SIGMA_BOUND, -LOG_SIGMA_BOUND]))
+
+
+class TwoPixels(torch.nn.Module):
+    """An f_comb whose class-1 logit is 3 z at one pixel and z^2 - 1 at the other."""
+
+    def forward(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        ones = torch.stack([3 * z[:, 0], z[:, 0] ** 2 - 1], dim=-1)[:, None, None]
+        return torch.cat([torch.zeros_like(ones), ones], dim=1)
+
+
+@pytest.mark.parametrize("label", [(0, 0), (0, 1), (1, 0), (1, 1), (1, IGNORE)])
+def test_log_prob_agrees_with_brute_force_integration(label, generator):
+    """log P(Y|X) by a Riemann sum over a one-dimensional latent; proposals from a posterior that is far off."""
+    prior, posterior = gaussian(0.3, 0.8), gaussian(0.0, 1.0)
+    distribution = LatentSegmentation(torch.zeros(1, 1, 1, 2), prior, TwoPixels(), lambda _: posterior)
+    grid = torch.linspace(-8, 8, 20001)[:, None]
+    logits = TwoPixels()(torch.zeros(()), grid)
+    target = torch.tensor(label).expand(len(grid), 1, 2)
+    likelihood = -F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))
+    exact = torch.logsumexp(likelihood + Normal(0.3, 0.8).log_prob(grid[:, 0]), dim=0) + math.log(16 / 20000)
+    estimate = distribution.log_prob(torch.tensor(label)[None, None], 4000, generator)
+    assert estimate.item() == pytest.approx(float(exact), abs=0.05)
+
+
+def test_probabilities_are_the_average_over_the_prior(generator):
+    prior = gaussian(0.3, 0.8)
+    distribution = LatentSegmentation(torch.zeros(1, 1, 1, 2), prior, TwoPixels(), lambda _: prior)
+    z = 0.3 + 0.8 * torch.randn(200_000, generator=generator)
+    expected = torch.stack([torch.sigmoid(3 * z).mean(), torch.sigmoid(z**2 - 1).mean()])
+    torch.testing.assert_close(distribution.probabilities(5000, generator)[0, 1, 0], expected, atol=0.02, rtol=0)
+
+
+def test_the_label_reaches_the_posterior_and_ignored_pixels_are_zero():
+    encoded = one_hot(torch.tensor([[[0, 2, IGNORE]]], dtype=torch.uint8), 3)
+    assert encoded[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    torch.manual_seed(0)
+    model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=2)
+    distribution = model(torch.randn(1, 1, 16, 16))
+    empty, full = (distribution.posterior(torch.full((1, 16, 16), value)).base_dist.loc for value in (0, 1))
+    assert not torch.equal(empty, full)
+
+
+def test_the_unet_and_the_prior_run_once_for_all_samples(generator):
+    torch.manual_seed(0)
+    model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=2)
+    calls: list[str] = []
+    model.unet.register_forward_hook(lambda *_: calls.append("unet"))
+    model.prior.register_forward_hook(lambda *_: calls.append("prior"))
+    distribution = model(torch.randn(1, 1, 16, 16))
+    distribution.sample(16, generator)
+    distribution.probabilities(4, generator)
+    assert sorted(calls) == ["prior", "unet"]
+
+
+def test_hypotheses_differ_and_need_not_be_nested():
+    """With a non-linear f_comb, z moves pixels in both directions at once."""
+    torch.manual_seed(3)
+    model = ProbabilisticUNet(1, 2, channels=(8, 8), latent_dims=6)
+    samples = model(torch.randn(1, 1, 32, 32)).sample(16, torch.Generator().manual_seed(0))[:, 0].flatten(1)
+    a, b = samples[:, None], samples[None]
+    assert (((a > b).any(-1)) & ((a < b).any(-1))).any()

@@ -1,0 +1,56 @@
+"""The page: self-contained, with everything that it promises."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from probunet.cli import main
+
+
+@pytest.fixture(scope="module")
+def page(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    main(["report", str(trained), "--out", str(out)])
+    return out.read_text()
+
+
+def test_it_needs_nothing_from_elsewhere(page):
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert not re.search(r"https?://|@import|url\(", page.replace("doi:", ""))
+    assert page.count("data:image/png;base64,") == 2 + 2, "two figures, and the ambiguous cases of two models"
+
+
+def test_it_shows_the_numbers_of_the_evaluation(page, trained):
+    for name in ("unet", "probabilistic_unet"):
+        evaluation = json.loads((trained / name / "evaluation.json").read_text())
+        cell = evaluation["ged2"]["4"]
+        assert f"{cell['mean']:.3f}" in page
+        assert f"{cell['low']:.3f}–{cell['high']:.3f}" in page
+        assert f"{evaluation['parameters']:,}" in page
+    assert "6 test images of 3 patients" in page
+    for words in ("always empty", "majority of the readers", "draws from the readers", "d = 0 if both masks are empty"):
+        assert words in page
+
+
+def test_simulated_data_is_called_simulated(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    for file in copy.glob("*/evaluation.json"):
+        content = json.loads(file.read_text())
+        content["data"]["simulated"] = True
+        file.write_text(json.dumps(content))
+    main(["report", str(copy)])
+    assert "simulated" in (copy / "report.html").read_text()
+
+
+def test_what_cannot_be_reported_is_one_sentence(trained, tmp_path, failing):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    content = json.loads((copy / "unet" / "evaluation.json").read_text())
+    content["data"]["split"] = "train"
+    (copy / "unet" / "evaluation.json").write_text(json.dumps(content))
+    assert "evaluated on different data" in failing("report", str(copy))
+    for file in copy.glob("*/evaluation.json"):
+        file.unlink()
+    assert "holds no evaluation; run 'probunet evaluate" in failing("report", str(copy))
+    assert "no trained model" in failing("report", str(tmp_path))

@@ -1,0 +1,73 @@
+"""Small data for tests: blobs with four readers, and the LIDC-IDRI-slices layout around them."""
+
+import io
+import tarfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from probunet.data.prepare import Description, Item
+from probunet.data.store import Example, Intensity
+from probunet.errors import InputError
+
+SIZE = 32
+
+
+def blob(index: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc on noise; readers disagree on its radius, and the fourth sees nothing."""
+    random = np.random.default_rng(index)
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    distance = np.hypot(rows, columns)
+    image = 100 + 80 * (distance < 6) + random.normal(0, 5, distance.shape)
+    labels = np.stack([distance < radius for radius in (4, 5, 6 + index % 2, 0)])
+    return image.round().astype(np.uint8)[None], labels.astype(np.uint8)
+
+
+def nothing(index: int) -> tuple[np.ndarray, np.ndarray]:
+    image, labels = blob(index)
+    return image, np.zeros_like(labels)
+
+
+def refuse(index: int) -> tuple[np.ndarray, np.ndarray]:
+    raise InputError(f"case {index} cannot be read")
+
+
+def blobs(count: int) -> list[Item]:
+    splits = ("train", "train", "validation", "test")
+    return [
+        Item(Example(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]), partial(blob, i))
+        for i in range(count)
+    ]
+
+
+DESCRIPTION = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def slice_files(patients: int = 10) -> dict[str, bytes]:
+    """The LIDC-IDRI-slices layout: one lesion a patient, two slices each, the second one empty for reader 3."""
+    files = {}
+    for patient in range(patients):
+        folder = f"LIDC-IDRI-slices/LIDC-IDRI-{patient + 1:04d}/nodule-0"
+        for number in range(2):
+            image, labels = blob(2 * patient + number)
+            files[f"{folder}/images/slice-{number}.png"] = png(image[0])
+            for reader, label in enumerate(labels):
+                files[f"{folder}/mask-{reader}/slice-{number}.png"] = png(label * np.uint8(255))
+    return files
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path

@@ -1,0 +1,39 @@
+"""Every shipped configuration parses, builds its models and trains a step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from probunet.cli import main, parse
+from probunet.run import build_model
+from probunet.training.train import plain
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_it_parses_and_its_models_take_a_step(file):
+    values = parse("train", ["--config", str(file)])
+    crop = values["data"].crop
+    for model in values["models"].values():
+        built = build_model(plain(model))
+        image = torch.zeros(1, built.in_channels, crop, crop)
+        loss = built.loss(image, torch.zeros(1, crop, crop, dtype=torch.uint8)).total
+        assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_printed_configuration_is_complete_and_reads_back(file, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--config", str(file), "--print_config"])
+    assert stopped.value.code == 0
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out)
+    assert yaml.safe_load(printed.read_text())["models"]["probabilistic_unet"]["init_args"]["latent_dims"] == 6
+    first, second = (parse("train", ["--config", str(f)]) for f in (file, printed))
+    assert first["data"] == second["data"]
+    assert first["optimisation"] == second["optimisation"]
+    assert first["trainer"] == second["trainer"]
+    assert plain(first["models"]) == plain(second["models"])

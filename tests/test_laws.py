@@ -1,0 +1,167 @@
+"""Laws that every model obeys; a new model is one line in ``MODELS``."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import probunet as pu
+from probunet.errors import InputError
+from probunet.models.base import SegmentationModel
+from probunet.types import IGNORE
+
+MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
+    "unet": lambda c, k: pu.UNet(c, k, channels=(4, 6, 6)),
+    "probabilistic_unet": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3),
+}
+
+
+@pytest.fixture(params=MODELS)
+def make(request: pytest.FixtureRequest) -> Callable[[int, int], SegmentationModel]:
+    def build(channels: int, classes: int) -> SegmentationModel:
+        torch.manual_seed(0)
+        return MODELS[request.param](channels, classes)
+
+    return build
+
+
+def images(batch: int, channels: int = 1, height: int = 24, width: int = 20) -> torch.Tensor:
+    return torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def labels(batch: int, classes: int, height: int = 24, width: int = 20) -> torch.Tensor:
+    chosen = torch.randint(classes, (batch, height, width), generator=torch.Generator().manual_seed(2))
+    chosen[:, :2] = IGNORE
+    return chosen.to(torch.uint8)
+
+
+@pytest.mark.parametrize(("batch", "channels", "classes", "height", "width"), [(1, 1, 2, 16, 16), (3, 2, 5, 19, 33)])
+def test_shapes_and_types(make, batch, channels, classes, height, width, generator):
+    distribution = make(channels, classes)(images(batch, channels, height, width))
+    samples = distribution.sample(3, generator)
+    assert samples.shape == (3, batch, height, width)
+    assert samples.dtype == torch.int64
+    assert samples.min() >= 0
+    assert samples.max() < classes
+    probabilities = distribution.probabilities(4, generator)
+    assert probabilities.shape == (batch, classes, height, width)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(batch, height, width))
+    assert distribution.log_prob(labels(batch, classes, height, width), 4, generator).shape == (batch,)
+
+
+def test_same_generator_gives_the_same_sample(make):
+    model, image = make(1, 2), images(2)
+    first, second = (model(image).sample(4, torch.Generator().manual_seed(7)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_gradient_reaches_every_trainable_parameter(make, generator):
+    model = make(1, 3)
+    model.loss(images(2), labels(2, 3), generator).total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_save_and_load_is_the_identity(make, tmp_path):
+    model = make(1, 2)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    other = make(1, 2)
+    for parameter in other.parameters():
+        torch.nn.init.zeros_(parameter)
+    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    seeds = [torch.Generator().manual_seed(3) for _ in range(2)]
+    assert torch.equal(model(images(2)).probabilities(4, seeds[0]), other(images(2)).probabilities(4, seeds[1]))
+
+
+def test_a_batch_equals_its_images_one_by_one(make):
+    """The likelihood of one latent draw per image does not depend on the neighbours in the batch."""
+    model, image = make(1, 2).double(), images(3).double()
+    whole = model(image)
+    for i in range(3):
+        single = model(image[i : i + 1])
+        for a, b in zip(_means(whole), _means(single), strict=True):
+            torch.testing.assert_close(a[i : i + 1], b, rtol=1e-9, atol=1e-9)
+
+
+def _means(distribution: pu.SegmentationDistribution) -> list[torch.Tensor]:
+    """What can be compared without randomness: exact marginals, or the hypothesis at the mean latent."""
+    latent = getattr(distribution, "latent", None)
+    if latent is None:
+        return [distribution.probabilities()]
+    mean = latent.base_dist.loc
+    return [mean, latent.base_dist.scale, distribution.logits(mean.to(next(iter(distribution._combine.parameters()))))]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e4, -1e4])
+def test_extreme_images_give_finite_losses_and_gradients(make, value, generator):
+    model = make(1, 2)
+    loss = model.loss(torch.full((2, 1, 16, 16), value), labels(2, 2, 16, 16), generator)
+    loss.total.backward()
+    assert torch.isfinite(loss.total)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_all_ignored_labels_cost_nothing_in_the_reconstruction(make, generator):
+    everything_ignored = torch.full((2, 24, 20), IGNORE, dtype=torch.uint8)
+    assert make(1, 2).loss(images(2), everything_ignored, generator).terms["reconstruction"] == 0
+
+
+def test_ignored_pixels_cost_nothing(make):
+    """The reconstruction is a sum over the pixels that are not ignored: fewer of them cost less."""
+    model, label = make(1, 2), labels(2, 2)
+    first = model.loss(images(2), label, torch.Generator().manual_seed(5)).terms["reconstruction"]
+    label[:, 2:12] = IGNORE
+    assert model.loss(images(2), label, torch.Generator().manual_seed(5)).terms["reconstruction"] < 0.8 * first
+
+
+def test_training_improves_the_likelihood(make):
+    """Twenty steps on one image make its label more likely under the model than it was."""
+    model, image = make(1, 2), images(2)
+    label = (image[:, 0] > 0).to(torch.uint8)
+    before = model(image).log_prob(label, 16, torch.Generator().manual_seed(0)).mean()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    for step in range(20):
+        optimiser.zero_grad()
+        model.loss(image, label, torch.Generator().manual_seed(step)).total.backward()
+        optimiser.step()
+    after = model(image).log_prob(label, 16, torch.Generator().manual_seed(0)).mean()
+    assert after > before + 10
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.zeros(1, 2, 16, 16), r"\(1, 2, 16, 16\).* 1 input channel"),
+        (torch.zeros(1, 16, 16), r"\(1, 16, 16\)"),
+        (torch.zeros(1, 1, 15, 16), "15x16 px is too small"),
+        (torch.full((1, 1, 16, 16), float("nan")), "256 values that are NaN"),
+        (torch.zeros(1, 1, 16, 16, dtype=torch.int64), "int64"),
+    ],
+)
+def test_unusable_images_are_refused_in_one_sentence(make, image, words):
+    with pytest.raises(InputError, match=words):
+        make(1, 2)(image)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (torch.full((2, 24, 20), 2), "label value 2 is out of range; use 0 to 1, or 255"),
+        (torch.full((2, 24, 20), -1), "label value -1"),
+        (torch.zeros((2, 24, 21), dtype=torch.int64), r"\(2, 24, 21\)"),
+    ],
+)
+def test_unusable_labels_are_refused_in_one_sentence(make, label, words):
+    with pytest.raises(InputError, match=words):
+        make(1, 2).loss(images(2), label)
+
+
+def test_a_copy_is_independent(make):
+    """No state is smuggled between calls: a second image does not change the distribution of the first."""
+    model = make(1, 2)
+    first = model(images(1))
+    expected = copy.deepcopy(first.sample(2, torch.Generator().manual_seed(0)))
+    model(images(4) + 3)
+    assert torch.equal(expected, first.sample(2, torch.Generator().manual_seed(0)))

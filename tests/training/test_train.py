@@ -1,0 +1,172 @@
+"""Training: what it writes, that it resumes, reuses and refuses, and that it learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import probunet as pu
+from probunet.cli import main
+from probunet.report.figures import read_log
+from probunet.run import Run, read_checkpoint
+from probunet.training.task import Optimisation
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(Run(run).last)["state_dict"]
+
+
+def train(file: Path, *arguments: str) -> None:
+    main(["train", "--config", str(file), *arguments])
+
+
+def test_a_run_holds_everything_that_it_promises(trained):
+    for name in ("unet", "probabilistic_unet"):
+        run = Run(trained / name)
+        assert run.best.is_file()
+        assert run.last.is_file()
+        facts = run.training()
+        assert facts["steps"] == 6
+        assert facts["parameters"] == sum(p.numel() for p in run.model().parameters())
+        assert list((run.path / "log").glob("events.out.tfevents.*"))
+    assert set(read_log(trained / "probabilistic_unet" / "log")) >= {
+        "train/loss",
+        "train/reconstruction",
+        "train/kl",
+        "train/kl_dimension/0",
+        "train/kl_dimension/5",
+        "train/learning_rate",
+        "train/images_per_second",
+        "validation/ged2",
+    }
+
+
+def test_a_resumed_training_gives_the_weights_of_one_never_interrupted(experiment_file, tmp_path):
+    train(experiment_file, "--only", "probabilistic_unet", "--optimisation.schedule", "constant")
+    other = ["--out", str(tmp_path / "other"), "--only", "probabilistic_unet", "--optimisation.schedule", "constant"]
+    train(experiment_file, *other, "--trainer.max_steps", "4")
+    train(experiment_file, *other)
+    first, second = weights(tmp_path / "run" / "probabilistic_unet"), weights(tmp_path / "other" / "probabilistic_unet")
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(experiment_file, tmp_path):
+    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        train(experiment_file, "--out", str(tmp_path / out), "--only", "unet", "--seed", seed)
+    a, b, c = (weights(tmp_path / out / "unet") for out in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):
+    train(experiment_file, "--only", "unet")
+    before = Run(tmp_path / "run" / "unet").last.stat().st_mtime_ns
+    capsys.readouterr()
+    train(experiment_file, "--only", "unet")
+    assert "trained already and is reused" in " ".join(capsys.readouterr().err.split())
+    assert Run(tmp_path / "run" / "unet").last.stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused_or_the_old_run_is_set_aside(experiment_file, tmp_path, failing):
+    train(experiment_file, "--only", "unet")
+    changed = ["train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "0.1"]
+    assert "another 'optimisation'" in failing(*changed)
+    main([*changed, "--set-aside"])
+    assert Run(tmp_path / "run" / "unet").settings["optimisation"]["learning_rate"] == 0.1
+    assert Run(tmp_path / "run-1" / "unet").settings["optimisation"]["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c["data"].update(stroe="x"), "stroe"),
+        (lambda c: c.update(sed=1), "sed"),
+        (lambda c: c["data"].update(crop="large"), "large"),
+        (lambda c: c["models"]["unet"]["init_args"].update(chanels=[4]), "chanels"),
+        (lambda c: c["models"]["unet"].update(class_path="probunet.VNet"), "probunet.VNet"),
+        (lambda c: c["models"]["unet"]["init_args"].update(channels="wide"), "wide"),
+        (lambda c: c["trainer"].update(max_stepz=3), "max_stepz"),
+        (lambda c: c["trainer"].pop("max_steps"), "has no end; give trainer.max_steps or trainer.max_time"),
+        (lambda c: c["optimisation"].update(schedule="linear"), "linear"),
+        (lambda c: c["data"].update(store="nowhere"), "nowhere is not a prepared store"),
+        (lambda c: c["data"].update(crop=64), "crop of 64 px does not fit"),
+        (lambda c: c["data"].update(batch_size=100), "fewer than the batch size 100"),
+        (lambda c: c["models"]["unet"]["init_args"].update(in_channels=3), "takes 3 channel"),
+        (lambda c: c["models"]["unet"]["init_args"].update(num_classes=3), "3 classes"),
+    ],
+)
+def test_a_configuration_that_is_wrong_is_one_sentence(experiment_file, tmp_path, failing, change, words):
+    content = yaml.safe_load(experiment_file.read_text())
+    change(content)
+    experiment_file.write_text(yaml.safe_dump(content))
+    assert words in failing("train", "--config", str(experiment_file))
+    assert not list(tmp_path.glob("run/*/checkpoints"))
+
+
+def test_an_unknown_model_is_named(experiment_file, failing):
+    assert "no model vnet; choose from unet" in failing("train", "--config", str(experiment_file), "--only", "vnet")
+
+
+def test_a_damaged_checkpoint_is_named(experiment_file, tmp_path, failing):
+    train(experiment_file, "--only", "unet")
+    run = Run(tmp_path / "run" / "unet")
+    os.truncate(run.best, 1000)
+    assert "best.ckpt cannot be read" in failing("evaluate", str(run.path))
+
+
+def test_a_diverging_training_is_one_sentence(experiment_file, failing):
+    message = failing(
+        "train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "1e30"
+    )
+    assert "is not finite" in message
+    assert "lower optimisation.learning_rate" in message
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130)])
+def test_ctrl_c_saves_the_state_and_the_same_command_goes_on(experiment_file, tmp_path, number, code):
+    command = [sys.executable, "-m", "probunet", "train", "--config", str(experiment_file), "--only", "unet"]
+    process = subprocess.Popen([*command, "--trainer.max_steps", "100000"], stderr=subprocess.PIPE, text=True)
+    run = tmp_path / "run" / "unet"
+    while process.poll() is None and not (run / "checkpoints" / "last.ckpt").is_file():
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert "the same command goes on from there" in " ".join(errors.split())
+    reached = read_checkpoint(Run(run).last)["global_step"]
+    assert reached > 0
+    assert max(read_log(run / "log")["train/loss"][0]) <= reached
+    assert Run(run).training() is None
+    main([*command[3:], "--trainer.max_steps", str(reached + 3)])
+    assert json.loads((run / "training.json").read_text())["steps"] == reached + 3
+    steps, _ = read_log(run / "log")["train/loss"]
+    assert steps[0] == 0
+    assert steps[-1] == reached + 2
+
+
+def test_schedules():
+    cosine = Optimisation(1e-3, 1e-5, "cosine")
+    assert [cosine.factor(p) for p in (0, 1)] == [1, pytest.approx(0.01)]
+    assert cosine.factor(0.5) == pytest.approx(0.505)
+    stairs = Optimisation(1e-4, 1e-6, "staircase", steps=3)
+    assert [stairs.factor(p) for p in (0, 0.3, 0.4, 0.7, 1)] == pytest.approx([1, 1, 0.1, 0.01, 0.01])
+    assert Optimisation(schedule="constant").factor(0.9) == 1
+
+
+def test_weight_decay_never_touches_biases(store):
+    from probunet.training.task import SegmentationTask
+
+    task = SegmentationTask(pu.UNet(channels=(4, 4)), Optimisation(weight_decay=0.1), 0, lambda: 0.0)
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert decayed == {id(p) for n, p in task.model.named_parameters() if n.endswith("weight")}
+    assert sum(len(g["params"]) for g in groups) == len(list(task.model.parameters()))
