@@ -82,9 +82,7 @@ def street(rng: np.random.Generator) -> np.ndarray:
     return scene
 
 
-def plain_loop(
-    samples: np.ndarray, references: np.ndarray, classes: Sequence[int], skip: bool
-) -> list[float]:
+def plain_loop(samples: np.ndarray, references: np.ndarray, classes: Sequence[int], skip: bool) -> list[float]:
     """Energy distance per image, the way most code computes it."""
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -137,9 +135,7 @@ def measure(
     read = seconds(lambda: read_once([samples, references], CORES), 5)
     classes = options.get("classes", (1,))
     start = time.perf_counter()
-    plain = plain_loop(
-        samples[:plain_images], references[:plain_images], classes, options.get("empty") == "skip"
-    )
+    plain = plain_loop(samples[:plain_images], references[:plain_images], classes, options.get("empty") == "skip")
     plain_seconds = (time.perf_counter() - start) * images / plain_images
     return {
         "images": images,

@@ -8,9 +8,7 @@ FULL, LEFT, EMPTY = (np.array(m, np.uint8) for m in ([[1, 1]], [[1, 0]], [[0, 0]
 
 
 def distances(*samples, images=1, **options):
-    return pairwise_distances(
-        np.stack([samples] * images), np.stack([[FULL, LEFT, EMPTY]] * images), **options
-    )
+    return pairwise_distances(np.stack([samples] * images), np.stack([[FULL, LEFT, EMPTY]] * images), **options)
 
 
 def test_nearest_mode_and_ties():

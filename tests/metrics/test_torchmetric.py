@@ -48,11 +48,7 @@ def test_means_over_batches(metric, expected):
 
 def test_left_out_is_counted():
     metric = in_batches(metrics.EnergyDistanceMetric(empty="skip"))
-    assert (
-        int(metric.left_out)
-        == int(metrics.energy_distance(SAMPLES, READERS, empty="skip").left_out.sum())
-        > 0
-    )
+    assert int(metric.left_out) == int(metrics.energy_distance(SAMPLES, READERS, empty="skip").left_out.sum()) > 0
     nothing = metrics.EnergyDistanceMetric(empty="skip")
     nothing.update(SAMPLES[1:2], READERS[1:2])
     with pytest.raises(InputError, match="none of the 1 images"):
@@ -101,9 +97,7 @@ def ddp_worker(rank, port, results):
         ):
             metric.update(SAMPLES[rows], READERS[rows])
             found = metric.compute()
-            results.put(
-                (rank, float(found if isinstance(found, torch.Tensor) else next(iter(found.values()))))
-            )
+            results.put((rank, float(found if isinstance(found, torch.Tensor) else next(iter(found.values())))))
     finally:
         dist.destroy_process_group()
 

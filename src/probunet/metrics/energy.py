@@ -129,9 +129,7 @@ def energy_distance_from(
         reader_diversity = mean_within(distances.references, readers, estimator)
     else:
         to_readers = (cross.mean(axis=1) * distances.weights).sum(axis=1)
-        reader_diversity = np.einsum(
-            "bi,bij,bj->b", distances.weights, distances.references, distances.weights
-        )
+        reader_diversity = np.einsum("bi,bij,bj->b", distances.weights, distances.references, distances.weights)
     sample_diversity = mean_within(within, n, estimator)
     value = 2 * to_readers - sample_diversity - reader_diversity
     value[distances.left_out] = np.nan
@@ -169,9 +167,7 @@ def _check(n: int, available: int, readers: int, estimator: str, subsets: str, w
     if readers == 0:
         raise InputError("there is no reference to compare with")
     if estimator == "unbiased" and n == 1:
-        raise InputError(
-            "one sample has no diversity to estimate without bias; use n >= 2 or the V-statistic"
-        )
+        raise InputError("one sample has no diversity to estimate without bias; use n >= 2 or the V-statistic")
     if estimator == "unbiased" and readers == 1 and not weighted:
         raise InputError(
             "one reader has no diversity to estimate without bias; use the V-statistic, or weights=[1.0] to "

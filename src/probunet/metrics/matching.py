@@ -115,9 +115,7 @@ def _first(distances: Distances, n: int | None) -> int:
 
 def _require(distances: Distances, overlap: str, name: str) -> None:
     if distances.overlap != overlap:
-        raise InputError(
-            f'{name} needs distances computed with overlap="{overlap}", not "{distances.overlap}"'
-        )
+        raise InputError(f'{name} needs distances computed with overlap="{overlap}", not "{distances.overlap}"')
     if 0 in distances.cross.shape[1:]:
         raise InputError(f"{name} needs at least one sample and one reference")
 

@@ -86,9 +86,7 @@ def mode_frequencies(
     counts = mode_counts(distances, n=n)
     truth = np.asarray(probabilities, np.float64)
     if truth.shape != (counts.shape[1],) or not (truth >= 0).all() or not truth.sum() > 0:
-        raise InputError(
-            f"{counts.shape[1]} modes need as many probabilities, not an array of shape {truth.shape}"
-        )
+        raise InputError(f"{counts.shape[1]} modes need as many probabilities, not an array of shape {truth.shape}")
     truth = truth / truth.sum()
     kept = ~distances.left_out
     labels = None if groups is None else np.asarray(groups)[kept]

@@ -155,9 +155,7 @@ def _pack_one(maps: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     return packed.view(np.uint64).swapaxes(0, 1)
 
 
-def _pack(
-    parts: tuple[npt.NDArray[Any], ...], label: int | None, scratch: _Scratch
-) -> npt.NDArray[np.uint64]:
+def _pack(parts: tuple[npt.NDArray[Any], ...], label: int | None, scratch: _Scratch) -> npt.NDArray[np.uint64]:
     """Bits (N + R, C, words) of all parts' maps, 1 where the map has the label (None: where it is not 0)."""
     count, (images, _, pixels) = sum(part.shape[1] for part in parts), parts[0].shape
     bits = scratch.take("bits", (count, images, -(-pixels // 64)), np.uint64)

@@ -79,9 +79,7 @@ def bootstrap_interval(
     kept = ~np.isnan(array)
     labels = None if groups is None else _checked_groups(groups, len(array))[kept]
     table = np.stack([array[kept], np.ones(kept.sum())], axis=1)
-    interval = bootstrap_sums(
-        table, lambda sums: sums[:, 0] / sums[:, 1], labels, confidence, resamples, seed
-    )
+    interval = bootstrap_sums(table, lambda sums: sums[:, 0] / sums[:, 1], labels, confidence, resamples, seed)
     return replace(interval, left_out=int((~kept).sum()))
 
 
@@ -109,9 +107,7 @@ def bootstrap_sums(
     if len(table) == 0:
         raise InputError("no image has a defined value, so there is nothing to average")
     if not 0 < confidence < 1 or resamples < 1:
-        raise InputError(
-            f"confidence={confidence} must lie between 0 and 1, and resamples={resamples} be 1 or more"
-        )
+        raise InputError(f"confidence={confidence} must lie between 0 and 1, and resamples={resamples} be 1 or more")
     sums = table if groups is None else _sum_by_group(table, _checked_groups(groups, len(table)))
     rng = np.random.default_rng(seed)
     count, step = len(sums), 100  # few draws at a time: the memory stays small for any number of groups
@@ -173,9 +169,7 @@ def compare(
     return Comparison(*names, interval, p_value, p_value, effect, len(pairs))
 
 
-def compare_all(
-    values: Mapping[str, npt.ArrayLike], groups: Groups | None = None, **options: Any
-) -> list[Comparison]:
+def compare_all(values: Mapping[str, npt.ArrayLike], groups: Groups | None = None, **options: Any) -> list[Comparison]:
     """``compare`` for every pair of methods, with Holm's correction over all of them.
 
     Args:
@@ -186,9 +180,7 @@ def compare_all(
     Raises:
         InputError: see ``compare``.
     """
-    found = [
-        compare(values[a], values[b], groups, names=(a, b), **options) for a, b in combinations(values, 2)
-    ]
+    found = [compare(values[a], values[b], groups, names=(a, b), **options) for a, b in combinations(values, 2)]
     corrected = holm([c.p_value for c in found])
     return [replace(c, p_holm=float(p)) for c, p in zip(found, corrected, strict=True)]
 
