@@ -97,7 +97,7 @@ class ProbabilisticUNet(SegmentationModel):
         beta: weight of the KL term (paper: 1).
         convolutions: 3x3 convolutions at each scale.
         combine_layers: 1x1 convolutions of f_comb (paper: 3).
-        combine_channels: channels between the layers of f_comb.
+        combine_channels: channels between the layers of f_comb; those of the finest scale if not given.
     """
 
     def __init__(
@@ -109,14 +109,16 @@ class ProbabilisticUNet(SegmentationModel):
         beta: float = 1.0,
         convolutions: int = 3,
         combine_layers: int = 3,
-        combine_channels: int = 32,
+        combine_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.in_channels, self.num_classes, self.beta = in_channels, num_classes, beta
         self.unet = FeatureUNet(in_channels, channels, convolutions)
         self.prior = GaussianNet(in_channels, channels, latent_dims, convolutions)
         self.posterior = GaussianNet(in_channels + num_classes, channels, latent_dims, convolutions)
-        self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, combine_channels)
+        self.combine = Combine(
+            self.unet.out_channels, latent_dims, num_classes, combine_layers, combine_channels or channels[0]
+        )
 
     def forward(self, image: Image) -> LatentSegmentation:
         """Run U-Net and prior net once; see the base class."""

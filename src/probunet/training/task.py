@@ -82,7 +82,7 @@ class SegmentationTask(LightningModule):
             {"params": weights, "weight_decay": self.optimisation.weight_decay},
             {"params": biases},
         ]
-        optimiser = torch.optim.Adam(groups, lr=self.optimisation.learning_rate)
+        optimiser = torch.optim.Adam(groups, lr=self.optimisation.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda _: self.optimisation.factor(self.progress()))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
