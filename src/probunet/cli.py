@@ -195,7 +195,8 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
         default = signature[parameter].default
         default = list(default) if isinstance(default, tuple) else default
         how: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": kind, "default": default}
-        parser.add_argument(*flags, help=described[parameter], **how, **({"nargs": "+"} if several else {}))
+        how |= {"nargs": "+"} if several else {}
+        parser.add_argument(*flags, help=described[parameter], **how)
     skip: set[str | int] = {*command.positional, *(flags[-1].removeprefix("--") for flags, _, _ in command.flags)}
     if "trainer" in signature:
         parser.add_class_arguments(_trainer_class(), "trainer", skip=OWN_TRAINER_ARGUMENTS, instantiate=False)
