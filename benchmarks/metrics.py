@@ -162,6 +162,7 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "load_before_start": round(os.getloadavg()[0], 1),
     }
 
 

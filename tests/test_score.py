@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from probunet.errors import InputError
-from probunet.metrics import energy_distance, hungarian_iou
+from probunet.metrics import (
+    class_frequencies,
+    disagreement_correlation,
+    energy_distance,
+    hungarian_iou,
+    reliability,
+)
 from probunet.score import score
 
 RNG = np.random.default_rng(0)
@@ -128,6 +134,23 @@ def test_compare_and_patients(tmp_path, capsys):
     assert len(table) == 15
     assert table[0]["patient"] == "p0"
     assert "comparisons" in capsys.readouterr().out
+
+
+def test_calibration(tmp_path):
+    rng = np.random.default_rng(3)
+    samples, readers = rng.integers(0, 2, (4, 4, 6, 6)), rng.integers(0, 2, (4, 3, 6, 6))
+    readers[0] = 255
+    s, r = (write_folder(tmp_path / k, m.astype(np.uint8), NAMES[:4]) for k, m in (("s", samples), ("r", readers)))
+    result, table = run(tmp_path, r, s, [4], ignore=255, calibration=True)
+    frequencies = class_frequencies(samples, 2)
+    expected = reliability(frequencies, readers, ignore=255)
+    found = row(result["scores"]["s"], "ece", None)
+    assert found["mean"] == pytest.approx(expected.ece().mean)
+    assert (found["images"], found["left_out"]) == (3, 1)
+    assert row(result["scores"]["s"], "brier", None)["mean"] == pytest.approx(expected.brier().mean)
+    correlation = disagreement_correlation(frequencies, readers, ignore=255)
+    assert row(result["scores"]["s"], "entropy_correlation", None)["mean"] == pytest.approx(correlation.mean())
+    assert table[0]["entropy_correlation"] == ""
 
 
 def test_missing_cases(tmp_path, capsys):

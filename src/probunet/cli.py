@@ -121,6 +121,7 @@ COMMANDS = {
             (("--classes",), int, True),
             (("--weights",), float, True),
             (("--allow_missing",), bool, False),
+            (("--calibration",), bool, False),
         ),
     ),
     "report": Command(

@@ -68,29 +68,32 @@ class _Array(MapSet):
     def __init__(self, path: Path, array: str) -> None:
         self.path = path
         names: Sequence[Any] | None = None
-        if path.suffix == ".npy":
-            self._all = np.load(path, mmap_mode="r")
-        else:
-            with np.load(path) as held:
-                keys = [key for key in held.files if key != "names"]
-                chosen = array if array in keys else keys[0] if len(keys) == 1 else None
-                if chosen is None:
-                    raise InputError(f"{path} holds the arrays {', '.join(keys)}; name one of them '{array}'")
-                self._all = held[chosen]
-                names = held["names"].tolist() if "names" in held.files else None
-        if self._all.dtype.kind not in "bui" or self._all.ndim < 3:
-            raise InputError(
-                f"{path} holds {self._all.dtype} of shape {self._all.shape}; needed are integers of shape "
-                "(cases, maps, ...)"
-            )
-        if names is not None and (len(names) != len(self._all) or len(set(names)) < len(names)):
-            raise InputError(f"{path} needs {len(self._all)} different names, one for each case")
+        self._held: LabelMaps | None = None
+        if path.suffix == ".npz":
+            self._held, names = self._read_npz(array)
+        shape, dtype = self._all().shape, self._all().dtype
+        if dtype.kind not in "bui" or len(shape) < 3:
+            raise InputError(f"{path} holds {dtype} of shape {shape}; needed are integers of shape (cases, maps, ...)")
+        if names is not None and (len(names) != shape[0] or len(set(names)) < len(names)):
+            raise InputError(f"{path} needs {shape[0]} different names, one for each case")
         self.has_names = names is not None
-        self.names = [str(name) for name in (range(len(self._all)) if names is None else names)]
+        self.names = [str(name) for name in (range(shape[0]) if names is None else names)]
         self._index = {name: i for i, name in enumerate(self.names)}
 
+    def _read_npz(self, array: str) -> tuple[LabelMaps, Sequence[Any] | None]:
+        with np.load(self.path) as held:
+            keys = [key for key in held.files if key != "names"]
+            chosen = array if array in keys else keys[0] if len(keys) == 1 else None
+            if chosen is None:
+                raise InputError(f"{self.path} holds the arrays {', '.join(keys)}; name one of them '{array}'")
+            return held[chosen], held["names"].tolist() if "names" in held.files else None
+
+    def _all(self) -> LabelMaps:
+        """The whole array; a .npy file is mapped anew each time, so that the pages read do not stay in memory."""
+        return np.load(self.path, mmap_mode="r") if self._held is None else self._held
+
     def maps(self, name: str) -> LabelMaps:
-        return np.asarray(self._all[self._index[name]])
+        return np.array(self._all()[self._index[name]])
 
     def place(self, name: str) -> str:
         return f"case {name} of {self.path}"

@@ -35,6 +35,7 @@ def score(
     empty: Empty = "zero",
     weights: list[float] | None = None,
     patients: Path | None = None,
+    calibration: bool = False,
     allow_missing: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
@@ -58,6 +59,7 @@ def score(
             out).
         weights: probability of each reference, the same for all cases; equal by default.
         patients: CSV file with the columns case and patient; intervals and tests then respect patients.
+        calibration: also the calibration of the samples' class frequencies, which takes longer.
         allow_missing: leave out cases that are not in every set, instead of stopping.
         confidence: of the intervals.
         seed: of the bootstrap.
@@ -75,7 +77,8 @@ def score(
     groups = None if patients is None else _patients(patients, names)
     options = {"num_classes": num_classes, "classes": classes, "ignore": ignore, "empty": empty}
     found = {
-        label: _score_set(held, truth, names, chosen, {**options, "weights": weights}) for label, held in sets.items()
+        label: _score_set(held, truth, names, chosen, {**options, "weights": weights}, calibration)
+        for label, held in sets.items()
     }
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
@@ -169,7 +172,7 @@ def _batches(samples: MapSet, references: MapSet, names: Sequence[str]) -> Itera
 
 
 def _score_set(
-    samples: MapSet, references: MapSet, names: Sequence[str], n: list[int], options: dict[str, Any]
+    samples: MapSet, references: MapSet, names: Sequence[str], n: list[int], options: dict[str, Any], calibrated: bool
 ) -> SetScores:
     scores = SetScores()
     for batch in _batches(samples, references, names):
@@ -179,7 +182,7 @@ def _score_set(
                 f"--n {' '.join(map(str, n))}; give numbers from 1 to {len(batch.samples[0])}"
             )
         try:
-            scores.add(score_batch(np.stack(batch.samples), np.stack(batch.references), n, options))
+            scores.add(score_batch(np.stack(batch.samples), np.stack(batch.references), n, options, calibrated))
         except InputError as error:
             raise _with_place(error, batch, samples, references, options) from error
     return scores

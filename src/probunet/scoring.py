@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probunet.metrics.calibration import (
+    Calibration,
+    class_frequencies,
+    disagreement_correlation,
+    joined,
+    reliability,
+)
 from probunet.metrics.detection import area_scores, detection, presence_scores
 from probunet.metrics.distance import Distances, Floats, pairwise_distances
 from probunet.metrics.energy import energy_distance_from
@@ -25,6 +32,7 @@ class Batch:
 
     values: dict[Key, Floats]
     detections: dict[str, tuple[Floats, npt.NDArray[np.bool_]]]
+    calibration: Calibration | None
     size: int
     left_out: int
     convention: str
@@ -72,7 +80,23 @@ class SetScores:
             independent = values[kept] if groups is None else set(np.asarray(groups)[kept].tolist())
             counts = {"images": int(kept.sum()), "groups": len(independent), "left_out": int((~kept).sum())}
             rows.append({**row, **numbers, **counts})
-        return rows + self._detection_rows()
+        return rows + self._detection_rows() + self._calibration_rows(groups, confidence, seed)
+
+    def _calibration_rows(self, groups: Groups | None, confidence: float, seed: int) -> list[dict[str, Any]]:
+        parts = [batch.calibration for batch in self.batches if batch.calibration is not None]
+        if not parts:
+            return []
+        found = joined(parts)
+        empty = int((found.count.sum(axis=1) == 0).sum())
+        rows = []
+        for name, statistic in (("ece", found.ece), ("brier", found.brier)):
+            row: dict[str, Any] = {"metric": name, "n": None, "convention": f"{found.convention}; {MEANING[name]}"}
+            row |= dict.fromkeys(("mean", "low", "high", "median"))
+            if empty < len(found.count):
+                interval = statistic(groups, confidence=confidence, seed=seed)
+                row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
+            rows.append({**row, "images": len(found.count) - empty, "left_out": empty})
+        return rows
 
     def _detection_rows(self) -> list[dict[str, Any]]:
         asked = [batch for batch in self.batches if batch.detections]
@@ -104,11 +128,14 @@ MEANING = {
     "best_dice": "first n samples, best of them for each reader",
     "presence": "AUROC or average precision: do the readers disagree on presence, from all samples",
     "area": "AUROC or average precision: do the readers' areas differ by more than half, from all samples",
+    "entropy_correlation": "pixel-wise entropy of all samples against that of the readers",
+    "ece": "expected calibration error of the frequencies among all samples",
+    "brier": "mean squared error of the frequencies among all samples against each reader",
 }
 """What is special about each metric, beside the convention of the distance."""
 
 
-def score_batch(samples: Any, references: Any, n: Sequence[int], options: Mapping[str, Any]) -> Batch:
+def score_batch(samples: Any, references: Any, n: Sequence[int], options: Mapping[str, Any], calibrated: bool) -> Batch:
     """All values of some images of equal shape.
 
     Args:
@@ -116,6 +143,7 @@ def score_batch(samples: Any, references: Any, n: Sequence[int], options: Mappin
         references: (B, R, ...) integer labels.
         n: numbers of samples, each at most N.
         options: of ``pairwise_distances``.
+        calibrated: also compare the samples' class frequencies with the readers', which takes longer.
 
     Raises:
         InputError: see ``pairwise_distances``.
@@ -136,8 +164,15 @@ def score_batch(samples: Any, references: Any, n: Sequence[int], options: Mappin
     if drawn > 1 and (readers > 1 or distances.weights is not None):
         unbiased = energy_distance_from(distances, estimator="unbiased")
         values["ged2_unbiased", 0] = unbiased.value
+    calibration = None
+    if calibrated:
+        shared = {key: value for key, value in options.items() if key in ("num_classes", "ignore", "weights")}
+        frequencies = class_frequencies(samples, options["num_classes"])
+        calibration = reliability(frequencies, references, classes=options["classes"], **shared)
+        values["entropy_correlation", 0] = disagreement_correlation(frequencies, references, **shared).value
     left_out = int(distances.left_out.sum())
-    return Batch(_ordered(values), _detections(distances), len(samples), left_out, distances.convention)
+    detections = _detections(distances)
+    return Batch(_ordered(values), detections, calibration, len(samples), left_out, distances.convention)
 
 
 def comparisons(

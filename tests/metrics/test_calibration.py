@@ -38,6 +38,9 @@ def test_ignored_pixels_and_multi_class():
     found = reliability(perfect, readers, num_classes=3, ignore=255)
     assert found.count.sum(axis=1).tolist() == [6, 9]
     assert found.ece().mean == found.brier().mean == 0
+    nothing = reliability(perfect[:1], readers[:1], num_classes=3, ignore=np.ones((1, 3), bool))
+    with pytest.raises(InputError, match="nothing to average"):
+        nothing.ece()
     weighted = reliability(two_classes([[0.75]]), np.array([[[1], [0]]]), weights=[3, 1])
     assert weighted.ece().mean == 0
 
@@ -70,6 +73,8 @@ def test_correlation_is_not_defined_where_readers_agree():
     assert found.mean() == found.value[1]
     everywhere = disagreement_correlation(probabilities, readers, ignore=np.ones((2, 2), bool))
     assert everywhere.left_out.all()
+    half = reliability(probabilities, readers, ignore=np.array([[True, True], [False, False]]))
+    assert (half.ece().n, half.ece().left_out, half.brier(["a", "b"]).groups) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

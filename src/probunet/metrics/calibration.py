@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ Probabilities = npt.NDArray[np.floating[Any]] | torch.Tensor
 class Calibration:
     """Sums over pixels and evaluated classes, for each of B images and each bin of predicted probability.
 
-    Bins have equal width; the last one includes 1. Sums of several sets may be concatenated or added.
+    Bins have equal width; the last one includes 1.
     """
 
     count: Floats
@@ -51,9 +51,11 @@ class Calibration:
         """
         table = np.concatenate([self.count, self.predicted - self.observed], axis=1)
         bins = self.count.shape[1]
-        return bootstrap_sums(
-            table, lambda s: np.abs(s[:, bins:]).sum(axis=1) / s[:, :bins].sum(axis=1), groups, **options
-        )
+
+        def error(sums: Floats) -> Floats:
+            return np.asarray(np.abs(sums[:, bins:]).sum(axis=1) / sums[:, :bins].sum(axis=1))
+
+        return self._interval(table, error, groups, options)
 
     def brier(self, groups: Groups | None = None, **options: Any) -> Interval:
         """Brier score: mean squared error of the probability against each reader; 0 to 1 for each class.
@@ -61,7 +63,25 @@ class Calibration:
         It contains the readers' own variance, so that even perfect probabilities score above 0.
         """
         table = np.stack([self.squared.sum(axis=1), self.count.sum(axis=1)], axis=1)
-        return bootstrap_sums(table, lambda s: s[:, 0] / s[:, 1], groups, **options)
+        return self._interval(table, lambda sums: sums[:, 0] / sums[:, 1], groups, options)
+
+    def _interval(
+        self, table: Floats, statistic: Callable[[Floats], Floats], groups: Groups | None, options: dict[str, Any]
+    ) -> Interval:
+        """Images without a pixel that counts are left out, and counted."""
+        kept = self.count.sum(axis=1) > 0
+        labels = None if groups is None else np.asarray(groups)[kept]
+        interval = bootstrap_sums(table[kept], statistic, labels, **options)
+        return replace(interval, left_out=int((~kept).sum()))
+
+
+def joined(parts: Sequence[Calibration]) -> Calibration:
+    """The sums of several batches of images, one after another."""
+    count, predicted, observed, squared = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("count", "predicted", "observed", "squared")
+    )
+    return Calibration(count, predicted, observed, squared, parts[0].convention)
 
 
 def class_frequencies(maps: Maps, num_classes: int, weights: Any = None) -> Floats:

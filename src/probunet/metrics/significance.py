@@ -110,15 +110,15 @@ def bootstrap_sums(
         raise InputError(f"confidence={confidence} must lie between 0 and 1, and resamples={resamples} be 1 or more")
     sums = table if groups is None else _sum_by_group(table, _checked_groups(groups, len(table)))
     rng = np.random.default_rng(seed)
-    count, step = len(sums), 100  # few draws at a time: the memory stays small for any number of groups
+    step = 100  # few draws at a time: the memory stays small for any number of groups
     drawn = [
-        statistic(rng.multinomial(count, np.full(count, 1 / count), min(step, resamples - done)) @ sums)
+        statistic(_times_drawn(len(sums), min(step, resamples - done), rng) @ sums)
         for done in range(0, resamples, step)
     ]
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail], method="inverted_cdf")
     estimate = float(statistic(sums.sum(axis=0, keepdims=True))[0])
-    return Interval(estimate, float(low), float(high), len(table), count, confidence=confidence)
+    return Interval(estimate, float(low), float(high), len(table), len(sums), confidence=confidence)
 
 
 def compare(
@@ -195,6 +195,12 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return corrected
+
+
+def _times_drawn(count: int, draws: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(draws, count) how often each of ``count`` groups is among ``count`` drawn with replacement."""
+    chosen = rng.integers(count, size=(draws, count)) + count * np.arange(draws)[:, None]
+    return np.bincount(chosen.ravel(), minlength=draws * count).reshape(draws, count)
 
 
 def _signed_rank(pairs: Floats) -> tuple[float, float]:

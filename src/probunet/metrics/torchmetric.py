@@ -154,7 +154,7 @@ class ModeFrequencyMetric(Metric):
         super().__init__()
         self.convention = convention
         truth = torch.as_tensor(probabilities, dtype=torch.float64)
-        self.register_buffer("probabilities", truth / truth.sum())
+        self.register_buffer("probabilities", truth / truth.sum(), persistent=False)
         self.add_state("counts", torch.zeros(len(truth), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, samples: torch.Tensor, references: torch.Tensor) -> None:
