@@ -39,7 +39,7 @@ demo: $(INSTALLED) $(STORE)/manifest.json
 
 $(STORE)/manifest.json: | $(INSTALLED)
 ifeq ($(DATA),)
-	$(BIN)/probunet prepare readers --out $(STORE) --spacing 1 --size 80
+	$(BIN)/probunet prepare readers --out $(STORE) --spacing 1 --size 64
 else
 	$(BIN)/probunet prepare slices --archive $(DATA) --out $(STORE)
 endif

@@ -56,7 +56,7 @@ COMMANDS = {
         "built-in LIDC-IDRI readers, simulated CT",
         (
             "probunet prepare readers --out data/readers",
-            "probunet prepare readers --out data/demo --spacing 1 --size 80",
+            "probunet prepare readers --out data/demo --spacing 1 --size 64",
         ),
     ),
     "prepare slices": Command(

@@ -80,3 +80,10 @@ def test_rotation_keeps_distances_and_scale_changes_them():
     scaled = step(grid(Augmentation(rotation=0, scale=1.5, shear=0, elastic=0), batch=200))
     assert 1 / 1.51 < scaled.min() < 0.72
     assert 1.4 < scaled.max() < 1.51
+
+
+def test_as_many_examples_as_asked_for_are_deformed():
+    places = grid(Augmentation(probability=0.3, shift=0), batch=400)
+    untouched = grid(Augmentation(probability=0, shift=0), batch=1)
+    share = (places - untouched).abs().amax(dim=(1, 2, 3)).gt(1e-3).float().mean()
+    assert 0.2 < share < 0.4

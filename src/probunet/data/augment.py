@@ -21,15 +21,18 @@ class Augmentation:
     """How strongly to deform; all zero (and scale 1) means a random crop only.
 
     Attributes:
+        probability: of an example to be deformed at all; the others are cropped and mirrored only, which keeps the
+            sharpness that deformation takes from an image.
         rotation: largest angle in degrees, drawn uniformly from both sides.
         scale: largest factor; the logarithm is drawn uniformly, so 1.2 means 1/1.2 to 1.2.
         shear: largest shear (tangent of the angle).
         elastic: standard deviation of the elastic displacement, in pixels.
         elastic_spacing: distance between the independent displacements that are interpolated, in pixels.
         mirror: mirror left to right in half of the cases.
-        shift: largest translation of the crop in pixels; ``None`` for as much as the stored image allows.
+        shift: largest translation of the crop, in whole pixels; ``None`` for as much as the stored image allows.
     """
 
+    probability: float = 1.0
     rotation: float = 22.5
     scale: float = 1.2
     shear: float = 0.1
@@ -63,9 +66,10 @@ def sampling_grid(
     def uniform(limit: float, *shape: int) -> torch.Tensor:
         return (2 * torch.rand(batch, *shape, generator=generator, device=device) - 1) * limit
 
-    angle = uniform(math.radians(augmentation.rotation))
-    factor = torch.exp(uniform(math.log(augmentation.scale)))
-    shear = uniform(augmentation.shear)
+    deformed = (torch.rand(batch, generator=generator, device=device) < augmentation.probability).float()
+    angle = uniform(math.radians(augmentation.rotation)) * deformed
+    factor = torch.exp(uniform(math.log(augmentation.scale)) * deformed)
+    shear = uniform(augmentation.shear) * deformed
     cos, sin = factor * angle.cos(), factor * angle.sin()
     matrix = torch.stack([cos, cos * shear - sin, sin, sin * shear + cos], dim=-1).reshape(-1, 2, 2)
     if augmentation.mirror:
@@ -77,9 +81,9 @@ def sampling_grid(
     slack = torch.tensor([source[1] - crop[1], source[0] - crop[0]], device=device) / 2
     if augmentation.shift is not None:
         slack = slack.clamp(-augmentation.shift, augmentation.shift)
-    grid = grid + (uniform(1.0, 2) * slack)[:, None, None, :]
+    grid = grid + (uniform(1.0, 2) * slack).round()[:, None, None, :]  # whole pixels: a crop blurs nothing
     if augmentation.elastic:
-        grid = grid + _elastic(augmentation, batch, crop, generator)
+        grid = grid + _elastic(augmentation, batch, crop, generator) * deformed[:, None, None, None]
     return grid + torch.tensor([(source[1] - 1) / 2, (source[0] - 1) / 2], device=device)
 
 
