@@ -47,7 +47,9 @@ models:
       convolutions: 1
   probabilistic_unet:
     class_path: probunet.ProbabilisticUNet
-    init_args: *unet
+    init_args:
+      <<: *unet
+      combine_channels: 32
 optimisation:
   learning_rate: 1.0e-2
 trainer:

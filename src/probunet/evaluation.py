@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import platform
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
@@ -18,33 +17,28 @@ from probunet.data.batches import EvaluationImages
 from probunet.data.store import Split, Store
 from probunet.errors import InputError
 from probunet.files import writing_file
-from probunet.metrics import (
-    best_dice_from,
-    bootstrap_interval,
-    energy_distance_from,
-    hungarian_iou_from,
-    pairwise_distances,
-)
 from probunet.models.base import SegmentationModel
 from probunet.progress import console, progress_bar
 from probunet.reference_points import REFERENCE_POINTS
 from probunet.run import Run, runs_in, write_json
-from probunet.types import IGNORE, LabelArray
+from probunet.scoring import SetScores, score_batch
+from probunet.types import IGNORE
 
 BATCH = 32
+OPTIONS: dict[str, Any] = {"classes": None, "ignore": IGNORE, "empty": "zero", "weights": None}
+"""The paper's conventions on LIDC-IDRI, see docs/metrics.md."""
+
 CONVENTIONS = {
     "distance": "1 - IoU, of the foreground for two classes, averaged over all classes otherwise",
     "empty": "d = 0 if both masks are empty, 1 if one is",
     "ignored": f"pixels that any reader labels {IGNORE}",
     "ged2": "V-statistic (pairs i = j kept, as published), averaged over all subsets of n samples; "
     "biased upwards by E d(S,S')/n",
-    "ged2_unbiased": "pairs i = j left out on both sides; undefined for 1 sample",
-    "hungarian_iou": "the first n samples and the readers, repeated to their least common multiple, matched one to one",
-    "best_dice": "mean over readers of the best Dice among the first n samples",
+    "ged2_unbiased": "pairs i = j left out on both sides, the same for every n; undefined for 1 sample",
     "interval": "95 % percentile bootstrap over patients",
 }
-PerImage = dict[str, dict[int, npt.NDArray[np.float64]]]
-"""By measure, then by number of samples: (images,) values."""
+Cells = dict[str, dict[str, float | None]]
+"""From a number of samples to mean, low and high."""
 
 
 def evaluate(
@@ -87,9 +81,10 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
     _check_fit(run, model, store)
     images = EvaluationImages(store, split, run.crop)
     started = time.perf_counter()
-    distinct, found = _measure_all(run, model, images, numbers, seed, device)
+    distinct, found = _score_all(run, model, images, numbers, seed, device)
     examples = [store.examples[i] for i in images.indices]
     groups = [example.group for example in examples]
+    rows = {name: scores.summaries(groups, confidence=0.95, seed=seed) for name, scores in found.items()}
     content = {
         "run": str(run.path),
         "model": run.settings["model"]["class_path"],
@@ -98,9 +93,9 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
         "conventions": CONVENTIONS,
         "seed": seed,
         "distinct_hypotheses": distinct,
-        "left_out": int(np.isnan(found["model"]["ged2"][numbers[0]]).sum()),
-        **_intervals(found["model"], groups, numbers, seed),
-        "reference_points": {name: _intervals(found[name], groups, numbers, seed) for name in REFERENCE_POINTS},
+        **_energy(rows["model"], numbers),
+        "scores": rows["model"],
+        "reference_points": {name: _energy(rows[name], numbers) for name in REFERENCE_POINTS},
         "seconds": round(time.perf_counter() - started, 1),
         "versions": {
             "probunet": probunet.__version__,
@@ -113,16 +108,17 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
     return content
 
 
-def _measure_all(
+def _score_all(
     run: Run, model: SegmentationModel, images: EvaluationImages, numbers: list[int], seed: int, device: str
-) -> tuple[int | None, dict[str, PerImage]]:
-    """Measure the model and every reference point, batch by batch.
+) -> tuple[int | None, dict[str, SetScores]]:
+    """Score the model and every reference point, batch by batch.
 
     Returns:
-        How many different hypotheses the model has, and the values of ``"model"`` and of each reference point.
+        How many different hypotheses the model has, and the scores of ``"model"`` and of each reference point.
     """
     generator, draws = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
-    parts: dict[str, list[PerImage]] = defaultdict(list)
+    found = {name: SetScores() for name in ("model", *REFERENCE_POINTS)}
+    options = {**OPTIONS, "num_classes": model.num_classes}
     distinct: int | None = None
     most = max(numbers)
     with progress_bar() as bar, torch.inference_mode():
@@ -132,52 +128,23 @@ def _measure_all(
             distinct = distribution.distinct
             samples = distribution.sample(most, generator).movedim(0, 1).to(torch.uint8).cpu().numpy()
             labels = batch["labels"].numpy()
-            parts["model"].append(measure(samples, labels, model.num_classes, numbers))
+            found["model"].add(score_batch(samples, labels, numbers, options, calibrated=True))
             for name, hypotheses in REFERENCE_POINTS.items():
-                parts[name].append(measure(hypotheses(labels, most, draws), labels, model.num_classes, numbers))
+                drawn = hypotheses(labels, most, draws)
+                found[name].add(score_batch(drawn, labels, numbers, options, calibrated=False))
             bar.advance(task, len(labels))
-    return distinct, {name: _concatenated(found) for name, found in parts.items()}
+    return distinct, found
 
 
-def measure(samples: LabelArray, labels: LabelArray, num_classes: int, numbers: list[int]) -> PerImage:
-    """Compute every measure for every number of samples.
-
-    Args:
-        samples: (B, N, H, W) class ids.
-        labels: (B, R, H, W) class ids or ``IGNORE``.
-        num_classes: classes K.
-        numbers: numbers of samples, each at most N.
-
-    Returns:
-        ``ged2_unbiased`` has no entry where it is undefined: for one sample, and for a single reader.
-    """
-    iou, dice = (
-        pairwise_distances(samples, labels, num_classes=num_classes, ignore=IGNORE, empty="zero", overlap=overlap)
-        for overlap in ("iou", "dice")
-    )
-    several = [n for n in numbers if n > 1 and labels.shape[1] > 1]
+def _energy(rows: list[dict[str, Any]], numbers: list[int]) -> dict[str, Cells]:
+    """D_GED^2 by number of samples, from the rows of all scores; ``None`` where it is not defined."""
+    cells = {(row["metric"], row["n"]): {key: row[key] for key in ("mean", "low", "high")} for row in rows}
+    undefined: dict[str, float | None] = dict.fromkeys(("mean", "low", "high"))
+    unbiased = cells.get(("ged2_unbiased", None), undefined)
     return {
-        "ged2": {n: energy_distance_from(iou, n=n).value for n in numbers},
-        "ged2_unbiased": {n: energy_distance_from(iou, n=n, estimator="unbiased").value for n in several},
-        "hungarian_iou": {n: hungarian_iou_from(iou, n=n).value for n in numbers},
-        "best_dice": {n: best_dice_from(dice, n=n).value for n in numbers},
+        "ged2": {str(n): cells["ged2", n] for n in numbers},
+        "ged2_unbiased": {str(n): unbiased if n > 1 else undefined for n in numbers},
     }
-
-
-def _concatenated(parts: list[PerImage]) -> PerImage:
-    return {key: {n: np.concatenate([part[key][n] for part in parts]) for n in parts[0][key]} for key in parts[0]}
-
-
-def _intervals(
-    values: PerImage, groups: list[str], numbers: list[int], seed: int
-) -> dict[str, dict[str, dict[str, float | None]]]:
-    result: dict[str, dict[str, dict[str, float | None]]] = {}
-    for key, by_n in values.items():
-        result[key] = {str(n): {"mean": None, "low": None, "high": None} for n in numbers}
-        for n, per_image in by_n.items():
-            interval = bootstrap_interval(per_image, groups, seed=seed)
-            result[key][str(n)] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
-    return result
 
 
 def _data_facts(store: Store, split: Split, crop: int, groups: list[str]) -> dict[str, Any]:
@@ -195,13 +162,14 @@ def _data_facts(store: Store, split: Split, crop: int, groups: list[str]) -> dic
     }
 
 
-def _write_csv(file: Path, names: list[str], groups: list[str], values: PerImage) -> None:
-    columns = [(f"{key}_{n}", per_image) for key, by_n in values.items() for n, per_image in by_n.items()]
-    lines = [",".join(["name", "group", *(name for name, _ in columns)])]
-    for i, (name, group) in enumerate(zip(names, groups, strict=True)):
-        lines.append(",".join([name, group, *(f"{per_image[i]:.6f}" for _, per_image in columns)]))
-    with writing_file(file) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+def _write_csv(file: Path, names: list[str], groups: list[str], scores: SetScores) -> None:
+    columns = scores.columns()
+    with writing_file(file) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["name", "group", *columns])
+        for i, (name, group) in enumerate(zip(names, groups, strict=True)):
+            values = [float(column[i]) for column in columns.values()]
+            writer.writerow([name, group, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
 
 
 def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:

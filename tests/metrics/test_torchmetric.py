@@ -87,6 +87,7 @@ def test_disagreement(on):
 def ddp_worker(rank, port, results):
     import torch.distributed as dist
 
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     try:
         rows = slice(0, 2) if rank == 0 else slice(2, 6)
@@ -113,7 +114,7 @@ def test_two_processes_give_the_same_as_one():
     workers = [context.Process(target=ddp_worker, args=(rank, port, results)) for rank in range(2)]
     for worker in workers:
         worker.start()
-    found = sorted(results.get(timeout=50) for _ in range(6))
+    found = sorted(results.get(timeout=300) for _ in range(6))
     for worker in workers:
         worker.join(timeout=10)
     expected = {

@@ -33,7 +33,7 @@ def energy_figure(values: Mapping[str, Mapping[int, npt.NDArray[np.float64]]], r
             chosen = random.permutation(len(by_n[n]))[:POINTS]
             jitter = random.uniform(-0.1, 0.1, len(chosen))
             axis.plot(place + offset + jitter, by_n[n][chosen], ".", ms=2, alpha=0.25, color=COLOURS[i % len(COLOURS)])
-        means = [float(by_n[n].mean()) for n in numbers]
+        means = [float(np.nanmean(by_n[n])) for n in numbers]
         axis.plot(
             np.arange(len(numbers)) + offset, means, "-o", color=COLOURS[i % len(COLOURS)], mec="white", label=name
         )

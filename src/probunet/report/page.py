@@ -101,8 +101,8 @@ def _reference_means(evaluation: dict[str, Any]) -> dict[str, dict[int, float]]:
 def _per_image(run: Run) -> dict[int, npt.NDArray[np.float64]]:
     with (run.path / "evaluation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    numbers = [key.removeprefix("ged2_") for key in rows[0] if key.startswith("ged2_") and "unbiased" not in key]
-    return {int(n): np.array([float(row[f"ged2_{n}"]) for row in rows]) for n in numbers}
+    numbers = [int(key.removeprefix("ged2_n")) for key in rows[0] if key.startswith("ged2_n")]
+    return {n: np.array([float(row[f"ged2_n{n}"] or "nan") for row in rows]) for n in numbers}
 
 
 def _panels(runs: list[Run], store: Store, evaluation: dict[str, Any]) -> list[dict[str, Any]]:

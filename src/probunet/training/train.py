@@ -7,6 +7,7 @@ import platform
 import resource
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,37 +93,45 @@ class Experiment:
             },
         }
 
-    def train(self, name: str, specification: dict[str, Any]) -> Run:
-        """Train one model, go on with it, or reuse it when it is complete.
+    def check(self, name: str, specification: dict[str, Any]) -> None:
+        """Refuse a model that cannot be trained here, before any training begins.
 
         Raises:
-            InputError: the directory holds a model trained with other settings, or the model does not fit the data.
-            KeyboardInterrupt: stopped by the user; the state was saved.
+            InputError: the model cannot be made or does not fit the data, the data does not fit the batches, or the
+                run directory holds a model trained with other settings.
         """
-        settings = self.settings(specification)
-        folder = self.out / name
-        if (folder / "run.yaml").is_file():
-            run = Run(folder)
-            _refuse_other_settings(run, settings)
-            if run.training() is not None and run.settings["trainer"] == self.trainer:
-                console.print(f"{folder} is trained already and is reused")
-                return run
-        torch.manual_seed(self.seed)
         model = build_model(specification)
-        self._check_fit(name, model)
-        with writing_file(folder / "run.yaml") as file:
-            file.write_text(yaml.safe_dump(settings, sort_keys=False))
-        run = Run(folder)
-        self._fit(run, model)
-        return run
-
-    def _check_fit(self, name: str, model: SegmentationModel) -> None:
         channels, classes = int(self.store.images.shape[1]), len(self.store.classes)
         if (model.in_channels, model.num_classes) != (channels, classes):
             raise InputError(
                 f"model '{name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
+        self._batches(lambda: 0, (0, 1))
+        if (self.out / name / "run.yaml").is_file():
+            _refuse_other_settings(Run(self.out / name), self.settings(specification))
+
+    def train(self, name: str, specification: dict[str, Any]) -> Run:
+        """Train one model, go on with it, or reuse it when it is complete.
+
+        Raises:
+            InputError: the loss is not finite, or the run directory cannot be written.
+            KeyboardInterrupt: stopped by the user; the state was saved.
+        """
+        settings = self.settings(specification)
+        folder = self.out / name
+        if (folder / "run.yaml").is_file():
+            run = Run(folder)
+            if run.training() is not None and run.settings["trainer"] == self.trainer:
+                console.print(f"{folder} is trained already and is reused")
+                return run
+        torch.manual_seed(self.seed)
+        model = build_model(specification)
+        with writing_file(folder / "run.yaml") as file:
+            file.write_text(yaml.safe_dump(settings, sort_keys=False))
+        run = Run(folder)
+        self._fit(run, model)
+        return run
 
     def _fit(self, run: Run, model: SegmentationModel) -> None:
         trainer: pl.Trainer | None = None
@@ -153,16 +162,14 @@ class Experiment:
             raise KeyboardInterrupt
         write_json(run.path / "training.json", _summary(trainer, model, time.perf_counter() - started))
 
-    def _loaders(self, trainer: pl.Trainer) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        batches = TrainingBatches(
-            self.store,
-            self.data.crop,
-            self.data.batch_size,
-            self.data.augmentation,
-            self.seed,
-            first_step=lambda: trainer.global_step,
-            part=(trainer.global_rank, trainer.world_size),
+    def _batches(self, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
+        data = self.data
+        return TrainingBatches(
+            self.store, data.crop, data.batch_size, data.augmentation, self.seed, first_step=first_step, part=part
         )
+
+    def _loaders(self, trainer: pl.Trainer) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        batches = self._batches(lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=64)
 
@@ -260,6 +267,8 @@ def train(
     experiment = Experiment(Path(out), data, optimisation, trainer, seed)
     if set_aside:
         _set_aside(experiment, specifications)
+    for name in names:
+        experiment.check(name, specifications[name])
     return [experiment.train(name, specifications[name]) for name in names]
 
 
