@@ -101,6 +101,7 @@ class SegmentationTask(LightningModule):
         self._last_time = now
         if before is not None:
             self.log("train/images_per_second", len(image) * self.trainer.world_size / (now - before))
+        self.log("step", float(self.global_step))  # Lightning's own label of a step drifts when a training resumes
         self.log("train/loss", loss.total.detach())
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict({f"train/{name}": value for name, value in loss.terms.items()})
@@ -115,6 +116,7 @@ class SegmentationTask(LightningModule):
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         samples = self.model(image).sample(self.samples, self._generator(batch_idx))
         ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], num_classes=self.model.num_classes, empty="zero")
+        self.log("step", float(self.global_step), batch_size=len(image))
         self.log(VALIDATION, ged2.mean(), batch_size=len(image), prog_bar=True, sync_dist=True)
 
     def _generator(self, step: int) -> torch.Generator:
