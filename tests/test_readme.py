@@ -1,0 +1,61 @@
+"""The README's commands exist, parse, and its Python runs."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from probunet.cli import COMMANDS, parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINES = [
+    (page.name, line.split("#")[0].strip())
+    for page in PAGES
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    if not language
+    for line in block.splitlines()
+]
+COMMAND_LINES = sorted({line for _, line in LINES if line.startswith("probunet ")})
+
+
+def test_the_main_commands_are_on_the_first_screen():
+    first = "\n".join((ROOT / "README.md").read_text().splitlines()[:12])
+    assert "make demo" in first
+    assert "make test" in first
+
+
+def test_make_has_the_targets_that_the_readme_names():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {word for _, line in LINES if line.startswith("make ") for word in line.split()[1:2]}
+    assert targets >= {"demo", "test"}
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    assert (ROOT / ".ci" / "run").read_text().strip().endswith("make test")
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_commands_parse(line, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)[1:]
+    name = next(n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS)
+    parse(name, words[len(name.split()) :])
+
+
+def test_the_python_example_runs(trained, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(trained.parent)
+    exec(code.replace("runs/demo", "run"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
