@@ -130,7 +130,7 @@ def test_a_diverging_training_is_one_sentence(experiment_file, failing):
     assert "lower optimisation.learning_rate" in message
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_saves_the_state_and_the_same_command_goes_on(experiment_file, tmp_path, number, code):
     command = [sys.executable, "-m", "probunet", "train", "--config", str(experiment_file), "--only", "unet"]
     process = subprocess.Popen([*command, "--trainer.max_steps", "100000"], stderr=subprocess.PIPE, text=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import resource
+import signal
 import time
 import warnings
 from collections.abc import Callable
@@ -152,14 +153,14 @@ class Experiment:
                 warnings.filterwarnings("ignore", module="pytorch_lightning")
                 warnings.filterwarnings("ignore", module="torch")
                 trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
+            trainer.save_checkpoint(run.last)
         except SystemExit as error:  # Lightning's way to end after a KeyboardInterrupt
             raise KeyboardInterrupt from error
         except OSError as error:
             raise InputError(f"cannot write to {run.path}: {error.strerror or error}; free some space") from error
-        trainer.save_checkpoint(run.last)
         if stop.received is not None:
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
         write_json(run.path / "training.json", _summary(trainer, model, time.perf_counter() - started))
 
     def _batches(self, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
