@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from ddp_worker import score_in_process
 
 from probunet import metrics
 from probunet.errors import InputError
@@ -84,25 +85,6 @@ def test_disagreement(on):
     np.testing.assert_allclose(found["auroc"], np.nan if expected.auroc is None else expected.auroc)
 
 
-def ddp_worker(rank, port, results):
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    try:
-        rows = slice(0, 2) if rank == 0 else slice(2, 6)
-        for metric in (
-            metrics.EnergyDistanceMetric(),
-            metrics.CalibrationMetric(),
-            metrics.DisagreementMetric(),
-        ):
-            metric.update(SAMPLES[rows], READERS[rows])
-            found = metric.compute()
-            results.put((rank, float(found if isinstance(found, torch.Tensor) else next(iter(found.values())))))
-    finally:
-        dist.destroy_process_group()
-
-
 def test_two_processes_give_the_same_as_one():
     import socket
 
@@ -111,10 +93,12 @@ def test_two_processes_give_the_same_as_one():
         port = s.getsockname()[1]
     context = torch.multiprocessing.get_context("spawn")
     results = context.Queue()
-    workers = [context.Process(target=ddp_worker, args=(rank, port, results)) for rank in range(2)]
+    workers = [
+        context.Process(target=score_in_process, args=(rank, port, results, SAMPLES, READERS)) for rank in range(2)
+    ]
     for worker in workers:
         worker.start()
-    found = sorted(results.get(timeout=300) for _ in range(6))
+    found = sorted(results.get(timeout=60) for _ in range(6))
     for worker in workers:
         worker.join(timeout=10)
     expected = {

@@ -87,7 +87,8 @@ def _draw_case(axes: npt.NDArray[Any], case: Case, columns: int) -> None:
     place.imshow(case.probability, cmap="viridis", vmin=0, vmax=1)
     place.set_title("probability", fontsize=7)
     if case.note and columns > 2 + len(case.readers):
-        first[2 + len(case.readers)].text(0, 0.5, case.note, fontsize=7, va="center", wrap=True)
+        note = first[2 + len(case.readers)].text(0, 0.5, case.note, fontsize=7, va="center")
+        note.set_in_layout(False)  # it reaches over empty panels and must not push them apart
     for i, sample in enumerate(case.samples):
         axis = axes[1 + i // columns][i % columns]
         outline(axis, case.image, sample, HYPOTHESIS, low, high)
