@@ -1,6 +1,7 @@
 """Small data for tests: blobs with four readers, and the LIDC-IDRI-slices layout around them."""
 
 import io
+import signal
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -71,3 +72,8 @@ def write_tar(path: Path, files: dict[str, bytes]) -> Path:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return path
+
+
+def listen_to_ctrl_c() -> None:
+    """For a child process: a shell starts background jobs with Ctrl-C ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_data import DESCRIPTION, blob, blobs, nothing, refuse
+from small_data import DESCRIPTION, blob, blobs, listen_to_ctrl_c, nothing, refuse
 
 from probunet.data.prepare import Item, write_store
 from probunet.data.store import VERSION, Example, Store, sha256
@@ -149,7 +149,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_preparation_leaves_nothing_behind(tmp_path, number, code):
     command = [sys.executable, "-m", "probunet", "prepare", "readers", "--out", str(tmp_path / "store")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c)
     while process.poll() is None and not list(tmp_path.iterdir()):
         time.sleep(0.05)
     time.sleep(0.5)

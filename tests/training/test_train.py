@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from small_data import listen_to_ctrl_c
 
 import probunet as pu
 from probunet.cli import main
@@ -133,7 +134,9 @@ def test_a_diverging_training_is_one_sentence(experiment_file, failing):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_saves_the_state_and_the_same_command_goes_on(experiment_file, tmp_path, number, code):
     command = [sys.executable, "-m", "probunet", "train", "--config", str(experiment_file), "--only", "unet"]
-    process = subprocess.Popen([*command, "--trainer.max_steps", "100000"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--trainer.max_steps", "100000"], stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
+    )
     run = tmp_path / "run" / "unet"
     while process.poll() is None and not (run / "checkpoints" / "last.ckpt").is_file():
         time.sleep(0.05)
