@@ -3,13 +3,26 @@
 from importlib.metadata import version
 
 from probunet.errors import InputError
-from probunet.models import ProbabilisticUNet, SegmentationDistribution, SegmentationModel, UNet
+from probunet.models import (
+    DropoutUNet,
+    Ensemble,
+    Image2ImageVAE,
+    MHeads,
+    ProbabilisticUNet,
+    SegmentationDistribution,
+    SegmentationModel,
+    UNet,
+)
 from probunet.run import load
 
 __version__ = version("probunet")
 
 __all__ = [
+    "DropoutUNet",
+    "Ensemble",
+    "Image2ImageVAE",
     "InputError",
+    "MHeads",
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",

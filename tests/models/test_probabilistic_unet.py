@@ -7,7 +7,10 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
-from probunet.models.probabilistic_unet import LatentSegmentation, ProbabilisticUNet, one_hot
+from probunet.errors import InputError
+from probunet.models.image2image_vae import Image2ImageVAE
+from probunet.models.latent import LatentSegmentation, one_hot
+from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, draw
 from probunet.types import IGNORE
@@ -69,21 +72,19 @@ def test_log_sigma_is_bounded_smoothly():
     torch.testing.assert_close(sigma.log(), torch.tensor([LOG_SIGMA_BOUND, -LOG_SIGMA_BOUND]))
 
 
-class TwoPixels(torch.nn.Module):
-    """An f_comb whose class-1 logit is 3 z at one pixel and z^2 - 1 at the other."""
-
-    def forward(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        ones = torch.stack([3 * z[:, 0], z[:, 0] ** 2 - 1], dim=-1)[:, None, None]
-        return torch.cat([torch.zeros_like(ones), ones], dim=1)
+def two_pixels(z: torch.Tensor) -> torch.Tensor:
+    """A decoder whose class-1 logit is 3 z at one pixel and z^2 - 1 at the other."""
+    ones = torch.stack([3 * z[:, 0], z[:, 0] ** 2 - 1], dim=-1)[:, None, None]
+    return torch.cat([torch.zeros_like(ones), ones], dim=1)
 
 
 @pytest.mark.parametrize("label", [(0, 0), (0, 1), (1, 0), (1, 1), (1, IGNORE)])
 def test_log_prob_agrees_with_brute_force_integration(label, generator):
     """log P(Y|X) by a Riemann sum over a one-dimensional latent; proposals from a posterior that is far off."""
     prior, posterior = gaussian(0.3, 0.8), gaussian(0.0, 1.0)
-    distribution = LatentSegmentation(torch.zeros(1, 1, 1, 2), prior, TwoPixels(), lambda _: posterior)
+    distribution = LatentSegmentation(two_pixels, prior, lambda _: posterior)
     grid = torch.linspace(-8, 8, 20001)[:, None]
-    logits = TwoPixels()(torch.zeros(()), grid)
+    logits = two_pixels(grid)
     target = torch.tensor(label).expand(len(grid), 1, 2)
     likelihood = -F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))
     exact = torch.logsumexp(likelihood + Normal(0.3, 0.8).log_prob(grid[:, 0]), dim=0) + math.log(16 / 20000)
@@ -93,7 +94,7 @@ def test_log_prob_agrees_with_brute_force_integration(label, generator):
 
 def test_probabilities_are_the_average_over_the_prior(generator):
     prior = gaussian(0.3, 0.8)
-    distribution = LatentSegmentation(torch.zeros(1, 1, 1, 2), prior, TwoPixels(), lambda _: prior)
+    distribution = LatentSegmentation(two_pixels, prior, lambda _: prior)
     z = 0.3 + 0.8 * torch.randn(200_000, generator=generator)
     expected = torch.stack([torch.sigmoid(3 * z).mean(), torch.sigmoid(z**2 - 1).mean()])
     torch.testing.assert_close(distribution.probabilities(5000, generator)[0, 1, 0], expected, atol=0.02, rtol=0)
@@ -128,3 +129,51 @@ def test_hypotheses_differ_and_need_not_be_nested():
     samples = model(torch.randn(1, 1, 32, 32)).sample(16, torch.Generator().manual_seed(0))[:, 0].flatten(1)
     a, b = samples[:, None], samples[None]
     assert (((a > b).any(-1)) & ((a < b).any(-1))).any()
+
+
+def test_a_fixed_prior_is_standard_normal_whatever_the_image():
+    model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=3, prior="fixed")
+    latent = model(torch.randn(2, 1, 16, 16) * 100).latent.base_dist
+    assert torch.equal(latent.loc, torch.zeros(2, 3))
+    assert torch.equal(latent.scale, torch.ones(2, 3))
+
+
+def test_a_posterior_on_the_label_alone_does_not_see_the_image():
+    label = torch.randint(2, (1, 16, 16), generator=torch.Generator().manual_seed(0))
+    images = [torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(i)) for i in (1, 2)]
+    for posterior, same in (("label", True), ("image_and_label", False)):
+        model = ProbabilisticUNet(1, 2, channels=(4, 4), posterior=posterior)
+        first, second = (model(image).posterior(label).mean for image in images)
+        assert torch.equal(first, second) is same
+
+
+def test_a_latent_at_the_start_is_seen_by_the_whole_unet():
+    """With z at the end only f_comb tells hypotheses apart; at the start the first convolution does."""
+    model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=3, inject="start")
+    assert model.unet.encoder.blocks[0][0].in_channels == 4
+    assert model.combine is None
+    distribution = model(torch.randn(1, 1, 16, 16))
+    assert not torch.equal(distribution.logits(torch.zeros(1, 3)), distribution.logits(torch.ones(1, 3)))
+
+
+def test_all_ablations_together_are_the_image2image_vae():
+    options = {"channels": (4, 6), "latent_dims": 3}
+    ablated = ProbabilisticUNet(1, 2, prior="fixed", posterior="label", inject="start", **options)
+    vae = Image2ImageVAE(1, 2, **options)
+    vae.load_state_dict(ablated.state_dict())
+    image, label = torch.randn(2, 1, 16, 16), torch.randint(2, (2, 16, 16))
+    losses = [model.loss(image, label, torch.Generator().manual_seed(0)).total for model in (ablated, vae)]
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prior": "none"}, "prior='none' is not known; choose one of conditional, fixed"),
+        ({"inject": "middle"}, "inject='middle'"),
+        ({"inject": "start", "combine_channels": 8}, "has no f_comb"),
+    ],
+)
+def test_options_without_meaning_are_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        ProbabilisticUNet(1, 2, channels=(4, 4), **options)

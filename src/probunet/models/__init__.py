@@ -1,7 +1,25 @@
 """The models: one file each, all behind the interface of ``probunet.models.base``."""
 
 from probunet.models.base import Loss, SegmentationDistribution, SegmentationModel
+from probunet.models.dropout_unet import DropoutUNet
+from probunet.models.ensemble import Ensemble
+from probunet.models.image2image_vae import Image2ImageVAE
+from probunet.models.latent import LatentSegmentation
+from probunet.models.m_heads import MHeads
+from probunet.models.mixture import MixtureSegmentation
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.models.unet import UNet
 
-__all__ = ["Loss", "ProbabilisticUNet", "SegmentationDistribution", "SegmentationModel", "UNet"]
+__all__ = [
+    "DropoutUNet",
+    "Ensemble",
+    "Image2ImageVAE",
+    "LatentSegmentation",
+    "Loss",
+    "MHeads",
+    "MixtureSegmentation",
+    "ProbabilisticUNet",
+    "SegmentationDistribution",
+    "SegmentationModel",
+    "UNet",
+]

@@ -1,93 +1,33 @@
-"""The Probabilistic U-Net (paper, section 2, Eqs. 1 to 4)."""
+"""The Probabilistic U-Net (paper, section 2, Eqs. 1 to 4) and its ablations (appendix D)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import final
+from functools import partial
+from typing import Literal, final, get_args
 
 import torch
-from torch.distributions import Independent, kl_divergence
-from torch.nn import functional as F
+from torch import nn
+from torch.distributions import Independent
 
-from probunet.models.base import (
-    Loss,
-    SegmentationDistribution,
-    SegmentationModel,
-    check_image,
-    check_label,
-    cross_entropy,
-)
+from probunet.errors import InputError
+from probunet.models.base import Loss, SegmentationModel, check_image, check_label
+from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
 from probunet.nets.combine import Combine
-from probunet.nets.gaussian import GaussianNet, draw
-from probunet.nets.unet import FeatureUNet
-from probunet.types import IGNORE, Image, Label, Latent, Logits, Samples
+from probunet.nets.gaussian import GaussianNet, standard_normal
+from probunet.nets.unet import FeatureUNet, initialise
+from probunet.types import Image, Label, Latent, Logits
 
-
-@final
-class LatentSegmentation(SegmentationDistribution):
-    """P(Y | X) as an integral over a latent space; every z gives one consistent hypothesis.
-
-    The U-Net and the prior net have run when this object exists; a hypothesis costs one run of f_comb.
-
-    Args:
-        projected: (B, F, H, W), the image's part of the first layer of f_comb.
-        latent: P(z | X), batch shape (B,), event shape (D,).
-        combine: f_comb.
-        posterior: from a label to Q(z | X, Y).
-    """
-
-    distinct = None
-
-    def __init__(
-        self,
-        projected: torch.Tensor,
-        latent: Independent,
-        combine: Combine,
-        posterior: Callable[[Label], Independent],
-    ) -> None:
-        self.latent = latent
-        self.posterior = posterior
-        self._projected, self._combine = projected, combine
-
-    def logits(self, z: Latent) -> Logits:
-        """Decode one latent per image.
-
-        Args:
-            z: (B, D).
-
-        Returns:
-            (B, K, H, W).
-        """
-        return self._combine(self._projected, z).float()
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        return torch.stack([self.logits(z).argmax(dim=1) for z in draw(self.latent, n, generator)])
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Average the softmax over draws from the prior; see the base class."""
-        total = torch.zeros(())
-        for z in draw(self.latent, samples, generator):
-            total = total.to(z.device) + self.logits(z).softmax(dim=1)
-        return total / samples
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Importance-weighted bound, proposals from the posterior (Burda et al. 2016, Eq. 8).
-
-        log 1/S sum_i P(Y | X, z_i) P(z_i | X) / Q(z_i | X, Y), z_i ~ Q; tight as S grows. See the base class.
-        """
-        proposal = self.posterior(label)
-        weights = [
-            self.latent.log_prob(z) - proposal.log_prob(z) - cross_entropy(self.logits(z), label)
-            for z in draw(proposal, samples, generator)
-        ]
-        return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+Prior = Literal["conditional", "fixed"]
+Posterior = Literal["image_and_label", "label"]
+Inject = Literal["end", "start"]
 
 
 @final
 class ProbabilisticUNet(SegmentationModel):
     """A U-Net and a conditional VAE: prior net, posterior net and f_comb.
+
+    With ``prior="fixed"``, ``posterior="label"`` and ``inject="start"`` together it is the Image2Image VAE.
 
     Args:
         in_channels: channels of the image.
@@ -98,6 +38,13 @@ class ProbabilisticUNet(SegmentationModel):
         convolutions: 3x3 convolutions at each scale.
         combine_layers: 1x1 convolutions of f_comb (paper: 3).
         combine_channels: channels between the layers of f_comb; those of the finest scale if not given.
+        prior: ``conditional`` on the image (paper), or ``fixed`` at N(0, I).
+        posterior: sees ``image_and_label`` (paper), or the ``label`` alone.
+        inject: z enters f_comb at the ``end`` (paper), or the U-Net with the image at its ``start``, where every
+            hypothesis costs a run of the whole U-Net and f_comb is left out.
+
+    Raises:
+        InputError: an option that does not exist, or channels for an f_comb that is left out.
     """
 
     def __init__(
@@ -110,15 +57,33 @@ class ProbabilisticUNet(SegmentationModel):
         convolutions: int = 3,
         combine_layers: int = 3,
         combine_channels: int | None = None,
+        prior: Prior = "conditional",
+        posterior: Posterior = "image_and_label",
+        inject: Inject = "end",
     ) -> None:
         super().__init__()
-        self.in_channels, self.num_classes, self.beta = in_channels, num_classes, beta
-        self.unet = FeatureUNet(in_channels, channels, convolutions)
-        self.prior = GaussianNet(in_channels, channels, latent_dims, convolutions)
-        self.posterior = GaussianNet(in_channels + num_classes, channels, latent_dims, convolutions)
-        self.combine = Combine(
-            self.unet.out_channels, latent_dims, num_classes, combine_layers, combine_channels or channels[0]
-        )
+        for name, value, known in (("prior", prior, Prior), ("posterior", posterior, Posterior)):
+            _check_option(name, value, get_args(known))
+        _check_option("inject", inject, get_args(Inject))
+        if inject == "start" and (combine_channels is not None or combine_layers != 3):
+            raise InputError(
+                "inject='start' has no f_comb, so combine_layers and combine_channels mean nothing; leave them out"
+            )
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.latent_dims, self.beta = latent_dims, beta
+        self.posterior_sees_image = posterior == "image_and_label"
+        seen = num_classes + (in_channels if self.posterior_sees_image else 0)
+        self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions)
+        self.prior = GaussianNet(in_channels, channels, latent_dims, convolutions) if prior == "conditional" else None
+        self.posterior = GaussianNet(seen, channels, latent_dims, convolutions)
+        self.combine: Combine | None = None
+        self.head: nn.Conv2d | None = None
+        if inject == "end":
+            width = combine_channels or channels[0]
+            self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
+        else:
+            self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
+            self.head.apply(initialise)
 
     def forward(self, image: Image) -> LatentSegmentation:
         """Run U-Net and prior net once; see the base class."""
@@ -126,34 +91,27 @@ class ProbabilisticUNet(SegmentationModel):
 
         def posterior(label: Label) -> Independent:
             check_label(label, image, self.num_classes)
-            return self.posterior(torch.cat([image, one_hot(label, self.num_classes) - 0.5], dim=1))
+            seen = one_hot(label, self.num_classes).to(image.dtype) - 0.5
+            return self.posterior(torch.cat([image, seen], dim=1) if self.posterior_sees_image else seen)
 
-        return LatentSegmentation(self.combine.project(self.unet(image)), self.prior(image), self.combine, posterior)
+        prior = self.prior(image) if self.prior else standard_normal(len(image), self.latent_dims, image.device)
+        return LatentSegmentation(self._decoder(image), prior, posterior)
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
         See the base class.
         """
-        distribution = self(image)
-        posterior = distribution.posterior(label)
-        reconstruction = cross_entropy(distribution.logits(draw(posterior, 1, generator)[0]), label).mean()
-        kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
-        kl = kl_per_dimension.sum()
-        terms = {"reconstruction": reconstruction, "kl": kl}
-        terms |= {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
-        return Loss(reconstruction + self.beta * kl, {name: value.detach() for name, value in terms.items()})
+        return evidence_bound(self(image), label, self.beta, generator)
+
+    def _decoder(self, image: Image) -> Callable[[Latent], Logits]:
+        if self.combine is not None:
+            return partial(self.combine, self.combine.project(self.unet(image)))
+        head = self.head
+        assert head is not None
+        return lambda z: head(self.unet(with_latent(image, z)))
 
 
-def one_hot(label: Label, num_classes: int) -> torch.Tensor:
-    """One channel per class; all zero where the label is ignored.
-
-    Args:
-        label: (B, H, W) class ids or ``IGNORE``.
-
-    Returns:
-        (B, K, H, W) float32.
-    """
-    known = (label != IGNORE).unsqueeze(-1)
-    ids = torch.where(label == IGNORE, 0, label).long()
-    return (F.one_hot(ids, num_classes) * known).movedim(-1, 1).float()
+def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(known)}")

@@ -8,42 +8,10 @@ from typing import final
 import torch
 from torch import nn
 
-from probunet.models.base import (
-    Loss,
-    SegmentationDistribution,
-    SegmentationModel,
-    check_image,
-    check_label,
-    cross_entropy,
-)
+from probunet.models.base import Loss, SegmentationModel, check_image, check_label, cross_entropy
+from probunet.models.mixture import MixtureSegmentation
 from probunet.nets.unet import FeatureUNet, initialise
-from probunet.types import Image, Label, Logits, Samples
-
-
-@final
-class PixelwiseSegmentation(SegmentationDistribution):
-    """Independent class probabilities at every pixel; its one hypothesis is the most probable class.
-
-    Args:
-        logits: (B, K, H, W).
-    """
-
-    distinct = 1
-
-    def __init__(self, logits: Logits) -> None:
-        self.logits = logits
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Give the one hypothesis n times; see the base class."""
-        return self.logits.argmax(dim=1).expand(n, -1, -1, -1)
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Give the softmax, exactly; see the base class."""
-        return self.logits.softmax(dim=1)
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Give the pixel-wise log-likelihood, exactly; see the base class."""
-        return -cross_entropy(self.logits, label)
+from probunet.types import Image, Label
 
 
 @final
@@ -70,13 +38,13 @@ class UNet(SegmentationModel):
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
 
-    def forward(self, image: Image) -> PixelwiseSegmentation:
-        """Give the pixel-wise distribution; see the base class."""
+    def forward(self, image: Image) -> MixtureSegmentation:
+        """Give the pixel-wise distribution, a mixture of one; see the base class."""
         check_image(image, self.in_channels)
-        return PixelwiseSegmentation(self.head(self.unet(image)).float())
+        return MixtureSegmentation([self.head(self.unet(image)).float()])
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy summed over pixels, averaged over the batch; see the base class."""
         check_label(label, image, self.num_classes)
-        total = cross_entropy(self(image).logits, label).mean()
+        total = cross_entropy(self(image).logits[0], label).mean()
         return Loss(total, {"reconstruction": total.detach()})

@@ -61,7 +61,7 @@ class Combine(nn.Module):
         Returns:
             (B, K, H, W) logits.
         """
-        x = projected + self.from_latent(z)[:, :, None, None]
+        x = projected + self.from_latent(z.to(projected.dtype))[:, :, None, None]
         for layer in self.rest:
             x = layer(F.relu(x))
         return x

@@ -45,6 +45,16 @@ class GaussianNet(nn.Module):
         return Independent(Normal(mean, log_sigma.exp(), validate_args=False), 1, validate_args=False)
 
 
+def standard_normal(batch: int, latent_dims: int, device: torch.device) -> Independent:
+    """Give N(0, I) for every image: a prior that has not seen the image.
+
+    Returns:
+        Batch shape (B,), event shape (D,).
+    """
+    zeros = torch.zeros(batch, latent_dims, device=device)
+    return Independent(Normal(zeros, torch.ones_like(zeros), validate_args=False), 1, validate_args=False)
+
+
 def draw(gaussian: Independent, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
     """Draw n reparameterised latents for every image.
 

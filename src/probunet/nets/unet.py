@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+INNERMOST = 3
+"""How many encoder blocks, and how many decoder blocks, count as the innermost ones (paper, section 4)."""
+
+Disturb = Callable[[torch.Tensor], torch.Tensor]
+"""What happens to the input of an innermost block, for example dropout; keeps the shape."""
 
 
 def initialise(module: nn.Module) -> None:
@@ -58,18 +64,21 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(_block(before, after, convolutions) for before, after in itertools.pairwise(sizes))
         self.multiple = 2 ** (len(channels) - 1)
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, x: torch.Tensor, disturb: Disturb | None = None) -> list[torch.Tensor]:
         """Encode.
 
         Args:
             x: (B, C, H, W), H and W multiples of ``self.multiple``.
+            disturb: applied to the inputs of the innermost blocks.
 
         Returns:
             The feature maps of all scales, finest first; scale i is (B, channels[i], H / 2**i, W / 2**i).
         """
-        scales = [self.blocks[0](x)]
-        for block in list(self.blocks)[1:]:
-            scales.append(block(F.avg_pool2d(scales[-1], 2)))
+        scales: list[torch.Tensor] = []
+        for i, block in enumerate(self.blocks):
+            incoming = F.avg_pool2d(scales[-1], 2) if scales else x
+            inner = i >= len(self.blocks) - INNERMOST
+            scales.append(block(disturb(incoming) if disturb and inner else incoming))
         return scales
 
 
@@ -92,18 +101,20 @@ class FeatureUNet(nn.Module):
         self.out_channels = channels[0]
         self.apply(initialise)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, disturb: Disturb | None = None) -> torch.Tensor:
         """Compute the feature map.
 
         Args:
             x: (B, C, H, W), any H and W; padded and cropped inside.
+            disturb: applied to the inputs of the innermost blocks of both paths.
 
         Returns:
             (B, channels[0], H, W).
         """
         height, width = x.shape[-2:]
-        *skips, deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))
-        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+        *skips, deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple), disturb)
+        for i, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             up = F.interpolate(deepest, scale_factor=2, mode="bilinear", align_corners=False)
-            deepest = block(torch.cat([skip, up], dim=1))
+            incoming = torch.cat([skip, up], dim=1)
+            deepest = block(disturb(incoming) if disturb and i < INNERMOST else incoming)
         return deepest[..., :height, :width]

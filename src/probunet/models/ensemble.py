@@ -1,0 +1,57 @@
+"""The U-Net Ensemble: independently trained U-Nets, one hypothesis each (Lakshminarayanan et al. 2017; paper, sec. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import nn
+
+from probunet.errors import InputError
+from probunet.models.base import Loss, SegmentationModel
+from probunet.models.mixture import MixtureSegmentation
+from probunet.models.unet import UNet
+from probunet.types import Image, Label
+
+
+@final
+class Ensemble(SegmentationModel):
+    """M U-Nets of the same form, from different initial weights and batches.
+
+    ``probunet train`` trains every member in a run directory of its own and puts them together here, see
+    ``probunet.training.members``.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: classes K.
+        channels: channels of each scale, finest first.
+        convolutions: 3x3 convolutions at each scale.
+        members: how many U-Nets M.
+
+    Raises:
+        InputError: fewer than one member.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = 2,
+        channels: Sequence[int] = (32, 64, 128, 192, 192),
+        convolutions: int = 3,
+        members: int = 4,
+    ) -> None:
+        super().__init__()
+        if members < 1:
+            raise InputError(f"an ensemble of {members} members has nothing to say; give at least 1")
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.members = nn.ModuleList(UNet(in_channels, num_classes, channels, convolutions) for _ in range(members))
+
+    def forward(self, image: Image) -> MixtureSegmentation:
+        """Run every member once; see the base class."""
+        return MixtureSegmentation([member(image).logits[0] for member in self.members])
+
+    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+        """Sum of the members' own losses: no gradient flows between members. See the base class."""
+        losses = torch.stack([member.loss(image, label, generator).total for member in self.members])
+        return Loss(losses.sum(), {"reconstruction": losses.detach().mean()})

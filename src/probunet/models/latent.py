@@ -1,0 +1,118 @@
+"""A distribution over segmentations with a latent space, and its objective (paper, Eqs. 1 to 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch.distributions import Independent, kl_divergence
+from torch.nn import functional as F
+
+from probunet.models.base import Loss, SegmentationDistribution, cross_entropy
+from probunet.nets.gaussian import draw
+from probunet.types import IGNORE, Label, Latent, Logits, Samples
+
+
+@final
+class LatentSegmentation(SegmentationDistribution):
+    """P(Y | X) as an integral over a latent space; every z gives one consistent hypothesis.
+
+    Args:
+        decode: from one latent per image, (B, D), to logits (B, K, H, W).
+        latent: P(z | X), batch shape (B,), event shape (D,).
+        posterior: from a label to Q(z | X, Y).
+    """
+
+    distinct = None
+
+    def __init__(
+        self,
+        decode: Callable[[Latent], Logits],
+        latent: Independent,
+        posterior: Callable[[Label], Independent],
+    ) -> None:
+        self.latent, self.posterior = latent, posterior
+        self._decode = decode
+
+    def logits(self, z: Latent) -> Logits:
+        """Decode one latent per image.
+
+        Args:
+            z: (B, D).
+
+        Returns:
+            (B, K, H, W).
+        """
+        return self._decode(z).float()
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
+        """Draw n latents from the prior and take the most probable class of each; see the base class."""
+        return torch.stack([self.logits(z).argmax(dim=1) for z in draw(self.latent, n, generator)])
+
+    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Average the softmax over draws from the prior; see the base class."""
+        total = torch.zeros(())
+        for z in draw(self.latent, samples, generator):
+            total = total.to(z.device) + self.logits(z).softmax(dim=1)
+        return total / samples
+
+    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Importance-weighted bound, proposals from the posterior (Burda et al. 2016, Eq. 8).
+
+        log 1/S sum_i P(Y | X, z_i) P(z_i | X) / Q(z_i | X, Y), z_i ~ Q; tight as S grows. See the base class.
+        """
+        proposal = self.posterior(label)
+        weights = [
+            self.latent.log_prob(z) - proposal.log_prob(z) - cross_entropy(self.logits(z), label)
+            for z in draw(proposal, samples, generator)
+        ]
+        return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+
+
+def evidence_bound(
+    distribution: LatentSegmentation, label: Label, beta: float, generator: torch.Generator | None = None
+) -> Loss:
+    """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
+
+    Args:
+        distribution: of a batch of images.
+        label: (B, H, W) class ids or ``IGNORE``.
+        beta: weight of the KL term.
+        generator: source of the one draw from the posterior.
+    """
+    posterior = distribution.posterior(label)
+    reconstruction = cross_entropy(distribution.logits(draw(posterior, 1, generator)[0]), label).mean()
+    kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
+    kl = kl_per_dimension.sum()
+    terms = {"reconstruction": reconstruction, "kl": kl}
+    terms |= {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
+    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()})
+
+
+def one_hot(label: Label, num_classes: int) -> torch.Tensor:
+    """One channel per class; all zero where the label is ignored.
+
+    Args:
+        label: (B, H, W) class ids or ``IGNORE``.
+
+    Returns:
+        (B, K, H, W) float32.
+    """
+    known = (label != IGNORE).unsqueeze(-1)
+    ids = torch.where(label == IGNORE, 0, label).long()
+    return (F.one_hot(ids, num_classes) * known).movedim(-1, 1).float()
+
+
+def with_latent(image: torch.Tensor, z: Latent) -> torch.Tensor:
+    """Append one constant channel per latent dimension.
+
+    Args:
+        image: (B, C, H, W).
+        z: (B, D).
+
+    Returns:
+        (B, C + D, H, W).
+    """
+    return torch.cat([image, z.to(image.dtype)[:, :, None, None].expand(-1, -1, *image.shape[-2:])], dim=1)

@@ -1,0 +1,72 @@
+"""M-Heads: one U-Net with M output layers, of which the best one learns (Rupprecht et al. 2017; paper, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import nn
+
+from probunet.errors import InputError
+from probunet.models.base import Loss, SegmentationModel, check_image, check_label, cross_entropy
+from probunet.models.mixture import MixtureSegmentation
+from probunet.nets.unet import FeatureUNet, initialise
+from probunet.types import Image, Label
+
+
+@final
+class MHeads(SegmentationModel):
+    """A U-Net with M 1x1 convolutions to class logits; for every image the best head gets most of the gradient.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: classes K.
+        channels: channels of each scale, finest first.
+        convolutions: 3x3 convolutions at each scale.
+        heads: how many heads M (paper: 4, 8, 16).
+        epsilon: weight that the heads other than the best share (paper: 0.05); keeps unused heads alive.
+
+    Raises:
+        InputError: fewer than two heads, or an epsilon outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = 2,
+        channels: Sequence[int] = (32, 64, 128, 192, 192),
+        convolutions: int = 3,
+        heads: int = 4,
+        epsilon: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if heads < 2 or not 0 <= epsilon <= 1:
+            raise InputError(
+                f"M-Heads needs at least 2 heads and an epsilon from 0 to 1, got {heads} and {epsilon}; "
+                "the paper uses 4, 8 or 16 and 0.05"
+            )
+        self.in_channels, self.num_classes, self.epsilon = in_channels, num_classes, epsilon
+        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.heads = nn.ModuleList(nn.Conv2d(self.unet.out_channels, num_classes, 1) for _ in range(heads))
+        self.heads.apply(initialise)
+
+    def forward(self, image: Image) -> MixtureSegmentation:
+        """Run the U-Net once and every head on its features; see the base class."""
+        check_image(image, self.in_channels)
+        features = self.unet(image)
+        return MixtureSegmentation([head(features).float() for head in self.heads])
+
+    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+        """(1 - epsilon) of the best head's cross-entropy, epsilon / (M - 1) of each other's; see the base class.
+
+        The best head is chosen image by image; cross-entropy is summed over pixels, averaged over the batch.
+        """
+        check_label(label, image, self.num_classes)
+        losses = torch.stack([cross_entropy(logits, label) for logits in self(image).logits])
+        best = losses.min(dim=0).values
+        share = self.epsilon / (len(self.heads) - 1)
+        total = ((1 - self.epsilon - share) * best + share * losses.sum(dim=0)).mean()
+        used = losses.argmin(dim=0).unique().numel()
+        terms = {"reconstruction": best.mean().detach(), "heads_used": torch.tensor(float(used))}
+        return Loss(total, terms)
