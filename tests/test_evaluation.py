@@ -63,7 +63,7 @@ def test_reference_points_are_what_can_be_computed_by_hand(trained):
 
 def test_the_majority_of_an_even_split_is_background():
     labels = np.array([[[1, 1, 0]], [[1, 0, 0]], [[1, 0, 0]], [[0, 1, 0]]], dtype=np.uint8)[None]
-    majority = REFERENCE_POINTS["majority_of_the_readers"](labels, 2, np.random.default_rng(0))
+    majority = REFERENCE_POINTS["majority_of_the_readers"](labels, 2, np.random.default_rng(0), None)
     assert majority.tolist() == [[[[1, 0, 0]], [[1, 0, 0]]]]
 
 

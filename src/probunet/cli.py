@@ -87,6 +87,16 @@ COMMANDS = {
         ),
         flags=((("--only",), str, True), (("--set_aside",), bool, False)),
     ),
+    "compare": Command(
+        "probunet.compare",
+        "compare",
+        "train, evaluate and show several models under the same conditions",
+        (
+            "probunet compare --config configs/compare_readers_quick.yaml",
+            "probunet compare --config configs/compare_streets_quick.yaml --out runs/mine --workers 1",
+        ),
+        flags=((("-n", "--n"), int, True),),
+    ),
     "evaluate": Command(
         "probunet.evaluation",
         "evaluate",

@@ -9,24 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
 import probunet
-from probunet.data.batches import EvaluationImages
-from probunet.data.store import Split, Store
+from probunet.data.batches import Crop, EvaluationImages
+from probunet.data.flips import mode_probabilities
+from probunet.data.store import Split, Store, sha256
 from probunet.errors import InputError
 from probunet.files import writing_file
+from probunet.metrics import Interval, mode_frequencies_from, pixel_frequencies
 from probunet.models.base import SegmentationModel
+from probunet.processes import Tell
 from probunet.progress import console, progress_bar
-from probunet.reference_points import REFERENCE_POINTS
+from probunet.reference_points import REFERENCE_POINTS, always_empty
 from probunet.run import Run, runs_in, write_json
 from probunet.scoring import SetScores, score_batch
 from probunet.types import IGNORE
 
 BATCH = 32
-OPTIONS: dict[str, Any] = {"classes": None, "ignore": IGNORE, "empty": "zero", "weights": None}
-"""The paper's conventions on LIDC-IDRI, see docs/metrics.md."""
+TIMED = 5
+"""Repeats of which the median is the time for 16 samples."""
 
 CONVENTIONS = {
     "distance": "1 - IoU, of the foreground for two classes, averaged over all classes otherwise",
@@ -36,6 +40,11 @@ CONVENTIONS = {
     "biased upwards by E d(S,S')/n",
     "ged2_unbiased": "pairs i = j left out on both sides, the same for every n; undefined for 1 sample",
     "interval": "95 % percentile bootstrap over patients",
+}
+FLIP_CONVENTIONS = {
+    "distance": "1 - IoU, averaged over the classes that flip and what they become, against all modes with their "
+    "probabilities",
+    "empty": "a class that neither map has is left out of the average over classes",
 }
 Cells = dict[str, dict[str, float | None]]
 """From a number of samples to mean, low and high."""
@@ -71,8 +80,19 @@ def evaluate(
         evaluate_run(one, store, split, numbers, seed, device)
 
 
-def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str) -> dict[str, Any]:
+def evaluate_run(
+    run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str, tell: Tell | None = None
+) -> dict[str, Any]:
     """Evaluate one model and write ``evaluation.json`` and ``evaluation.csv``.
+
+    Args:
+        run: the trained model.
+        store: the data.
+        split: which part of it.
+        numbers: of samples, ascending.
+        seed: of the samples and of the bootstrap.
+        device: where the model runs.
+        tell: told how far it is; a bar shows it as well.
 
     Returns:
         The content of ``evaluation.json``.
@@ -81,7 +101,7 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
     _check_fit(run, model, store)
     images = EvaluationImages(store, split, run.crop)
     started = time.perf_counter()
-    distinct, found = _score_all(run, model, images, numbers, seed, device)
+    distinct, found, pixels = _score_all(run, model, images, numbers, seed, device, tell)
     examples = [store.examples[i] for i in images.indices]
     groups = [example.group for example in examples]
     rows = {name: scores.summaries(groups, confidence=0.95, seed=seed) for name, scores in found.items()}
@@ -90,12 +110,15 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
         "model": run.settings["model"]["class_path"],
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": _data_facts(store, split, run.crop, groups),
-        "conventions": CONVENTIONS,
+        "conventions": {**CONVENTIONS, **(FLIP_CONVENTIONS if store.flips else {})},
+        "checkpoint": sha256(run.best),
         "seed": seed,
         "distinct_hypotheses": distinct,
         **_energy(rows["model"], numbers),
         "scores": rows["model"],
-        "reference_points": {name: _energy(rows[name], numbers) for name in REFERENCE_POINTS},
+        "reference_points": {name: _energy(rows[name], numbers) for name in rows if name != "model"},
+        **({"modes": _modes(store, found["model"], pixels, max(numbers), groups, seed)} if store.flips else {}),
+        "timing": _timing(model, images, seed, device),
         "seconds": round(time.perf_counter() - started, 1),
         "versions": {
             "probunet": probunet.__version__,
@@ -109,16 +132,27 @@ def evaluate_run(run: Run, store: Store, split: Split, numbers: list[int], seed:
 
 
 def _score_all(
-    run: Run, model: SegmentationModel, images: EvaluationImages, numbers: list[int], seed: int, device: str
-) -> tuple[int | None, dict[str, SetScores]]:
+    run: Run,
+    model: SegmentationModel,
+    images: EvaluationImages,
+    numbers: list[int],
+    seed: int,
+    device: str,
+    tell: Tell | None,
+) -> tuple[int | None, dict[str, SetScores], npt.NDArray[np.int64]]:
     """Score the model and every reference point, batch by batch.
 
     Returns:
-        How many different hypotheses the model has, and the scores of ``"model"`` and of each reference point.
+        How many different hypotheses the model has, the scores of ``"model"`` and of each reference point, and
+        counts of the pixels of classes that flip, see ``pixel_frequencies``.
     """
     generator, draws = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
-    found = {name: SetScores() for name in ("model", *REFERENCE_POINTS)}
-    options = {**OPTIONS, "num_classes": model.num_classes}
+    flips = images.store.flips
+    switches = [(flip.class_id, flip.flipped_id) for flip in flips]
+    pixels = np.zeros((len(switches), 3), np.int64)
+    points = {name: f for name, f in REFERENCE_POINTS.items() if not (flips and f is always_empty)}
+    found = {name: SetScores() for name in ("model", *points)}
+    options = images.store.convention()
     distinct: int | None = None
     most = max(numbers)
     with progress_bar() as bar, torch.inference_mode():
@@ -129,11 +163,74 @@ def _score_all(
             samples = distribution.sample(most, generator).movedim(0, 1).to(torch.uint8).cpu().numpy()
             labels = batch["labels"].numpy()
             found["model"].add(score_batch(samples, labels, numbers, options, calibrated=True))
-            for name, hypotheses in REFERENCE_POINTS.items():
-                drawn = hypotheses(labels, most, draws)
+            if switches:
+                pixels += pixel_frequencies(labels[:, 0], samples, switches)
+            for name, hypotheses in points.items():
+                drawn = hypotheses(labels, most, draws, options["weights"])
                 found[name].add(score_batch(drawn, labels, numbers, options, calibrated=False))
             bar.advance(task, len(labels))
-    return distinct, found
+            if tell:
+                tell(bar.tasks[task].completed / len(images), f"{bar.tasks[task].completed:.0f} images")
+    return distinct, found, pixels
+
+
+def _modes(
+    store: Store,
+    scores: SetScores,
+    pixels: npt.NDArray[np.int64],
+    samples: int,
+    groups: list[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Frequencies of the modes of label flips, and of single pixels (paper, Figs. 5 and 8 to 10)."""
+    counts = np.concatenate([batch.modes for batch in scores.batches if batch.modes is not None])
+    truth = mode_probabilities(store.flips)
+    found = mode_frequencies_from(counts, truth, groups=groups, seed=seed)
+    rows = zip(store.flips, pixels.tolist(), strict=True)
+    return {
+        "n": samples,
+        "probabilities": truth.tolist(),
+        "counts": found.counts.tolist(),
+        "total_variation": _interval(found.total_variation),
+        "total_variation_floor": found.total_variation_floor,
+        "kl": _interval(found.kl),
+        "pixels": [
+            {
+                "class": store.classes[flip.class_id],
+                "flipped": store.classes[flip.flipped_id],
+                "probability": flip.probability,
+                "total": total,
+                "kept": kept,
+                "flipped_count": flipped,
+            }
+            for flip, (total, kept, flipped) in rows
+        ],
+    }
+
+
+def _interval(value: Interval) -> dict[str, float]:
+    return {"mean": value.mean, "low": value.low, "high": value.high}
+
+
+def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, device: str) -> dict[str, Any]:
+    """Seconds from one image to 16 hypotheses, and of the part before the first one; medians."""
+    image = images[0]["image"][None].to(device).contiguous(memory_format=torch.channels_last)
+    generator = torch.Generator(device).manual_seed(seed)
+    encode, whole = [], []
+    with torch.inference_mode():
+        for _ in range(TIMED):
+            started = time.perf_counter()
+            distribution = model(image)
+            encode.append(time.perf_counter() - started)
+            distribution.sample(16, generator).cpu()
+            whole.append(time.perf_counter() - started)
+    return {
+        "encode_seconds": round(float(np.median(encode)), 5),
+        "sample16_seconds": round(float(np.median(whole)), 5),
+        "batch": 1,
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
 
 
 def _energy(rows: list[dict[str, Any]], numbers: list[int]) -> dict[str, Cells]:
@@ -147,7 +244,7 @@ def _energy(rows: list[dict[str, Any]], numbers: list[int]) -> dict[str, Cells]:
     }
 
 
-def _data_facts(store: Store, split: Split, crop: int, groups: list[str]) -> dict[str, Any]:
+def _data_facts(store: Store, split: Split, crop: Crop, groups: list[str]) -> dict[str, Any]:
     return {
         "store": str(store.path),
         "title": store.manifest["title"],
@@ -156,7 +253,7 @@ def _data_facts(store: Store, split: Split, crop: int, groups: list[str]) -> dic
         "images": len(groups),
         "patients": len(set(groups)),
         "readers": store.readers,
-        "crop": crop,
+        "crop": crop if isinstance(crop, int) else list(crop),
         "spacing_mm": store.manifest["spacing_mm"],
         "checksum": store.manifest["files"]["images.npy"]["sha256"],
     }

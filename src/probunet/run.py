@@ -19,6 +19,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from probunet.data.batches import Crop
 from probunet.data.store import Intensity
 from probunet.errors import InputError
 from probunet.files import writing_file
@@ -44,9 +45,10 @@ class Run:
             self.settings: dict[str, Any] = yaml.safe_load(file.read_text())
             self.name = self.path.name
             self.intensity = Intensity(**self.settings["input"]["intensity"])
-            self.crop: int = self.settings["input"]["crop"]
+            crop = self.settings["input"]["crop"]
+            self.crop: Crop = crop if isinstance(crop, int) else (crop[0], crop[1])
             self.classes: list[str] = self.settings["input"]["classes"]
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
             raise InputError(f"{file} cannot be read ({error!r}); train the model again") from error
 
     @property

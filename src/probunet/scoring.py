@@ -20,6 +20,7 @@ from probunet.metrics.detection import area_scores, detection, presence_scores
 from probunet.metrics.distance import Distances, Floats, pairwise_distances
 from probunet.metrics.energy import energy_distance_from
 from probunet.metrics.matching import best_dice_from, hungarian_iou_from
+from probunet.metrics.modes import Counts, mode_counts
 from probunet.metrics.significance import Groups, bootstrap_interval, compare_all
 
 Key = tuple[str, int]
@@ -28,7 +29,10 @@ Key = tuple[str, int]
 
 @dataclass
 class Batch:
-    """Values of some images: by metric and n, and scores with truths for the detection of disagreement."""
+    """Values of some images: by metric and n, and scores with truths for the detection of disagreement.
+
+    Where references have weights, ``modes`` (B, R) counts the samples whose nearest reference each is.
+    """
 
     values: dict[Key, Floats]
     detections: dict[str, tuple[Floats, npt.NDArray[np.bool_]]]
@@ -36,6 +40,7 @@ class Batch:
     size: int
     left_out: int
     convention: str
+    modes: Counts | None
 
 
 @dataclass
@@ -172,7 +177,8 @@ def score_batch(samples: Any, references: Any, n: Sequence[int], options: Mappin
         values["entropy_correlation", 0] = disagreement_correlation(frequencies, references, **shared).value
     left_out = int(distances.left_out.sum())
     detections = _detections(distances)
-    return Batch(_ordered(values), detections, calibration, len(samples), left_out, distances.convention)
+    modes = None if distances.weights is None else mode_counts(distances)
+    return Batch(_ordered(values), detections, calibration, len(samples), left_out, distances.convention, modes)
 
 
 def comparisons(

@@ -61,9 +61,9 @@ def test_a_limit_spreads_over_the_split(store):
 
 
 def test_what_does_not_fit_is_refused(store):
-    with pytest.raises(InputError, match="crop of 33 px does not fit the 32x32 px images"):
+    with pytest.raises(InputError, match="crop of 33x33 px does not fit the 32x32 px images"):
         stream(store, crop=33)
     with pytest.raises(InputError, match="12 training images, fewer than the batch size 13"):
         stream(store, batch_size=13)
-    with pytest.raises(InputError, match="crop of 40 px"):
+    with pytest.raises(InputError, match="crop of 40x40 px"):
         EvaluationImages(store, "test", 40)

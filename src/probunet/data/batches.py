@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,13 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from probunet.data.augment import Augmentation, sampling_grid, warp_image, warp_labels
+from probunet.data.flips import draw_flips, modes
 from probunet.data.store import Split, Store
 from probunet.errors import InputError
 from probunet.types import Image, Label
+
+Crop: TypeAlias = int | tuple[int, int]
+"""Height and width in pixels; one number for both."""
 
 
 @dataclass
@@ -23,7 +27,7 @@ class Batch:
 
     Attributes:
         image: (B, C, h, w) float32.
-        label: (B, h, w) uint8, one random reader of every image.
+        label: (B, h, w) uint8, one random reader (or one draw of the label flips) of every image.
     """
 
     image: Image
@@ -52,17 +56,16 @@ class TrainingBatches(IterableDataset[Batch]):
     def __init__(
         self,
         store: Store,
-        crop: int,
+        crop: Crop,
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
         first_step: Callable[[], int] = lambda: 0,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self.store, self.crop, self.batch_size = store, crop, batch_size
+        self.store, self.crop, self.batch_size = store, _checked_crop(store, crop), batch_size
         self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
         self.indices = store.indices("train")
-        _check_crop(store, crop)
         if len(self.indices) < batch_size:
             raise InputError(
                 f"{store.path} has {len(self.indices)} training images, fewer than the batch size {batch_size}; "
@@ -85,8 +88,11 @@ class TrainingBatches(IterableDataset[Batch]):
         reader = torch.randint(self.store.readers, (len(chosen),), generator=generator).numpy()
         label = torch.from_numpy(np.asarray(self.store.labels[chosen, reader]))[:, None]
         source = (int(image.shape[-2]), int(image.shape[-1]))
-        grid = sampling_grid(self.augmentation, len(chosen), source, (self.crop, self.crop), generator)
-        return Batch(warp_image(image, grid), warp_labels(label, grid)[:, 0])
+        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, generator)
+        seen = warp_labels(label, grid)[:, 0]
+        if self.store.flips:
+            seen = draw_flips(seen, self.store.flips, generator)
+        return Batch(warp_image(image, grid), seen)
 
     def _shuffled(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         rounds, places = np.divmod(positions, len(self.indices))
@@ -98,7 +104,7 @@ class TrainingBatches(IterableDataset[Batch]):
 
 
 class EvaluationImages(Dataset[dict[str, Any]]):
-    """The central crops of one split with all their readers, in the order of the store.
+    """The central crops of one split with all their readers (or all modes of the label flips), in the store's order.
 
     Args:
         store: the prepared data.
@@ -110,15 +116,13 @@ class EvaluationImages(Dataset[dict[str, Any]]):
         InputError: no such split, or the crop is larger than the stored images.
     """
 
-    def __init__(self, store: Store, split: Split, crop: int | None = None, limit: int | None = None) -> None:
+    def __init__(self, store: Store, split: Split, crop: Crop | None = None, limit: int | None = None) -> None:
         self.store, self.indices = store, store.indices(split)
         if limit is not None and limit < len(self.indices):
             spread = np.linspace(0, len(self.indices) - 1, limit).round().astype(int)
             self.indices = self.indices[spread]
-        if crop is not None:
-            _check_crop(store, crop)
         height, width = store.images.shape[-2:]
-        h, w = crop or height, crop or width
+        h, w = (height, width) if crop is None else _checked_crop(store, crop)
         top, left = (height - h) // 2, (width - w) // 2
         self.window = (..., slice(top, top + h), slice(left, left + w))
 
@@ -128,17 +132,20 @@ class EvaluationImages(Dataset[dict[str, Any]]):
     def __getitem__(self, position: int) -> dict[str, Any]:
         index = self.indices[position]
         image = self.store.intensity.normalise(self.store.images[index][self.window])
+        labels = np.array(self.store.labels[index][self.window])
         return {
             "image": torch.from_numpy(image),
-            "labels": torch.from_numpy(np.array(self.store.labels[index][self.window])),
+            "labels": torch.from_numpy(modes(labels[0], self.store.flips) if self.store.flips else labels),
             "index": int(index),
         }
 
 
-def _check_crop(store: Store, crop: int) -> None:
+def _checked_crop(store: Store, crop: Crop) -> tuple[int, int]:
     height, width = store.images.shape[-2:]
-    if crop > min(height, width):
-        raise InputError(f"a crop of {crop} px does not fit the {height}x{width} px images of {store.path}")
+    h, w = (crop, crop) if isinstance(crop, int) else crop
+    if h > height or w > width:
+        raise InputError(f"a crop of {h}x{w} px does not fit the {height}x{width} px images of {store.path}")
+    return h, w
 
 
 def _mix(seed: int, step: int) -> int:

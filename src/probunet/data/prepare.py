@@ -13,6 +13,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from numpy.lib import format as npy
 
+from probunet.data.flips import Flip
 from probunet.data.store import SPLITS, Example, Intensity, Store, write_examples, write_manifest
 from probunet.errors import InputError
 from probunet.files import writing_folder
@@ -51,6 +52,7 @@ class Description:
         classes: names of the classes, background first.
         simulated: whether the images are simulated.
         notes: further counts and decisions.
+        flips: stochastic label flips, drawn in training and enumerated in evaluation.
     """
 
     title: str
@@ -61,6 +63,7 @@ class Description:
     classes: tuple[str, ...] = ("background", "lesion")
     simulated: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+    flips: tuple[Flip, ...] = ()
 
 
 def write_store(
@@ -186,4 +189,5 @@ def _facts(folder: Path, description: Description, examples: Sequence[Example], 
         "empty_masks_per_example": {str(key): empty[key] for key in sorted(empty)},
         "left_out_no_reader_marked_anything": left_out,
         **({"notes": description.notes} if description.notes else {}),
+        **({"flips": [asdict(flip) for flip in description.flips]} if description.flips else {}),
     }

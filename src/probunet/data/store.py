@@ -3,7 +3,7 @@
 A store is a folder of
 
 - ``images.npy`` (N, C, H, W), raw intensities as in the source (HU, grey levels);
-- ``labels.npy`` (N, R, H, W) uint8, one label map per reader;
+- ``labels.npy`` (N, R, H, W) uint8, one label map per reader (a single one where labels flip, see ``flips.py``);
 - ``examples.csv``, a line an example: name, group (the patient), split;
 - ``manifest.json``: what it is, how it was made, counts, sizes and SHA-256 of the other files.
 
@@ -23,7 +23,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from probunet.data.flips import Flip, mode_probabilities
 from probunet.errors import InputError
+from probunet.types import IGNORE
 
 VERSION = 1
 Split = Literal["train", "validation", "test"]
@@ -86,6 +88,7 @@ class Store:
             with (self.path / "examples.csv").open(newline="") as file:
                 self.examples = [Example(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
             self.intensity = Intensity(**self.manifest["intensity"])
+            self.flips = tuple(Flip(**flip) for flip in self.manifest.get("flips", ()))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{self.path} is not a usable store ({error}); prepare it again") from error
         if not len(self.images) == len(self.labels) == len(self.examples):
@@ -94,10 +97,26 @@ class Store:
                 f"{len(self.examples)} names; prepare it again"
             )
 
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        """Another process opens the folder itself: pickling memory-mapped arrays would copy them."""
+        return Store, (self.path,)
+
     @property
     def classes(self) -> list[str]:
         """Names of the classes, background first."""
         return list(self.manifest["classes"])
+
+    def convention(self) -> dict[str, Any]:
+        """How distances on this data are measured: arguments of ``probunet.metrics.pairwise_distances``.
+
+        Readers: the paper's convention on LIDC-IDRI. Label flips: the authors' on Cityscapes, over the classes that
+        flip and what they become, against all modes with their probabilities.
+        """
+        shared: dict[str, Any] = {"num_classes": len(self.classes), "ignore": IGNORE}
+        if not self.flips:
+            return {**shared, "classes": None, "empty": "zero", "weights": None}
+        ids = [f.class_id for f in self.flips] + [f.flipped_id for f in self.flips]
+        return {**shared, "classes": ids, "empty": "skip", "weights": mode_probabilities(self.flips)}
 
     @property
     def readers(self) -> int:

@@ -12,7 +12,13 @@ from probunet.metrics.matching import (
     reconstruction_iou,
     sample_diversity,
 )
-from probunet.metrics.modes import ModeFrequencies, mode_counts, mode_frequencies, pixel_frequencies
+from probunet.metrics.modes import (
+    ModeFrequencies,
+    mode_counts,
+    mode_frequencies,
+    mode_frequencies_from,
+    pixel_frequencies,
+)
 from probunet.metrics.significance import (
     Comparison,
     Interval,
@@ -71,6 +77,7 @@ __all__ = [
     "hungarian_iou_from",
     "mode_counts",
     "mode_frequencies",
+    "mode_frequencies_from",
     "pairwise_distance",
     "pairwise_distances",
     "pixel_frequencies",

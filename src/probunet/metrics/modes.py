@@ -68,8 +68,7 @@ def mode_frequencies(
 ) -> ModeFrequencies:
     """Frequencies of nearest modes against the true probabilities, with bootstrap intervals over images.
 
-    Both distances are biased upwards by the finite number of samples; ``total_variation_floor`` says by how
-    much.
+    See :func:`mode_frequencies_from`.
 
     Args:
         distances: of samples to the R modes of each image, the modes in the same order everywhere.
@@ -83,12 +82,41 @@ def mode_frequencies(
     Raises:
         InputError: the probabilities do not fit the modes, or no image is defined.
     """
-    counts = mode_counts(distances, n=n)
+    return mode_frequencies_from(
+        mode_counts(distances, n=n), probabilities, groups=groups, confidence=confidence, resamples=resamples, seed=seed
+    )
+
+
+def mode_frequencies_from(
+    counts: Counts,
+    probabilities: npt.ArrayLike,
+    *,
+    groups: Groups | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> ModeFrequencies:
+    """The same from :func:`mode_counts`, which may come batch by batch; images without counts are left out.
+
+    Both distances are biased upwards by the finite number of samples; ``total_variation_floor`` says by how
+    much.
+
+    Args:
+        counts: (B, R) samples of each image whose nearest mode it is.
+        probabilities: (R,) of the modes (scaled to sum to 1).
+        groups: (B,) images that are drawn together (the city, the patient).
+        confidence: of the intervals.
+        resamples: bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        InputError: the probabilities do not fit the modes, or no image is defined.
+    """
     truth = np.asarray(probabilities, np.float64)
     if truth.shape != (counts.shape[1],) or not (truth >= 0).all() or not truth.sum() > 0:
         raise InputError(f"{counts.shape[1]} modes need as many probabilities, not an array of shape {truth.shape}")
     truth = truth / truth.sum()
-    kept = ~distances.left_out
+    kept = counts.any(axis=1)
     labels = None if groups is None else np.asarray(groups)[kept]
     options = (labels, confidence, resamples, seed)
     table = counts[kept].astype(np.float64)

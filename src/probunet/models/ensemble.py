@@ -1,4 +1,4 @@
-"""The U-Net Ensemble: independently trained U-Nets, one hypothesis each (Lakshminarayanan et al. 2017; paper, sec. 4)."""
+"""The U-Net Ensemble: independently trained U-Nets, one hypothesis each (Lakshminarayanan et al. 2017; section 4)."""
 
 from __future__ import annotations
 
@@ -45,11 +45,13 @@ class Ensemble(SegmentationModel):
         if members < 1:
             raise InputError(f"an ensemble of {members} members has nothing to say; give at least 1")
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.members = nn.ModuleList(UNet(in_channels, num_classes, channels, convolutions) for _ in range(members))
+        self.members: Sequence[UNet] = nn.ModuleList(  # type: ignore[assignment]
+            UNet(in_channels, num_classes, channels, convolutions) for _ in range(members)
+        )
 
     def forward(self, image: Image) -> MixtureSegmentation:
         """Run every member once; see the base class."""
-        return MixtureSegmentation([member(image).logits[0] for member in self.members])
+        return MixtureSegmentation([member.forward(image).logits[0] for member in self.members])
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Sum of the members' own losses: no gradient flows between members. See the base class."""

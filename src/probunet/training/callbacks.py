@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from probunet.processes import Tell
 from probunet.progress import console
 from probunet.training.task import VALIDATION
 
@@ -51,12 +53,7 @@ class TrainingBar(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Advance the bar."""
-        metrics = trainer.callback_metrics
-        state = f"step {trainer.global_step}"
-        for key, text in (("train/loss", "loss {:.0f}"), (VALIDATION, "validation D_GED² {:.3f}")):
-            if key in metrics:
-                state += " · " + text.format(float(metrics[key]))
-        self.bar.update(self.task, completed=self.progress(), state=state)
+        self.bar.update(self.task, completed=self.progress(), state=_state(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the last state of the bar standing."""
@@ -65,6 +62,24 @@ class TrainingBar(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Do not leave a live bar behind a message."""
         self.bar.stop()
+
+
+class TellProgress(Callback):
+    """Tells another process how far the training is, about once a second.
+
+    Args:
+        tell: told the share that is done and the state.
+        progress: the share of the training that is done, 0 to 1.
+    """
+
+    def __init__(self, tell: Tell, progress: Callable[[], float]) -> None:
+        self.tell, self.progress, self.told = tell, progress, 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Tell it."""
+        if time.monotonic() - self.told > 1:
+            self.told = time.monotonic()
+            self.tell(self.progress(), _state(trainer))
 
 
 class StopOnSignal(Callback):
@@ -101,3 +116,12 @@ class StopOnSignal(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _state(trainer: Trainer) -> str:
+    metrics = trainer.callback_metrics
+    state = f"step {trainer.global_step}"
+    for key, text in (("train/loss", "loss {:.0f}"), (VALIDATION, "validation D_GED² {:.3f}")):
+        if key in metrics:
+            state += " · " + text.format(float(metrics[key]))
+    return state

@@ -58,6 +58,7 @@ class SegmentationTask(LightningModule):
         optimisation: how.
         seed: of latents and everything else that a model draws in training.
         progress: the share of the training that is done, 0 to 1.
+        convention: of the distances, see ``Store.convention``.
         samples: hypotheses per validation image.
     """
 
@@ -67,11 +68,13 @@ class SegmentationTask(LightningModule):
         optimisation: Optimisation,
         seed: int,
         progress: Callable[[], float],
+        convention: dict[str, Any],
         samples: int = 16,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimisation, self.seed, self.progress, self.samples = optimisation, seed, progress, samples
+        self.optimisation, self.seed, self.progress = optimisation, seed, progress
+        self.convention, self.samples = convention, samples
         self._last_time: float | None = None
 
     def configure_optimizers(self) -> Any:
@@ -115,7 +118,7 @@ class SegmentationTask(LightningModule):
         """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         samples = self.model(image).sample(self.samples, self._generator(batch_idx))
-        ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], num_classes=self.model.num_classes, empty="zero")
+        ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], **self.convention)
         self.log("step", float(self.global_step), batch_size=len(image))
         self.log(VALIDATION, ged2.mean(), batch_size=len(image), prog_bar=True, sync_dist=True)
 

@@ -1,4 +1,4 @@
-"""Train the models of an experiment one after the other, each in a run directory, resuming what was begun."""
+"""Train the models of an experiment, each in a run directory, reusing what is complete and resuming what was begun."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ from torch.utils.data import DataLoader
 
 import probunet
 from probunet.data.augment import Augmentation
-from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.batches import Crop, EvaluationImages, TrainingBatches
 from probunet.data.store import Store
 from probunet.errors import InputError
 from probunet.files import writing_file
 from probunet.models.base import SegmentationModel
+from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
-from probunet.training.callbacks import StopOnSignal, TrainingBar
+from probunet.training.callbacks import StopOnSignal, TellProgress, TrainingBar
+from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 
 
@@ -40,14 +42,14 @@ class TrainingData:
 
     Attributes:
         store: folder of the prepared store.
-        crop: height and width that the model sees, in pixels.
+        crop: height and width that the model sees, in pixels; one number for both.
         batch_size: images a step, over all processes.
         augmentation: how strongly to deform.
         validation_images: how many images of the validation split are used for D_GED^2, spread evenly.
     """
 
     store: Path
-    crop: int
+    crop: Crop
     batch_size: int = 32
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation_images: int = 256
@@ -72,9 +74,9 @@ class Experiment:
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
             raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
 
-    def settings(self, model: dict[str, Any]) -> dict[str, Any]:
+    def settings(self, model: Specification, seed: int) -> dict[str, Any]:
         """Everything that a run depends on, as plain values."""
-        data = asdict(self.data)
+        data = plain(asdict(self.data))
         data["store"] = str(self.data.store)
         manifest = self.store.manifest
         return {
@@ -82,9 +84,9 @@ class Experiment:
             "data": data,
             "optimisation": asdict(self.optimisation),
             "trainer": self.trainer,
-            "seed": self.seed,
+            "seed": seed,
             "input": {
-                "crop": self.data.crop,
+                "crop": data["crop"],
                 "classes": self.store.classes,
                 "intensity": manifest["intensity"],
                 "spacing_mm": manifest["spacing_mm"],
@@ -94,56 +96,73 @@ class Experiment:
             },
         }
 
-    def check(self, name: str, specification: dict[str, Any]) -> None:
+    def check(self, training: Training) -> None:
         """Refuse a model that cannot be trained here, before any training begins.
 
         Raises:
             InputError: the model cannot be made or does not fit the data, the data does not fit the batches, or the
                 run directory holds a model trained with other settings.
         """
-        model = build_model(specification)
+        model = build_model(training.specification)
         channels, classes = int(self.store.images.shape[1]), len(self.store.classes)
         if (model.in_channels, model.num_classes) != (channels, classes):
             raise InputError(
-                f"model '{name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
+                f"model '{training.folder.name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
-        self._batches(lambda: 0, (0, 1))
-        if (self.out / name / "run.yaml").is_file():
-            _refuse_other_settings(Run(self.out / name), self.settings(specification))
+        self._batches(training.seed, lambda: 0, (0, 1))
+        if (training.folder / "run.yaml").is_file():
+            _refuse_other_settings(Run(training.folder), self.settings(training.specification, training.seed))
 
-    def train(self, name: str, specification: dict[str, Any]) -> Run:
-        """Train one model, go on with it, or reuse it when it is complete.
+    def is_complete(self, training: Training) -> bool:
+        """Whether the training ended under the same arguments of the trainer."""
+        if not (training.folder / "run.yaml").is_file():
+            return False
+        run = Run(training.folder)
+        return run.training() is not None and run.settings["trainer"] == self.trainer
+
+    def train(self, training: Training, tell: Tell | None = None) -> Run:
+        """Train one network, go on with it, or reuse it when it is complete.
+
+        Args:
+            training: what, where and with which seed.
+            tell: told how far it is; a bar shows it if not given.
 
         Raises:
             InputError: the loss is not finite, or the run directory cannot be written.
             KeyboardInterrupt: stopped by the user; the state was saved.
         """
-        settings = self.settings(specification)
-        folder = self.out / name
-        if (folder / "run.yaml").is_file():
-            run = Run(folder)
-            if run.training() is not None and run.settings["trainer"] == self.trainer:
-                console.print(f"{folder} is trained already and is reused")
-                return run
-        torch.manual_seed(self.seed)
-        model = build_model(specification)
-        with writing_file(folder / "run.yaml") as file:
+        if self.is_complete(training):
+            console.print(f"{training.folder} is trained already and is reused")
+            return Run(training.folder)
+        torch.manual_seed(training.seed)
+        model = build_model(training.specification)
+        with writing_file(training.folder / "run.yaml") as file:
+            settings = self.settings(training.specification, training.seed)
             file.write_text(yaml.safe_dump(settings, sort_keys=False))
-        run = Run(folder)
-        self._fit(run, model)
+        run = Run(training.folder)
+        self._fit(run, model, training.seed, tell)
         return run
 
-    def _fit(self, run: Run, model: SegmentationModel) -> None:
+    def assemble(self, name: str, specification: Specification, plan: list[Training]) -> None:
+        """Put the members of an ensemble together once they are complete; nothing to do for other models."""
+        whole = Training(self.out / name, specification, self.seed)
+        if plan != [whole] and all(map(self.is_complete, plan)) and not self.is_complete(whole):
+            members = [Run(training.folder) for training in plan]
+            assemble(whole.folder, self.settings(specification, self.seed), members)
+
+    def _fit(self, run: Run, model: SegmentationModel, seed: int, tell: Tell | None) -> None:
         trainer: pl.Trainer | None = None
 
         def progress() -> float:
             return training_progress(trainer) if trainer else 0.0
 
-        task = SegmentationTask(model, self.optimisation, self.seed, progress)
+        task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention())
         stop = StopOnSignal()
-        trainer = self._make_trainer(run, [stop, TrainingBar(run.name, progress)])
-        loaders = self._loaders(trainer)
+        trainer = self._make_trainer(
+            run, [stop, TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
+        )
+        loaders = self._loaders(trainer, seed)
         resume = run.last if run.last.is_file() else None
         if resume:
             console.print(f"{run.path} goes on from its last checkpoint")
@@ -163,14 +182,14 @@ class Experiment:
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
         write_json(run.path / "training.json", _summary(trainer, model, time.perf_counter() - started))
 
-    def _batches(self, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
+    def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
         data = self.data
         return TrainingBatches(
-            self.store, data.crop, data.batch_size, data.augmentation, self.seed, first_step=first_step, part=part
+            self.store, data.crop, data.batch_size, data.augmentation, seed, first_step=first_step, part=part
         )
 
-    def _loaders(self, trainer: pl.Trainer) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        batches = self._batches(lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
+    def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=64)
 
@@ -261,16 +280,22 @@ def train(
     Raises:
         InputError: something does not fit; the message says what.
     """
-    specifications: dict[str, Any] = {name: plain(model) for name, model in models.items()}
+    specifications = plain(models)
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     experiment = Experiment(Path(out), data, optimisation, trainer, seed)
+    plans = trainings(experiment.out, specifications, seed)
     if set_aside:
-        _set_aside(experiment, specifications)
+        _set_aside(experiment, [one for plan in plans.values() for one in plan])
     for name in names:
-        experiment.check(name, specifications[name])
-    return [experiment.train(name, specifications[name]) for name in names]
+        for training in plans[name]:
+            experiment.check(training)
+    for name in names:
+        for training in plans[name]:
+            experiment.train(training)
+        experiment.assemble(name, specifications[name], plans[name])
+    return [Run(experiment.out / name) for name in names]
 
 
 def plain(value: Any) -> Any:
@@ -282,13 +307,13 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _set_aside(experiment: Experiment, specifications: dict[str, Any]) -> None:
-    for name, specification in specifications.items():
-        folder = experiment.out / name
-        if not (folder / "run.yaml").is_file():
+def _set_aside(experiment: Experiment, plan: list[Training]) -> None:
+    for training in plan:
+        if not (training.folder / "run.yaml").is_file():
             continue
         try:
-            _refuse_other_settings(Run(folder), experiment.settings(specification))
+            settings = experiment.settings(training.specification, training.seed)
+            _refuse_other_settings(Run(training.folder), settings)
         except InputError:
             number = 1
             while (other := experiment.out.with_name(f"{experiment.out.name}-{number}")).exists():

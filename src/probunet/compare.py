@@ -1,0 +1,91 @@
+"""Compare models: train each under the same conditions, evaluate all on the same images, show it on one page."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from probunet.data.store import Split, Store, sha256
+from probunet.evaluation import evaluate_run
+from probunet.models.base import SegmentationModel
+from probunet.processes import Task, Tell, run_in_processes
+from probunet.progress import console
+from probunet.run import Run
+from probunet.training.members import Training, trainings
+from probunet.training.task import Optimisation
+from probunet.training.train import Experiment, TrainingData, plain
+
+
+def compare(
+    out: Path,
+    data: TrainingData,
+    models: dict[str, SegmentationModel],
+    optimisation: Optimisation,
+    trainer: dict[str, Any],
+    seed: int = 0,
+    n: tuple[int, ...] = (1, 4, 8, 16),
+    split: Split = "test",
+    workers: int | None = None,
+) -> None:
+    """Train all models on the same data with the same schedule and seed, evaluate them, and write the report.
+
+    What was done before is reused, what was begun goes on: after Ctrl-C, or any other end, give the same command
+    again. Writes OUT/<model>/ (run directories), OUT/report.html, OUT/tables and OUT/figures.
+
+    Args:
+        out: folder of the comparison.
+        data: what to train on.
+        models: name, class and constructor arguments of every model.
+        optimisation: how to minimise the loss.
+        trainer: arguments of Lightning's Trainer: max_steps, max_time, devices, precision, ...
+        seed: of initial weights, order, augmentation, latents, evaluation and bootstrap.
+        n: numbers of samples to evaluate with.
+        split: part of the store to evaluate on.
+        workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
+
+    Raises:
+        InputError: something does not fit; the message says what.
+    """
+    specifications = plain(models)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed)
+    plans = trainings(experiment.out, specifications, seed)
+    every = {training.folder: training for plan in plans.values() for training in plan}
+    for training in every.values():
+        experiment.check(training)
+    missing = [training for training in every.values() if not experiment.is_complete(training)]
+    tasks = [Task(str(t.folder.relative_to(experiment.out)), partial(_train, experiment, t)) for t in missing]
+    run_in_processes("training", tasks, workers)
+    for name, plan in plans.items():
+        experiment.assemble(name, specifications[name], plan)
+    _evaluate_missing([Run(experiment.out / name) for name in specifications], data.store, split, n, seed, workers)
+    from probunet.report.page import report  # matplotlib takes a second to load
+
+    report(experiment.out)
+
+
+def _train(experiment: Experiment, training: Training, tell: Tell) -> None:
+    experiment.train(training, tell)
+
+
+def _evaluate_missing(
+    runs: list[Run], store: Path, split: Split, n: tuple[int, ...], seed: int, workers: int | None
+) -> None:
+    numbers = sorted(set(n))
+    tasks = []
+    for run in runs:
+        asked = {"seed": seed, "checkpoint": sha256(run.best), "split": split, "n": [str(i) for i in numbers]}
+        found = run.evaluation()
+        if found is None or asked != {
+            **{key: found.get(key) for key in ("seed", "checkpoint")},
+            "split": found["data"]["split"],
+            "n": list(found["ged2"]),
+        }:
+            tasks.append(Task(run.name, partial(_evaluate, run, store, split, numbers, seed)))
+    if len(tasks) < len(runs):
+        console.print(f"{len(runs) - len(tasks)} of {len(runs)} models are evaluated already")
+    run_in_processes("evaluating", tasks, workers)
+
+
+def _evaluate(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
+    evaluate_run(run, Store(store), split, numbers, seed, "cpu", tell)
