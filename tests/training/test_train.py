@@ -168,7 +168,7 @@ def test_schedules():
 def test_weight_decay_never_touches_biases(store):
     from probunet.training.task import SegmentationTask
 
-    task = SegmentationTask(pu.UNet(channels=(4, 4)), Optimisation(weight_decay=0.1), 0, lambda: 0.0)
+    task = SegmentationTask(pu.UNet(channels=(4, 4)), Optimisation(weight_decay=0.1), 0, lambda: 0.0, {})
     groups = task.configure_optimizers()["optimizer"].param_groups
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(p) for n, p in task.model.named_parameters() if n.endswith("weight")}
