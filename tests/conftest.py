@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_data import DESCRIPTION, blobs, slice_files, write_tar
+from small_data import DESCRIPTION, STREETS, blobs, slice_files, write_tar
+from small_data import streets as street_items
 
 from probunet.data.prepare import write_store
 from probunet.data.slices import prepare_slices
@@ -20,6 +21,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """24 images of 12 patients, 32x32 px, 4 readers."""
     out = tmp_path_factory.mktemp("stores") / "blobs"
     return write_store(out, blobs(24), DESCRIPTION, np.uint8, jobs=1)
+
+
+@pytest.fixture(scope="session")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """16 tiny striped streets, 16x24 px, two label flips."""
+    return write_store(tmp_path_factory.mktemp("stores") / "streets", street_items(16), STREETS, np.uint8, jobs=1)
 
 
 @pytest.fixture(scope="session")

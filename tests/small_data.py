@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from probunet.data.flips import Flip
 from probunet.data.prepare import Description, Item
 from probunet.data.store import Example, Intensity
 from probunet.errors import InputError
@@ -44,6 +45,34 @@ def blobs(count: int) -> list[Item]:
 
 
 DESCRIPTION = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
+
+
+def street(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three stripes of noisy colour, 16x24 px: classes 0, 1 and 2, of which 1 and 2 flip."""
+    random = np.random.default_rng(index)
+    label = np.repeat(np.array([0, 1, 2], np.uint8), [5 + index % 2, 6 - index % 2, 5])[:, None].repeat(24, axis=1)
+    colours = np.array([[40, 40, 200], [200, 40, 40], [40, 200, 40]])[label]
+    image = np.clip(colours + random.normal(0, 10, colours.shape), 0, 255).round().astype(np.uint8)
+    return np.moveaxis(image, -1, 0), label[None]
+
+
+def streets(count: int) -> list[Item]:
+    splits = ("train", "train", "validation", "test")
+    return [
+        Item(Example(f"street-{i:03d}", f"street-{i:03d}", splits[i % 4]), partial(street, i)) for i in range(count)
+    ]
+
+
+STREETS = Description(
+    "stripes, simulated",
+    "none",
+    {"command": "test"},
+    Intensity("grey level", 128, 64),
+    None,
+    classes=("sky", "road", "car", "road flipped", "car flipped"),
+    simulated=True,
+    flips=(Flip(1, 3, 0.25), Flip(2, 4, 0.5)),
+)
 
 
 def png(array: np.ndarray) -> bytes:

@@ -69,6 +69,28 @@ COMMANDS = {
         ),
         flags=((("--fractions",), float, True),),
     ),
+    "prepare streets": Command(
+        "probunet.data.builtin",
+        "prepare_streets",
+        "simulated street scenes with label flips",
+        (
+            "probunet prepare streets --out data/streets",
+            "probunet prepare streets --out data/wide --size 128 256 --seed 1",
+        ),
+        flags=((("--size",), int, True), (("--images",), int, True)),
+    ),
+    "prepare labelled": Command(
+        "probunet.data.street_folder",
+        "prepare_labelled",
+        "labelled street photographs with label flips",
+        ("probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid",),
+    ),
+    "prepare cityscapes": Command(
+        "probunet.data.street_folder",
+        "prepare_cityscapes",
+        "Cityscapes from its official folders, with label flips",
+        ("probunet prepare cityscapes --root cityscapes --out data/cityscapes",),
+    ),
     "prepare verify": Command(
         "probunet.data.prepare",
         "verify",

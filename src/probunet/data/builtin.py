@@ -1,4 +1,4 @@
-"""The built-in data set as a source for a store: real readers, simulated CT."""
+"""The built-in data sets as sources for a store: real readers on simulated CT, and simulated street scenes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from probunet.data.flips import PAPER, with_flips
 from probunet.data.prepare import Description, Drawn, Item, write_store
 from probunet.data.readers import LesionSlice, load_annotations
 from probunet.data.simulate import simulate_ct
 from probunet.data.splits import load_reader_split
-from probunet.data.store import Example, Intensity, Store
+from probunet.data.store import SPLITS, Example, Intensity, Store
+from probunet.data.streets import CLASSES, draw_scene
 from probunet.errors import InputError
 
 HOUNSFIELD = Intensity("HU", offset=-600.0, scale=400.0)
@@ -80,3 +82,55 @@ def prepare_readers(
         for one in slices
     ]
     return write_store(out, items, description, np.int16, jobs=jobs)
+
+
+def draw_street(number: int, height: int, width: int, seed: int) -> Drawn:
+    """Draw one simulated street scene.
+
+    Returns:
+        (3, height, width) uint8 and (1, height, width) uint8 class ids.
+    """
+    image, label = draw_scene(np.random.default_rng([seed, number]), height, width)
+    return image, label[None]
+
+
+def prepare_streets(
+    out: Path,
+    images: tuple[int, int, int] = (2000, 200, 500),
+    size: tuple[int, int] = (64, 128),
+    seed: int = 0,
+    jobs: int = -1,
+) -> Store:
+    """Prepare simulated street scenes whose labels flip with the paper's five probabilities (32 known modes).
+
+    Args:
+        out: folder of the store to make.
+        images: how many for train, validation and test.
+        size: height and width in pixels, at least 32.
+        seed: of the scenes.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: arguments out of range, or ``out`` cannot be written.
+    """
+    if len(images) != 3 or min(images) < 0 or not sum(images):
+        raise InputError(f"images {list(images)} are not three counts for train, validation and test")
+    if len(size) != 2 or not all(32 <= side <= 2048 for side in size):
+        raise InputError(f"a size of {list(size)} is not a height and a width between 32 and 2048 px")
+    splits = [split for split, count in zip(SPLITS, images, strict=True) for _ in range(count)]
+    names, flips = with_flips(CLASSES, PAPER)
+    description = Description(
+        title="Simulated street scenes, five stochastic label flips",
+        licence="Simulated by probunet, Apache-2.0",
+        arguments={"command": "prepare streets", "images": list(images), "size": list(size), "seed": seed},
+        intensity=Intensity("grey level", offset=128, scale=64),
+        spacing_mm=None,
+        classes=names,
+        simulated=True,
+        flips=flips,
+    )
+    items = [
+        Item(Example(f"street-{i:05d}", f"street-{i:05d}", split), partial(draw_street, i, size[0], size[1], seed))
+        for i, split in enumerate(splits)
+    ]
+    return write_store(out, items, description, np.uint8, jobs=jobs)

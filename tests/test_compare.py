@@ -1,0 +1,76 @@
+"""probunet compare: trains what is missing, reuses what is there, ensemble members once; resumes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from probunet.cli import main
+from probunet.data.store import Store
+from probunet.run import Run, load
+
+CONFIG = """
+out: {out}
+data: {{store: {store}, crop: {crop}, batch_size: 4, validation_images: 2, augmentation: {{probability: 0}}}}
+models:
+  unet: {{class_path: probunet.UNet, init_args: {init}}}
+  ensemble: {{class_path: probunet.Ensemble, init_args: {{<<: {init}, members: 2}}}}
+  probabilistic_unet: {{class_path: probunet.ProbabilisticUNet, init_args: {init}}}
+trainer: {{accelerator: cpu, max_steps: 4, val_check_interval: 2, log_every_n_steps: 1}}
+n: [1, 4]
+workers: 2
+"""
+
+
+def config(tmp_path: Path, store: Store, crop: str = "24") -> Path:
+    init = f"{{in_channels: {store.images.shape[1]}, num_classes: {len(store.classes)}, channels: [4, 4]}}"
+    file = tmp_path / "compare.yaml"
+    file.write_text(CONFIG.format(out=tmp_path / "out", store=store.path, crop=crop, init=init))
+    return file
+
+
+def test_trains_evaluates_reports_and_reuses(store, tmp_path, capsys):
+    file = config(tmp_path, store)
+    main(["compare", "--config", str(file)])
+    out = tmp_path / "out"
+    assert (out / "report.html").is_file()
+    members = yaml.safe_load((out / "ensemble" / "run.yaml").read_text())["members"]
+    assert [Path(m).relative_to(out).as_posix() for m in members] == ["unet", "ensemble/members/1"]
+    ensemble, unet = load(out / "ensemble"), load(out / "unet")
+    for together, single in zip(ensemble.members[0].parameters(), unet.parameters(), strict=True):
+        assert torch.equal(together, single)
+    other = next(iter(ensemble.members[1].parameters()))
+    assert not torch.equal(other, next(iter(unet.parameters())))
+    found = {name: Run(out / name).evaluation() for name in ("unet", "ensemble", "probabilistic_unet")}
+    assert [e["distinct_hypotheses"] for e in found.values()] == [1, 2, None]
+    assert {tuple(e["ged2"]) for e in found.values()} == {("1", "4")}
+    files = {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
+    capsys.readouterr()
+    main(["compare", "--config", str(file)])
+    assert "3 of 3 models are evaluated already" in capsys.readouterr().err
+    assert files == {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
+
+
+def test_label_flips_are_scored_against_all_modes(streets, tmp_path):
+    file = config(tmp_path, streets, "[16, 24]")
+    main(["compare", "--config", str(file)])
+    content = json.loads((tmp_path / "out" / "probabilistic_unet" / "evaluation.json").read_text())
+    modes = content["modes"]
+    assert sum(modes["counts"]) == 4 * 4  # test images times samples
+    assert modes["probabilities"] == [0.375, 0.125, 0.375, 0.125]
+    half = sum(abs(c / 16 - p) for c, p in zip(modes["counts"], modes["probabilities"], strict=True)) / 2
+    assert modes["total_variation"]["mean"] == pytest.approx(half)
+    rows = {row["class"]: row for row in modes["pixels"]}
+    assert set(rows) == {"road", "car"}
+    assert rows["car"]["total"] == 4 * 4 * 5 * 24  # images, samples, rows of the stripe, columns
+    assert rows["car"]["kept"] + rows["car"]["flipped_count"] <= rows["car"]["total"]
+    assert set(content["reference_points"]) == {"draws_from_the_readers", "majority_of_the_readers"}
+
+
+def test_a_model_that_does_not_fit_is_told_before_anything_is_trained(store, tmp_path, failing):
+    file = config(tmp_path, store)
+    file.write_text(file.read_text().replace("num_classes: 2", "num_classes: 3"))
+    assert "takes 1 channel(s) and 3 classes" in failing("compare", "--config", str(file))
+    assert not (tmp_path / "out").exists()
