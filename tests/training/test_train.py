@@ -15,7 +15,7 @@ from small_data import listen_to_ctrl_c
 
 import probunet as pu
 from probunet.cli import main
-from probunet.report.figures import read_log
+from probunet.report.costs import read_log
 from probunet.run import Run, read_checkpoint
 from probunet.training.task import Optimisation
 

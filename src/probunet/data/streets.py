@@ -31,7 +31,7 @@ from probunet.data.street_objects import (
 
 CLASSES = ("sky", "building", "road", "sidewalk", "vegetation", "person", "car")
 FLIPPABLE = (SIDEWALK, PERSON, CAR, VEGETATION, ROAD)
-MINIMUM = 0.006
+MINIMUM = 0.012
 """Least share of the pixels of each class that flips."""
 OVERSAMPLED = 3
 ROAD_HALF, PAVEMENT = 3.2, 2.3
@@ -124,11 +124,11 @@ def _traffic(canvas: Canvas, rng: np.random.Generator) -> None:
         things.append((rng.uniform(0.14, 0.55), tree, side * (ROAD_HALF + rng.uniform(0.3, 0.9))))
     for _ in range(rng.integers(1, 5)):
         lane = rng.choice((-1, 1)) * rng.uniform(1.2, 2.1)
-        things.append((rng.uniform(0.18, 0.7), car, lane))
+        things.append((rng.uniform(0.22, 0.75), car, lane))
     for _ in range(rng.integers(1, 5)):
         crossing = rng.random() < 0.2
         metres = rng.uniform(-ROAD_HALF, ROAD_HALF) if crossing else rng.choice((-1, 1)) * rng.uniform(3.6, 5.2)
-        things.append((rng.uniform(0.3, 0.85), person, metres))
+        things.append((rng.uniform(0.45, 0.95), person, metres))
     for scale, paint, metres in sorted(things, key=lambda thing: thing[0]):
         paint(canvas, rng, float(metres), float(scale))
 

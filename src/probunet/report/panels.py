@@ -1,115 +1,185 @@
-"""Figure 3: image, readers and hypotheses side by side."""
+"""Images with segmentations drawn over them, alone and as mosaics (paper, Fig. 3 and appendices F and G)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from scipy.ndimage import binary_erosion
 
-READER, HYPOTHESIS = "#e69f00", "#56b4e9"
+from probunet.data.store import Store
+from probunet.report.results import Results
+from probunet.report.section import Picture, Section, new_figure
+from probunet.types import IGNORE
+
+READER, HYPOTHESIS = (230, 159, 0), (86, 180, 233)
 """Colours that stay apart for the colour-blind (Okabe and Ito)."""
+COLUMNS = 8
+Pixels = npt.NDArray[np.uint8]
+Palette = npt.NDArray[np.uint8]
+"""(256, 3) colour of every class id."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One image with what readers and a model say of it.
-
-    Attributes:
-        name: of the image.
-        image: (H, W), any intensities.
-        readers: (R, H, W) class ids.
-        samples: (N, H, W) class ids.
-        probability: (H, W), of the foreground.
-        note: one line on the case.
-    """
-
-    name: str
-    image: npt.NDArray[Any]
-    readers: npt.NDArray[np.integer]
-    samples: npt.NDArray[np.integer]
-    probability: npt.NDArray[np.float32]
-    note: str = ""
+def section(results: Results) -> Section:
+    """Fig. 3: image, readers or modes, and hypotheses of every method below each other."""
+    pictures = []
+    for kind, positions in results.chosen.items():
+        for i, position in enumerate(positions):
+            pictures.append(_case(results, kind, position, f"panel_{kind.replace(' ', '_')}_{i + 1}"))
+    return Section("What does every method propose?", [], [], pictures)
 
 
-def contact_sheet(
-    file: Path, image: npt.NDArray[Any], samples: npt.NDArray[np.integer], probabilities: npt.NDArray[np.float32]
-) -> None:
-    """Write a picture of an image, its hypotheses and the foreground probability.
+def contact_sheet(file: Path, image: npt.NDArray[Any], samples: Pixels, probabilities: npt.NDArray[np.float32]) -> None:
+    """Write a picture of an image, the probability that a pixel is not background, and the hypotheses.
 
     Args:
         file: .png to write.
-        image: (C, H, W), any intensities; the first channel is shown.
+        image: (C, H, W), any intensities.
         samples: (N, H, W) class ids.
         probabilities: (K, H, W).
     """
-    case = Case("", image[0], samples[:0], samples, 1 - probabilities[0])
-    figure = panels([case], columns=min(len(samples), 8))
+    palette = class_palette(len(probabilities), ())
+    columns = min(len(samples), COLUMNS)
+    rows = -(-len(samples) // columns)
+    columns = max(columns, 2)
+    figure = grid_figure(1.4 * columns, 1.55 * (rows + 1))
+    axes = figure.subplots(rows + 1, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    show(axes[0, 0], as_rgb(image), "image")
+    axes[0, 1].imshow(1 - probabilities[0], cmap="viridis", vmin=0, vmax=1)
+    axes[0, 1].set_title("probability", fontsize=7)
+    for axis, sample in zip(axes[1:].flat, samples, strict=False):
+        show_hypothesis(axis, paint(image, sample, palette), sample)
     figure.savefig(file, dpi=100)
 
 
-def panels(cases: list[Case], columns: int = 8) -> Figure:
-    """Draw each case as image, readers' outlines and probability on top, hypotheses below.
+def class_palette(classes: int, flips: Sequence[Any]) -> Palette:
+    """Colours of the classes: one for a lesion, many for a street; a flipped class is a lighter tone of its own."""
+    palette = np.zeros((256, 3), np.uint8)
+    if classes == 2:
+        palette[1] = HYPOTHESIS
+        return palette
+    colours = np.round(255 * np.asarray(colormaps["tab20"].colors)).astype(np.uint8)  # type: ignore[attr-defined]
+    flipped = {flip.flipped_id: flip.class_id for flip in flips}
+    for k in range(classes):
+        base = flipped.get(k, k)
+        palette[k] = colours[(2 * base + 2 * (base // 10 > 0) + (k in flipped)) % 20]
+    return palette
+
+
+def store_palette(store: Store) -> Palette:
+    """Palette of the classes of a store."""
+    return class_palette(len(store.classes), store.flips)
+
+
+def as_rgb(image: npt.NDArray[Any]) -> Pixels:
+    """Show an image: three channels as they are, otherwise the first one in grey between its 0.5 and 99.5 percentiles.
+
+    Args:
+        image: (C, H, W).
 
     Returns:
-        A figure that belongs to no window.
+        (H, W, 3) uint8.
     """
-    heads = [2 + len(case.readers) for case in cases]
-    columns = max([columns, *heads])
-    rows = [1 + -(-len(case.samples) // columns) for case in cases]
-    figure = Figure(figsize=(1.15 * columns, 1.32 * sum(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(sum(rows), columns, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    top = 0
-    for case, count in zip(cases, rows, strict=True):
-        _draw_case(axes[top : top + count], case, columns)
-        top += count
+    if len(image) == 3 and image.dtype == np.uint8:
+        return np.moveaxis(image, 0, -1)
+    low, high = np.percentile(image[0], (0.5, 99.5))
+    grey = np.clip((image[0] - low) / max(high - low, 1e-6), 0, 1)
+    return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def paint(image: npt.NDArray[Any], label: npt.NDArray[np.integer], palette: Palette) -> Pixels:
+    """Draw a segmentation over an image: every class filled, its border strong; class 0 of two is left clear.
+
+    Args:
+        image: (C, H, W).
+        label: (H, W) class ids.
+        palette: see :func:`class_palette`.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    picture = as_rgb(image).astype(np.float64)
+    binary = not palette[0].any()
+    for k in np.unique(label):
+        if k == IGNORE or (binary and k == 0):
+            continue
+        inside = label == k
+        border = inside & ~binary_erosion(inside, border_value=1)
+        for area, share in ((inside, 0.3 if binary else 0.65), (border, 0.9 if binary else 0.75)):
+            picture[area] = (1 - share) * picture[area] + share * palette[k]
+    return picture.round().astype(np.uint8)
+
+
+def mosaic(tiles: Sequence[Pixels], columns: int, gap: int = 2) -> Pixels:
+    """Put pictures of one size side by side, row by row, on white."""
+    h, w = tiles[0].shape[:2]
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = (i // columns) * (h + gap), (i % columns) * (w + gap)
+        sheet[top : top + h, left : left + w] = tile
+    return sheet
+
+
+def grid_figure(width: float, height: float) -> Figure:
+    """A figure for a grid of pictures with short titles; inches."""
+    figure = new_figure(width, height, automatic=False)
+    margin = 0.22 / height
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=1 - margin, wspace=0.04, hspace=0.16)
     return figure
 
 
-def _draw_case(axes: npt.NDArray[Any], case: Case, columns: int) -> None:
-    low, high = np.percentile(case.image, (0.5, 99.5))
-    first = axes[0]
-    show_image(first[0], case.image, low, high)
-    first[0].set_title("image", fontsize=7)
-    for i, reader in enumerate(case.readers):
-        outline(first[1 + i], case.image, reader, READER, low, high)
-        first[1 + i].set_title(f"reader {i + 1}", fontsize=7)
-    place = first[1 + len(case.readers)]
-    place.imshow(case.probability, cmap="viridis", vmin=0, vmax=1)
-    place.set_title("probability", fontsize=7)
-    if case.note and columns > 2 + len(case.readers):
-        note = first[2 + len(case.readers)].text(0, 0.5, case.note, fontsize=7, va="center")
-        note.set_in_layout(False)  # it reaches over empty panels and must not push them apart
-    for i, sample in enumerate(case.samples):
-        axis = axes[1 + i // columns][i % columns]
-        outline(axis, case.image, sample, HYPOTHESIS, low, high)
-        if i == 0:
-            axis.set_title(f"{len(case.samples)} hypotheses", fontsize=7)
+def show(axis: Axes, picture: Pixels, title: str = "") -> None:
+    """Show a picture without axes."""
+    axis.imshow(picture, interpolation="nearest")
+    axis.set_title(title, fontsize=7, pad=2)
+    axis.axis("off")
 
 
-def show_image(axis: Axes, image: npt.NDArray[Any], low: float, high: float) -> None:
-    """Show an image in grey between two intensities."""
-    axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+def show_hypothesis(axis: Axes, picture: Pixels, sample: Pixels) -> None:
+    """Show a painted hypothesis; one without anything says so."""
+    show(axis, picture)
+    if not sample.any():
+        axis.text(0.5, 0.06, "empty", color="white", fontsize=7, ha="center", transform=axis.transAxes)
 
 
-def outline(
-    axis: Axes, image: npt.NDArray[Any], label: npt.NDArray[np.integer], colour: str, low: float, high: float
-) -> None:
-    """Show an image with a segmentation filled lightly and outlined; "empty" is written where there is nothing."""
-    show_image(axis, image, low, high)
-    if not label.any():
-        axis.text(0.5, 0.08, "empty", color=colour, fontsize=6, ha="center", transform=axis.transAxes)
-        return
-    inside = np.ma.masked_equal(label > 0, False)
-    axis.imshow(inside, cmap=ListedColormap([colour]), alpha=0.35)
-    for k in np.unique(label[label > 0]):
-        axis.contour(label == k, levels=[0.5], colors=[colour], linewidths=0.8)
+def readers(results: Results, position: int, most: int) -> tuple[list[Pixels], list[str]]:
+    """Pictures of the readings, or of the most probable modes, with their names."""
+    image, palette = results.raw(position), store_palette(results.store)
+    labels = results.labels(position)[:most]
+    if results.store.flips:
+        weights = np.sort(results.store.convention()["weights"])[::-1]
+        names = [f"mode of {weight:.1%}" for weight in weights[: len(labels)]]
+    else:
+        palette = palette.copy()
+        palette[1] = READER if len(results.store.classes) == 2 else palette[1]
+        names = [f"reader {i + 1}" + ("" if label.any() else ": empty") for i, label in enumerate(labels)]
+    return [paint(image, label, palette) for label in labels], names
+
+
+def _case(results: Results, kind: str, position: int, name: str) -> Picture:
+    image, palette = results.raw(position), store_palette(results.store)
+    names = results.names
+    ratio = image.shape[-2] / image.shape[-1]
+    figure = grid_figure(11, (1.35 * ratio + 0.22) * (len(names) + 1))
+    axes = figure.subplots(len(names) + 1, COLUMNS, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    show(axes[0, 0], as_rgb(image), "image")
+    for axis, picture, title in zip(axes[0, 1:], *readers(results, position, COLUMNS - 1), strict=False):
+        show(axis, picture, title)
+    for row, method in zip(axes[1:], names, strict=True):
+        for i, sample in enumerate(results.samples(method, position, COLUMNS)):
+            show_hypothesis(row[i], paint(image, sample, palette), sample)
+        row[0].set_title(method.replace("_", " "), fontsize=8, loc="left", fontweight="bold", pad=2)
+    example = results.store.examples[results.images.indices[position]].name
+    caption = f"{example}. First row: image and {'modes' if results.store.flips else 'readers'}; then up to "
+    return Picture(name, f"{kind[0].upper()}{kind[1:]}: {example}", figure, caption + f"{COLUMNS} samples a method.")

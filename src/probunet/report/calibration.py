@@ -1,0 +1,52 @@
+"""Are the probabilities right: fixed against conditional prior (paper, Fig. 17)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from probunet.metrics import class_frequencies, reliability
+from probunet.report.results import Results, class_name
+from probunet.report.section import Picture, Section, Table, new_figure, style
+
+IMAGES, SAMPLES, LEVELS = 300, 16, 5
+
+
+def section(results: Results) -> Section | None:
+    """Reliability of pixels' probabilities and of an empty reading, for models with a prior; binary data only."""
+    names = [run.name for run in results.runs if class_name(run) == "ProbabilisticUNet"]
+    if results.store.flips or len(results.store.classes) != 2 or not names:
+        return None
+    positions = np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int)
+    labels = np.stack([results.images[int(i)]["labels"].numpy() for i in positions])
+    observed = (~labels.any(axis=(2, 3))).mean(axis=1)
+    groups = [results.groups[i] for i in positions]
+    figure = new_figure(10, 4)
+    pixels, empty = figure.subplots(1, 2)
+    rows = []
+    for i, name in enumerate(names):
+        samples = results.many_samples(name, positions.tolist(), SAMPLES)
+        found = reliability(class_frequencies(samples, 2), labels, bins=8)
+        curve = found.curve()
+        pixels.plot(curve[:, 1], curve[:, 2], **style(i), ms=5, label=name.replace("_", " "))
+        predicted = (~samples.any(axis=(2, 3))).mean(axis=1)
+        bins = np.minimum((predicted * LEVELS).astype(int), LEVELS - 1)
+        used = np.unique(bins)
+        points = np.array([(predicted[bins == b].mean(), observed[bins == b].mean()) for b in used])
+        empty.plot(points[:, 0], points[:, 1], **style(i), ms=5)
+        ece = found.ece(groups, seed=results.seed)
+        rows.append([name, (ece.mean, ece.low, ece.high), round(float(np.abs(predicted - observed).mean()), 3)])
+    for axis, words in ((pixels, "a pixel is lesion"), (empty, "there is no lesion at all")):
+        axis.plot([0, 1], [0, 1], color="0.6", lw=1)
+        axis.set_xlabel(f"share of samples in which {words}", fontsize=9)
+        axis.set_ylabel("share of readers", fontsize=9)
+    pixels.legend(fontsize=8, frameon=False)
+    text = [
+        f"{SAMPLES} samples of each of {len(positions)} images, spread over all; on the line, samples are as readers."
+    ]
+    columns = [
+        "model",
+        "expected calibration error of pixels",
+        "mean |share of empty samples − share of empty readings|",
+    ]
+    picture = Picture("calibration", "Reliability", figure, "Left: pixels in 8 bins. Right: images in 5 bins.")
+    return Section("Are the probabilities right?", text, [Table("calibration", "", columns, rows)], [picture])

@@ -1,0 +1,148 @@
+"""Agreement with the readers: D_GED^2 against the number of samples, and tests (paper, Fig. 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from probunet.metrics import Comparison, bootstrap_interval, compare_all
+from probunet.report.results import Results
+from probunet.report.section import Estimate, Picture, Section, Table, estimate, new_figure, style
+
+POINTS = 300
+
+
+def section(results: Results) -> Section:
+    """Tables of both estimators, the figure, and Wilcoxon tests of every pair."""
+    most = max(results.numbers)
+    text = [
+        "The squared generalised energy distance D²_GED between hypotheses and "
+        + ("modes" if results.store.flips else "readers' outlines")
+        + ", lower is better, with 95 % intervals. "
+        + " ".join(f"{name}: {words}." for name, words in results.first["conventions"].items()),
+        "Columns by number of samples: V-statistic. “Unlimited”: what it would tend to with ever more samples; that of "
+        "n independent samples is too high by E d(S,S')/n, that of a model with M hypotheses which are all drawn "
+        "equally often is not, so compare those with others in this column. “Unbiased”: pairs i = j left out on the "
+        "side of the readers too. Grey rows need no model: they depend on the readers' labels alone.",
+    ]
+    text += _few(results)
+    tests = {"ged2_v": _tests(results, unlimited=False), "ged2_unlimited": _tests(results, unlimited=True)}
+    tables = [_table(results)]
+    for key, words in (("ged2_v", f"V-statistic, {most} samples"), ("ged2_unlimited", "unlimited samples")):
+        shown = [
+            _from_reference(test, results.reference)
+            for test in tests[key]
+            if results.reference in (test.first, test.second)
+        ]
+        tables.append(_test_table(f"{key}_against_reference", f"Tests against {results.reference}: {words}", shown))
+        tables.append(_test_table(f"{key}_all_pairs", words, tests[key], shown=False))
+    caption = (
+        f"As Fig. 4 of the paper: a dot is one image (at most {POINTS} are drawn), the line joins the means over all "
+        f"{results.data['images']:,} images; V-statistic."
+    )
+    picture = Picture("energy", "D²_GED against the number of samples", _figure(results), caption)
+    return Section("How well do hypotheses and readers agree?", text, [t for t in tables if t.rows], [picture])
+
+
+def _few(results: Results) -> list[str]:
+    most = max(results.numbers)
+    few = {name: results.evaluations[name]["distinct_hypotheses"] for name in results.names}
+    words = [f"{name} has {m}" for name, m in few.items() if m is not None and m < most]
+    if not words:
+        return []
+    return [
+        f"Not every model has {most} different hypotheses (marked *): {', '.join(words)}. Members and heads are "
+        "drawn without replacement, and again when all were drawn."
+    ]
+
+
+def label(results: Results, name: str) -> str:
+    """Name of a run, marked where it has fewer hypotheses than samples were asked for."""
+    distinct = results.evaluations[name]["distinct_hypotheses"]
+    return f"{name}*" if distinct is not None and distinct < max(results.numbers) else name
+
+
+def _table(results: Results) -> Table:
+    points = results.first["reference_points"]
+    most = str(max(results.numbers))
+    rows: list[list[Any]] = []
+    for name in results.names:
+        found = results.evaluations[name]
+        cells = [estimate(cell) for cell in found["ged2"].values()]
+        rows.append([label(results, name), *cells, _unlimited(results, name), estimate(found["ged2_unbiased"][most])])
+    for name, values in points.items():
+        cells = [estimate(cell) for cell in values["ged2"].values()]
+        unbiased = estimate(values["ged2_unbiased"][most])
+        rows.append([name.replace("_", " "), *cells, (None, None, None), unbiased])
+    samples = [f"{n} sample{'s' if n > 1 else ''}" for n in results.numbers]
+    return Table("energy", "", ["model", *samples, "unlimited", "unbiased"], rows, muted=len(points))
+
+
+def _unlimited(results: Results, name: str) -> Estimate:
+    values = results.unlimited(name)
+    if np.isnan(values).all():
+        return None, None, None
+    found = bootstrap_interval(values, results.groups, seed=results.seed)
+    return found.mean, found.low, found.high
+
+
+def _tests(results: Results, unlimited: bool) -> list[Comparison]:
+    column = f"ged2_n{max(results.numbers)}"
+    values = {name: results.unlimited(name) if unlimited else results.values(name, column) for name in results.names}
+    values = {name: found for name, found in values.items() if not np.isnan(found).all()}
+    return compare_all(values, results.groups, seed=results.seed) if len(values) > 1 else []
+
+
+def _test_table(name: str, title: str, tests: list[Comparison], shown: bool = True) -> Table:
+    rows = [
+        [
+            f"{test.first} − {test.second}",
+            (test.difference.mean, test.difference.low, test.difference.high),
+            f"{test.p_value:.2g}",
+            f"{test.p_holm:.2g}",
+            round(test.effect, 3),
+            test.pairs,
+        ]
+        for test in tests
+    ]
+    columns = ["difference of", "mean difference", "p (Wilcoxon signed-rank)", "p (Holm)", "effect", "patients"]
+    return Table(name, title, columns, rows, shown=shown)
+
+
+def _from_reference(test: Comparison, reference: str) -> Comparison:
+    """The same test as another model minus the reference."""
+    if test.first != reference:
+        return test
+    d = test.difference
+    turned = replace(d, mean=-d.mean, low=-d.high, high=-d.low)
+    return replace(test, first=test.second, second=test.first, difference=turned, effect=-test.effect)
+
+
+def _figure(results: Results) -> Figure:
+    figure = new_figure(11, 5)
+    axis = figure.subplots()
+    random = np.random.default_rng(0)
+    places = np.arange(len(results.numbers))
+    width = 0.8 / len(results.names)
+    for i, name in enumerate(results.names):
+        offset = (i - (len(results.names) - 1) / 2) * width
+        look = style(i)
+        for place, n in enumerate(results.numbers):
+            values = results.values(name, f"ged2_n{n}")
+            values = values[~np.isnan(values)]
+            chosen = random.permutation(len(values))[:POINTS]
+            jitter = random.uniform(-0.35, 0.35, len(chosen)) * width
+            axis.plot(place + offset + jitter, values[chosen], ".", ms=1.5, alpha=0.25, color=look["color"])
+        means = [results.evaluations[name]["ged2"][str(n)]["mean"] for n in results.numbers]
+        axis.plot(places + offset, means, **look, mec="white", ms=6, lw=1.3, label=label(results, name), zorder=3)
+    for line, (name, values) in zip((":", "--", "-."), results.first["reference_points"].items(), strict=False):
+        means = [values["ged2"][str(n)]["mean"] for n in results.numbers]
+        axis.plot(places, means, line, color="0.4", lw=1, label=name.replace("_", " "))
+    axis.set_xticks(places, [str(n) for n in results.numbers])
+    axis.set_xlabel("number of samples")
+    axis.set_ylabel("D²_GED (V-statistic)")
+    axis.legend(fontsize=8, frameon=False, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

@@ -1,0 +1,88 @@
+"""The latent plane: what every point of the prior's box decodes to, and where readers fall (paper, appendix A)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.patches import Ellipse
+from torch.distributions import kl_divergence
+
+from probunet.models.latent import LatentSegmentation
+from probunet.report.panels import mosaic, paint, readers, show, store_palette
+from probunet.report.results import Results
+from probunet.report.section import Picture, Section, new_figure
+
+GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
+
+
+def section(results: Results) -> Section | None:
+    """Planes of a few ambiguous images, of the full model (or of the first one with a latent space)."""
+    name = results.reference
+    if not isinstance(results.distribution(name, 0), LatentSegmentation):
+        return None
+    kl = _kl_per_dimension(results, name)
+    first, second = (int(i) for i in np.argsort(-kl, kind="stable")[:2])
+    kind = "modes" if results.store.flips else "readers"
+    text = [
+        f"{name} has {len(kl)} latent dimensions. KL(posterior, prior) in nats by dimension, over {IMAGES} images with "
+        f"their {kind}: {', '.join(f'{v:.2f}' for v in kl)}. Shown are the two with most, {first + 1} (across) and "
+        f"{second + 1} (up); the others stay at the mean of the prior. Ellipses: 1, 2 and 3 sigma of the prior; "
+        f"numbers: mean of the posterior of each of the {kind}.",
+    ]
+    positions = next(iter(results.chosen.values()))[:CASES]
+    pictures = [_plane(results, name, p, (first, second), f"latent_plane_{i + 1}") for i, p in enumerate(positions)]
+    return Section("The latent plane", text, [], pictures)
+
+
+def _latent(results: Results, name: str, position: int) -> LatentSegmentation:
+    distribution = results.distribution(name, position)
+    if not isinstance(distribution, LatentSegmentation):
+        raise TypeError(f"{name} has no latent space")
+    return distribution
+
+
+def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
+    total: list[npt.NDArray[np.float64]] = []
+    for position in np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int):
+        distribution = _latent(results, name, int(position))
+        with torch.inference_mode():
+            for label in results.images[int(position)]["labels"][:8]:
+                posterior = distribution.posterior(label[None]).base_dist
+                total.append(kl_divergence(posterior, distribution.latent.base_dist)[0].double().numpy())
+    return np.mean(total, axis=0)
+
+
+def _plane(results: Results, name: str, position: int, dimensions: tuple[int, int], file: str) -> Picture:
+    distribution = _latent(results, name, position)
+    mean, sigma = distribution.latent.base_dist.loc, distribution.latent.base_dist.scale
+    across, up = dimensions
+    image, palette = results.raw(position), store_palette(results.store)
+    steps = np.linspace(-SIGMAS, SIGMAS, GRID) * (1 - 1 / GRID)  # the middles of the tiles
+    tiles = []
+    with torch.inference_mode():
+        for vertical in steps[::-1]:
+            for horizontal in steps:
+                z = mean.clone()
+                z[0, across] += horizontal * sigma[0, across]
+                z[0, up] += vertical * sigma[0, up]
+                tiles.append(paint(image, distribution.logits(z).argmax(dim=1)[0].numpy(), palette))
+        labels = torch.from_numpy(results.labels(position)[:SHOWN])
+        places = [((distribution.posterior(y[None]).mean - mean) / sigma)[0].numpy() for y in labels]
+    ratio = image.shape[-2] / image.shape[-1]
+    figure = new_figure(11, 8 * ratio + 1.6)
+    left, right = figure.subplots(1, 2, width_ratios=[4, 1])
+    box = (-SIGMAS, SIGMAS, -SIGMAS, SIGMAS)
+    left.imshow(mosaic(tiles, GRID, gap=0), extent=box, aspect=ratio, interpolation="nearest")
+    for size in (1, 2, 3):
+        left.add_patch(Ellipse((0, 0), 2 * size, 2 * size, fill=False, color="white", lw=1))
+    for i, place in enumerate(places):
+        x, y = np.clip(place[[across, up]], -SIGMAS * 0.98, SIGMAS * 0.98)
+        left.text(x, y, str(i + 1), ha="center", va="center", fontsize=9, bbox={"boxstyle": "circle", "fc": "white"})
+    left.set_xlabel(f"latent {across + 1}, in sigma of the prior")
+    left.set_ylabel(f"latent {up + 1}")
+    heads, names = readers(results, position, SHOWN)
+    show(right, mosaic(heads, 1), "\n".join(f"{i + 1}: {n}" for i, n in enumerate(names)))
+    example = results.store.examples[results.images.indices[position]].name
+    caption = f"{example}. A number at the edge lies outside the box of ±{SIGMAS:.0f} sigma."
+    return Picture(file, example, figure, caption)

@@ -1,0 +1,53 @@
+"""Images on whose lesion the readers disagree, told from the others (paper, appendix E)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.metrics import bootstrap_interval
+from probunet.report.results import Floats, Results
+from probunet.report.section import Estimate, Section, Table
+
+
+def section(results: Results) -> Section | None:
+    """How well samples tell where readers disagree on presence, and D_GED^2 of both kinds; binary data only."""
+    if results.store.flips or len(results.store.classes) != 2 or results.store.readers < 2:
+        return None
+    empty = np.stack([~results.images[i]["labels"].numpy().any(axis=(1, 2)) for i in range(len(results.images))])
+    ambiguous = np.asarray(empty.any(axis=1) & ~empty.all(axis=1))
+    if ambiguous.all() or not ambiguous.any():
+        return None
+    most = max(results.numbers)
+    rows: list[list[Any]] = []
+    for name in results.names:
+        scores = {row["metric"]: row["mean"] for row in results.evaluations[name]["scores"]}
+        values = results.values(name, f"ged2_n{most}")
+        parts = [_mean(results, values, kind) for kind in (ambiguous, ~ambiguous)]
+        rows.append([name, _rounded(scores.get("presence_auroc")), _rounded(scores.get("presence_ap")), *parts])
+    columns = [
+        "model",
+        "AUROC",
+        "average precision",
+        f"D²_GED({most}), {int(ambiguous.sum()):,} images with disagreement",
+        f"{int((~ambiguous).sum()):,} without",
+    ]
+    text = [
+        "On an ambiguous image at least one reader marked a lesion and at least one marked none. AUROC and average "
+        f"precision say how well the variance of presence among {most} samples tells these images from the others "
+        f"(a guess has {ambiguous.mean():.2f} average precision)."
+    ]
+    return Section("On which images do readers disagree on presence?", text, [Table("presence", "", columns, rows)])
+
+
+def _mean(results: Results, values: Floats, kind: npt.NDArray[np.bool_]) -> Estimate:
+    chosen = np.flatnonzero(kind & ~np.isnan(values))
+    groups = [results.groups[i] for i in chosen]
+    found = bootstrap_interval(values[chosen], groups, seed=results.seed)
+    return found.mean, found.low, found.high
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,207 @@
+"""Everything the sections of a page read: evaluated runs, their scores image by image, the data, the models."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probunet.data.batches import EvaluationImages
+from probunet.data.store import Store
+from probunet.errors import InputError
+from probunet.metrics import energy_distance
+from probunet.models.base import SegmentationDistribution, SegmentationModel
+from probunet.run import Run, runs_in
+
+Floats = npt.NDArray[np.float64]
+ORDER = ("UNet", "DropoutUNet", "Ensemble", "MHeads", "Image2ImageVAE", "ProbabilisticUNet")
+CASES = 3
+"""Images of each kind that are shown."""
+BATCH = 32
+ABLATED = {"prior": "conditional", "posterior": "image_and_label", "inject": "end"}
+"""Arguments of the Probabilistic U-Net that appendix D changes, with the values of the full model."""
+
+
+class Results:
+    """The evaluated runs of an experiment on the same images.
+
+    Args:
+        experiment: folder of the experiment, or a single run directory.
+
+    Raises:
+        InputError: nothing there was evaluated, or models were evaluated on different data.
+    """
+
+    def __init__(self, experiment: Path) -> None:
+        self.path = Path(experiment)
+        self.runs = sorted((r for r in runs_in(experiment) if r.evaluation() is not None), key=_place)
+        if not self.runs:
+            raise InputError(f"{experiment} holds no evaluation; run 'probunet evaluate {experiment}' first")
+        self.evaluations = {run.name: run.evaluation() or {} for run in self.runs}
+        self.first = self.evaluations[self.runs[0].name]
+        for name, evaluation in self.evaluations.items():
+            if evaluation["data"] != self.first["data"]:
+                raise InputError(
+                    f"{experiment}: {name} and {self.runs[0].name} were evaluated on different data; "
+                    "evaluate them together"
+                )
+        self.data: dict[str, Any] = self.first["data"]
+        self.seed: int = self.first["seed"]
+        self.numbers = [int(n) for n in self.first["ged2"]]
+        self.store = Store(self.data["store"])
+        self._models: dict[str, SegmentationModel] = {}
+        self._columns: dict[str, dict[str, Floats]] = {}
+
+    @cached_property
+    def images(self) -> EvaluationImages:
+        """The images that all runs were evaluated on."""
+        crop = self.data["crop"]
+        return EvaluationImages(self.store, self.data["split"], crop if isinstance(crop, int) else tuple(crop))
+
+    @property
+    def groups(self) -> list[str]:
+        """Group (patient) of every image."""
+        return [self.store.examples[i].group for i in self.images.indices]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the runs: deterministic first, ablations last."""
+        return [run.name for run in self.runs]
+
+    @property
+    def reference(self) -> str:
+        """The run that others are compared with: the full Probabilistic U-Net, or else the best one."""
+        full = [run.name for run in self.runs if is_full(run)]
+        most = str(max(self.numbers))
+        return (full or sorted(self.names, key=lambda name: self.evaluations[name]["ged2"][most]["mean"]))[0]
+
+    def values(self, name: str, column: str) -> Floats:
+        """(images,) scores of one run, NaN where they are not defined; all NaN where the column is missing."""
+        if name not in self._columns:
+            with (self.path_of(name) / "evaluation.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            self._columns[name] = {
+                key: np.array([float(row[key] or "nan") for row in rows])
+                for key in rows[0]
+                if key not in ("name", "group")
+            }
+        found = self._columns[name]
+        return found.get(column, np.full(len(next(iter(found.values()))), np.nan))
+
+    def unlimited(self, name: str) -> Floats:
+        """(images,) D_GED^2 that ever more samples would tend to, estimated from the ones there are.
+
+        2 E d(S,Y) - E d(S,S') - E d(Y,Y') over the model's own distribution: for independent samples the pairs
+        i = j are left out; where a model has M hypotheses and all were drawn equally often, they belong to it.
+        """
+        most, distinct = max(self.numbers), self.evaluations[name]["distinct_hypotheses"]
+        diversity = self.values(name, f"sample_diversity_n{most}")
+        if distinct is None:
+            diversity = diversity * most / (most - 1) if most > 1 else np.full_like(diversity, np.nan)
+        elif most % distinct:
+            diversity = np.full_like(diversity, np.nan)
+        return 2 * self.values(name, "distance_to_readers") - diversity - self.values(name, "reader_diversity")
+
+    def path_of(self, name: str) -> Path:
+        """Run directory of a run."""
+        return next(run.path for run in self.runs if run.name == name)
+
+    def distribution(self, name: str, position: int) -> SegmentationDistribution:
+        """What a model says of one image."""
+        with torch.inference_mode():
+            found: SegmentationDistribution = self._model(name)(self.images[position]["image"][None])
+        return found
+
+    def _model(self, name: str) -> SegmentationModel:
+        if name not in self._models:
+            self._models[name] = next(run for run in self.runs if run.name == name).model()
+        return self._models[name]
+
+    def samples(self, name: str, position: int, n: int) -> npt.NDArray[np.uint8]:
+        """(n, H, W) hypotheses of one image; fewer where a model has fewer different ones."""
+        distribution = self.distribution(name, position)
+        generator = torch.Generator().manual_seed(self.seed + position)
+        with torch.inference_mode():
+            drawn = distribution.sample(min(n, distribution.distinct or n), generator)
+        return drawn[:, 0].to(torch.uint8).numpy()
+
+    def many_samples(self, name: str, positions: Sequence[int], n: int) -> npt.NDArray[np.uint8]:
+        """(images, n, H, W) hypotheses of several images, drawn in batches."""
+        model = self._model(name)
+        generator = torch.Generator().manual_seed(self.seed)
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(positions), BATCH):
+                batch = torch.stack([self.images[p]["image"] for p in positions[start : start + BATCH]])
+                batch = batch.contiguous(memory_format=torch.channels_last)
+                found.append(model(batch).sample(n, generator).movedim(1, 0).to(torch.uint8).numpy())
+        return np.concatenate(found)
+
+    def raw(self, position: int) -> npt.NDArray[Any]:
+        """(C, H, W) image in the units of the store."""
+        return np.asarray(self.store.images[self.images.indices[position]][self.images.window])
+
+    def labels(self, position: int) -> npt.NDArray[np.uint8]:
+        """(R, H, W) readings, or modes of the label flips with the most probable first."""
+        found = self.images[position]["labels"].numpy()
+        weights = self.store.convention()["weights"]
+        return found if weights is None else found[np.argsort(-weights, kind="stable")]
+
+    @cached_property
+    def chosen(self) -> dict[str, list[int]]:
+        """Images to show, by what is special about them.
+
+        Drawn at random from the quarter with most and the quarter with least disagreement between readers.
+
+        Clear images are drawn among those where every reader marked something; a patient is shown once. With label
+        flips, where every image is equally ambiguous, images are drawn from all.
+        """
+        random = np.random.default_rng(self.seed)
+        if self.store.flips:
+            return {"some images": random.permutation(len(self.images))[:CASES].tolist()}
+        positions = np.arange(0, len(self.images), max(len(self.images) // 400, 1))
+        labels = np.stack([self.images[int(i)]["labels"].numpy() for i in positions])
+        disagreement = energy_distance(labels, labels, **self.store.convention()).reader_diversity
+        complete = np.all(labels.any(axis=(2, 3)), axis=1)
+        quarter = max(len(labels) // 4, 1)
+        clear = np.argsort(np.where(complete, disagreement, np.inf))
+        pools = {
+            "the readers disagree": np.argsort(-disagreement)[:quarter],
+            "the readers agree": clear[: min(quarter, int(complete.sum()))],
+        }
+        result = {}
+        for kind, pool in pools.items():
+            patients: dict[str, int] = {}
+            for place in random.permutation(pool):
+                patients.setdefault(self.groups[positions[place]], int(positions[place]))
+            result[kind] = list(patients.values())[:CASES]
+        return {kind: found for kind, found in result.items() if found}
+
+
+def is_full(run: Run) -> bool:
+    """Whether it is the Probabilistic U-Net of the paper, without an ablation."""
+    return class_name(run) == "ProbabilisticUNet" and not ablation(run)
+
+
+def ablation(run: Run) -> dict[str, str]:
+    """Arguments of a Probabilistic U-Net that differ from the full model's; empty for other models."""
+    arguments = run.settings["model"].get("init_args") or {}
+    if class_name(run) != "ProbabilisticUNet":
+        return {}
+    return {key: arguments[key] for key, full in ABLATED.items() if arguments.get(key, full) != full}
+
+
+def class_name(run: Run) -> str:
+    """Last part of the class path."""
+    return str(run.settings["model"]["class_path"]).split(".")[-1]
+
+
+def _place(run: Run) -> tuple[int, int, str]:
+    kind = class_name(run)
+    return ORDER.index(kind) if kind in ORDER else len(ORDER), len(ablation(run)), run.name
