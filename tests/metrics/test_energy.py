@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probunet.errors import InputError
-from probunet.metrics import energy_distance, energy_distance_from, pairwise_distances
+from probunet.metrics import energy_distance, energy_distance_from, energy_limit, pairwise_distances
 
 EMPTY, FULL = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
 
@@ -131,3 +131,18 @@ def test_laws(seed, n, r, estimator):
     assert (value <= 2).all()
     if estimator == "v":
         assert (value >= -1e-12).all()
+
+
+def test_the_limit_of_ever_more_samples_is_unbiased():
+    """Two hypotheses at distance 1, which are the two readers: the truth is 0. Over all 16 draws of four samples the
+    V-statistic is .5/4 too high on average, the limit is right."""
+    draws = np.array(list(product((0, 1), repeat=4)))
+    sample_diversity = (draws[:, :, None] != draws[:, None]).mean(axis=(1, 2))
+    half = np.full(16, 0.5)
+    assert np.mean(2 * half - sample_diversity - half) == pytest.approx(0.5 / 4)
+    assert np.mean(energy_limit(half, sample_diversity, half, n=4, distinct=None)) == pytest.approx(0)
+    balanced = draws.sum(axis=1) == 2  # both drawn equally often: the whole distribution
+    exact = energy_limit(half, sample_diversity, half, n=4, distinct=2)[balanced]
+    assert exact == pytest.approx(np.zeros(6))
+    assert np.isnan(energy_limit(half, sample_diversity, half, n=5, distinct=2)).all()
+    assert np.isnan(energy_limit(half, sample_diversity, half, n=1, distinct=None)).all()

@@ -1,5 +1,6 @@
 """The page: self-contained, with everything that it promises."""
 
+import csv
 import json
 import re
 import shutil
@@ -10,16 +11,20 @@ from probunet.cli import main
 
 
 @pytest.fixture(scope="module")
-def page(trained, tmp_path_factory):
+def folder(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "report.html"
     main(["report", str(trained), "--out", str(out)])
-    return out.read_text()
+    return out.parent
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text()
 
 
 def test_it_needs_nothing_from_elsewhere(page):
-    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
     assert not re.search(r"https?://|@import|url\(", page.replace("doi:", ""))
-    assert page.count("data:image/png;base64,") == 2 + 2, "two figures, and the ambiguous cases of two models"
 
 
 def test_it_shows_the_numbers_of_the_evaluation(page, trained):
@@ -29,9 +34,32 @@ def test_it_shows_the_numbers_of_the_evaluation(page, trained):
         assert f"{cell['mean']:.3f}" in page
         assert f"{cell['low']:.3f}–{cell['high']:.3f}" in page
         assert f"{evaluation['parameters']:,}" in page
-    assert "6 test images of 3 patients" in page
+    assert "6 test images of 3" in page
     for words in ("always empty", "majority of the readers", "draws from the readers", "d = 0 if both masks are empty"):
         assert words in page
+
+
+def test_tables_and_pictures_are_files_too(folder, page):
+    with (folder / "tables" / "energy.csv").open(newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert list(rows)[:2] == ["unet*", "probabilistic_unet"]
+    unlimited, with_four = (float(rows["unet*"][column]) for column in ("unlimited", "4 samples"))
+    assert unlimited == pytest.approx(with_four, abs=1e-5), "one hypothesis has no diversity to correct"
+    assert float(rows["probabilistic_unet"]["unlimited"]) <= float(rows["probabilistic_unet"]["4 samples"])
+    names = {file.stem for file in (folder / "figures").glob("*.png")}
+    assert names == {file.stem for file in (folder / "figures").glob("*.svg")}
+    assert {"energy", "training", "calibration", "latent_plane_1", "panel_the_readers_disagree_1"} <= names
+    assert page.count("data:image/png;base64,") == len(names)
+    assert not [file for file in folder.rglob(".*")], "nothing temporary is left"
+
+
+def test_sections_that_do_not_apply_are_left_out(page, trained, tmp_path):
+    for words in ("Do samples come as often as they should", "What is each part good for"):
+        assert words not in page  # readers have no known modes, and no model is an ablation
+    main(["report", str(trained / "unet"), "--out", str(tmp_path / "one.html")])
+    alone = (tmp_path / "one.html").read_text()
+    assert "latent plane" not in alone
+    assert "Tests against" not in alone
 
 
 def test_simulated_data_is_called_simulated(trained, tmp_path):

@@ -3,7 +3,7 @@
 from probunet.metrics.calibration import Calibration, class_frequencies, disagreement_correlation, reliability
 from probunet.metrics.detection import Detection, area_disagreement, presence_disagreement
 from probunet.metrics.distance import Distances, pairwise_distance, pairwise_distances
-from probunet.metrics.energy import EnergyDistance, energy_distance, energy_distance_from
+from probunet.metrics.energy import EnergyDistance, energy_distance, energy_distance_from, energy_limit
 from probunet.metrics.matching import (
     best_dice,
     best_dice_from,
@@ -72,6 +72,7 @@ __all__ = [
     "disagreement_correlation",
     "energy_distance",
     "energy_distance_from",
+    "energy_limit",
     "holm",
     "hungarian_iou",
     "hungarian_iou_from",

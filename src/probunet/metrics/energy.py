@@ -157,6 +157,35 @@ def mean_within(within: Floats, n: int, estimator: Estimator) -> Floats:
     return others if estimator == "unbiased" else ((n - 1) * others + same / available) / n
 
 
+def energy_limit(
+    distance_to_readers: Floats, sample_diversity: Floats, reader_diversity: Floats, *, n: int, distinct: int | None
+) -> Floats:
+    """The V-statistic that ever more samples would tend to, from n samples.
+
+    2 E d(S,Y) - E d(S,S') - E d(Y,Y'), with E d(S,S') over the model's own distribution. For independent samples that
+    is the mean over pairs i != j, and the limit lies below the V-statistic of n samples by E d(S,S')/n. Where a model
+    has ``distinct`` hypotheses and n is a multiple of them, all drawn equally often, the samples are the whole
+    distribution and nothing is to be corrected. Numbers of samples no longer matter, so models of both kinds can be
+    compared.
+
+    Args:
+        distance_to_readers: (B,) E d(S,Y).
+        sample_diversity: (B,) E d(S,S') of the V-statistic with n samples.
+        reader_diversity: (B,) E d(Y,Y') of the V-statistic.
+        n: samples.
+        distinct: how many different hypotheses the model has; ``None`` for no limit.
+
+    Returns:
+        (B,), NaN where it is not defined: one independent sample, or hypotheses drawn unequally often.
+    """
+    factor = 1.0
+    if distinct is None:
+        factor = n / (n - 1) if n > 1 else np.nan
+    elif n % distinct:
+        factor = np.nan
+    return np.asarray(2 * distance_to_readers - factor * sample_diversity - reader_diversity)
+
+
 def _check(n: int, available: int, readers: int, estimator: str, subsets: str, weighted: bool) -> None:
     if estimator not in get_args(Estimator):
         raise InputError(f'estimator={estimator!r} is not known; choose "v" or "unbiased"')

@@ -15,7 +15,7 @@ import torch
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store
 from probunet.errors import InputError
-from probunet.metrics import energy_distance
+from probunet.metrics import energy_distance, energy_limit
 from probunet.models.base import SegmentationDistribution, SegmentationModel
 from probunet.run import Run, runs_in
 
@@ -95,18 +95,15 @@ class Results:
         return found.get(column, np.full(len(next(iter(found.values()))), np.nan))
 
     def unlimited(self, name: str) -> Floats:
-        """(images,) D_GED^2 that ever more samples would tend to, estimated from the ones there are.
-
-        2 E d(S,Y) - E d(S,S') - E d(Y,Y') over the model's own distribution: for independent samples the pairs
-        i = j are left out; where a model has M hypotheses and all were drawn equally often, they belong to it.
-        """
-        most, distinct = max(self.numbers), self.evaluations[name]["distinct_hypotheses"]
-        diversity = self.values(name, f"sample_diversity_n{most}")
-        if distinct is None:
-            diversity = diversity * most / (most - 1) if most > 1 else np.full_like(diversity, np.nan)
-        elif most % distinct:
-            diversity = np.full_like(diversity, np.nan)
-        return 2 * self.values(name, "distance_to_readers") - diversity - self.values(name, "reader_diversity")
+        """(images,) D_GED^2 that ever more samples would tend to, see ``probunet.metrics.energy_limit``."""
+        most = max(self.numbers)
+        return energy_limit(
+            self.values(name, "distance_to_readers"),
+            self.values(name, f"sample_diversity_n{most}"),
+            self.values(name, "reader_diversity"),
+            n=most,
+            distinct=self.evaluations[name]["distinct_hypotheses"],
+        )
 
     def path_of(self, name: str) -> Path:
         """Run directory of a run."""

@@ -86,7 +86,7 @@ def new_figure(width: float, height: float, automatic: bool = True) -> Figure:
         height: in inches.
         automatic: make room for titles and labels, which is slow for a grid of many pictures.
     """
-    figure = Figure(figsize=(width, height), layout="constrained" if automatic else "none")
+    figure = Figure(figsize=(width, height), layout="constrained" if automatic else None)
     FigureCanvasAgg(figure)
     return figure
 
