@@ -1,5 +1,6 @@
 """probunet compare: trains what is missing, reuses what is there, ensemble members once; resumes."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -55,10 +56,12 @@ def test_trains_evaluates_reports_and_reuses(store, tmp_path, capsys):
 
 def test_label_flips_are_scored_against_all_modes(streets, tmp_path):
     file = config(tmp_path, streets, "[16, 24]")
-    lines = [line for line in file.read_text().splitlines() if not line.startswith(("  unet", "  ensemble"))]
-    file.write_text("\n".join(lines))
+    content = yaml.safe_load(file.read_text())
+    full = content["models"].pop("probabilistic_unet")
+    ablated = {**full, "init_args": {**full["init_args"], "prior": "fixed"}}
+    file.write_text(yaml.safe_dump({**content, "models": {"full": full, "fixed_prior": ablated}}))
     main(["compare", "--config", str(file)])
-    content = json.loads((tmp_path / "out" / "probabilistic_unet" / "evaluation.json").read_text())
+    content = json.loads((tmp_path / "out" / "full" / "evaluation.json").read_text())
     modes = content["modes"]
     assert sum(modes["counts"]) == 4 * 4  # test images times samples
     assert modes["probabilities"] == [0.375, 0.125, 0.375, 0.125]
@@ -68,6 +71,16 @@ def test_label_flips_are_scored_against_all_modes(streets, tmp_path):
     assert set(rows) == {"road", "car"}
     assert rows["car"]["total"] == 4 * 4 * 5 * 24  # images, samples, rows of the stripe, columns
     assert rows["car"]["kept"] + rows["car"]["flipped_count"] <= rows["car"]["total"]
+    tables = {}
+    for name in ("modes", "ablations", "pixel_frequencies"):
+        with (tmp_path / "out" / "tables" / f"{name}.csv").open(newline="") as handle:
+            tables[name] = list(csv.DictReader(handle))
+    assert [row["model"] for row in tables["modes"]] == ["full", "fixed_prior"]
+    assert float(tables["modes"][0]["total variation"]) == pytest.approx(half)
+    assert [row["what differs"][:5] for row in tables["ablations"]] == ["the f", "prior"]
+    assert float(tables["ablations"][0]["D²_GED, 4 samples"]) == content["ged2"]["4"]["mean"]
+    assert len(tables["pixel_frequencies"]) == 2 * 2
+    assert (tmp_path / "out" / "figures" / "mode_frequencies.svg").is_file()
     assert set(content["reference_points"]) == {"draws_from_the_readers", "majority_of_the_readers"}
 
 

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from probunet.data.store import Split, Store, sha256
 from probunet.evaluation import evaluate_run
 from probunet.models.base import SegmentationModel
@@ -88,4 +90,4 @@ def _evaluate_missing(
 
 
 def _evaluate(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
-    evaluate_run(run, Store(store), split, numbers, seed, "cpu", tell)
+    evaluate_run(run, Store(store), split, numbers, seed, "cuda" if torch.cuda.is_available() else "cpu", tell)
