@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table as RichTable
 
 from probunet.data.store import Split, Store, sha256
 from probunet.evaluation import evaluate_run
 from probunet.models.base import SegmentationModel
 from probunet.processes import Task, Tell, run_in_processes
 from probunet.progress import console
-from probunet.run import Run
-from probunet.training.members import Training, trainings
+from probunet.run import Run, build_model
+from probunet.training.members import Specification, Training, trainings
 from probunet.training.task import Optimisation
 from probunet.training.train import Experiment, TrainingData, plain
 
@@ -55,6 +56,7 @@ def compare(
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():
         experiment.check(training)
+    _tell_parameters(specifications)
     missing = [training for training in every.values() if not experiment.is_complete(training)]
     tasks = [Task(str(t.folder.relative_to(experiment.out)), partial(_train, experiment, t)) for t in missing]
     run_in_processes("training", tasks, workers)
@@ -64,6 +66,15 @@ def compare(
     from probunet.report.page import report  # matplotlib takes a second to load
 
     report(experiment.out)
+
+
+def _tell_parameters(specifications: dict[str, Specification]) -> None:
+    """Parameter counts side by side, before anything is trained."""
+    table = RichTable("model", "class", "parameters", box=None)
+    for name, specification in specifications.items():
+        count = sum(p.numel() for p in build_model(specification).parameters())
+        table.add_row(name, specification["class_path"].split(".")[-1], f"{count:,}")
+    console.print(table)
 
 
 def _train(experiment: Experiment, training: Training, tell: Tell) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probunet.data.augment import Augmentation, sampling_grid, warp_image, warp_labels
+from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.types import IGNORE
 
 NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0)
@@ -87,3 +87,20 @@ def test_as_many_examples_as_asked_for_are_deformed():
     untouched = grid(Augmentation(probability=0, shift=0), batch=1)
     share = (places - untouched).abs().amax(dim=(1, 2, 3)).gt(1e-3).float().mean()
     assert 0.2 < share < 0.4
+
+
+def test_brightness_is_a_power_of_the_grey_level(generator):
+    raw = np.full((4000, 1, 1, 1), 51, np.uint8)  # 51 / 255 = 0.2
+    found = draw_brightness(Augmentation(gamma=(0.5, 2.0), gamma_probability=0.25), raw, generator)[:, 0, 0, 0]
+    exponent = np.log(found / 255) / np.log(0.2)
+    changed = np.abs(exponent - 1) > 1e-4
+    assert changed.mean() == pytest.approx(0.25, abs=0.03)
+    assert exponent.min() >= 0.5 - 1e-4
+    assert exponent.max() <= 2 + 1e-4
+    assert np.median(exponent[changed]) == pytest.approx(1, abs=0.1), "even on a logarithmic scale"
+
+
+def test_brightness_stays_where_it_is_not_asked_for(generator):
+    raw, state = np.full((2, 1, 1, 1), 7, np.uint8), generator.get_state()
+    assert draw_brightness(Augmentation(), raw, generator) is raw
+    assert torch.equal(generator.get_state(), state)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
@@ -30,6 +33,9 @@ class Augmentation:
         elastic_spacing: distance between the independent displacements that are interpolated, in pixels.
         mirror: mirror left to right in half of the cases.
         shift: largest translation of the crop, in whole pixels; ``None`` for as much as the stored image allows.
+        gamma: smallest and largest exponent of the brightness of 8-bit images, drawn on a logarithmic scale (the
+            authors' Cityscapes code: 0.7 to 1.5).
+        gamma_probability: of an example's brightness to be changed (the authors' Cityscapes code: 0.3).
     """
 
     probability: float = 1.0
@@ -40,6 +46,8 @@ class Augmentation:
     elastic_spacing: float = 16.0
     mirror: bool = False
     shift: float | None = None
+    gamma: tuple[float, float] = (0.7, 1.5)
+    gamma_probability: float = 0.0
 
 
 def sampling_grid(
@@ -85,6 +93,25 @@ def sampling_grid(
     if augmentation.elastic:
         grid = grid + _elastic(augmentation, batch, crop, generator) * deformed[:, None, None, None]
     return grid + torch.tensor([(source[1] - 1) / 2, (source[0] - 1) / 2], device=device)
+
+
+def draw_brightness(augmentation: Augmentation, raw: npt.NDArray[Any], generator: torch.Generator) -> npt.NDArray[Any]:
+    """Raise the grey levels of some examples to a random power: 255 (x / 255)^gamma.
+
+    Args:
+        augmentation: how strongly and how often.
+        raw: (B, C, H, W) uint8.
+        generator: source of randomness, on the CPU; untouched where ``gamma_probability`` is 0.
+
+    Returns:
+        (B, C, H, W) float32, or ``raw`` itself where nothing is to be changed.
+    """
+    if not augmentation.gamma_probability:
+        return raw
+    low, high = (math.log(g) for g in augmentation.gamma)
+    draws = torch.rand((2, len(raw)), generator=generator).numpy()
+    exponent = np.where(draws[0] < augmentation.gamma_probability, np.exp(low + (high - low) * draws[1]), 1.0)
+    return 255 * (raw.astype(np.float32) / 255) ** exponent.astype(np.float32)[:, None, None, None]
 
 
 def _elastic(augmentation: Augmentation, batch: int, crop: tuple[int, int], generator: torch.Generator) -> torch.Tensor:

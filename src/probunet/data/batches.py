@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from probunet.data.augment import Augmentation, sampling_grid, warp_image, warp_labels
+from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
 from probunet.data.store import Split, Store
 from probunet.errors import InputError
@@ -66,6 +66,11 @@ class TrainingBatches(IterableDataset[Batch]):
         self.store, self.crop, self.batch_size = store, _checked_crop(store, crop), batch_size
         self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
         self.indices = store.indices("train")
+        if augmentation.gamma_probability and store.images.dtype != np.uint8:
+            raise InputError(
+                f"{store.path} holds {store.images.dtype} images, gamma is for 8-bit ones; "
+                "set data.augmentation.gamma_probability to 0"
+            )
         if len(self.indices) < batch_size:
             raise InputError(
                 f"{store.path} has {len(self.indices)} training images, fewer than the batch size {batch_size}; "
@@ -84,7 +89,8 @@ class TrainingBatches(IterableDataset[Batch]):
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
         chosen = np.sort(self.indices[self._shuffled(positions)])
         generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
-        image = torch.from_numpy(self.store.intensity.normalise(self.store.images[chosen]))
+        raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
+        image = torch.from_numpy(self.store.intensity.normalise(raw))
         reader = torch.randint(self.store.readers, (len(chosen),), generator=generator).numpy()
         label = torch.from_numpy(np.asarray(self.store.labels[chosen, reader]))[:, None]
         source = (int(image.shape[-2]), int(image.shape[-1]))
