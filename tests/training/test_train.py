@@ -53,7 +53,9 @@ def test_a_resumed_training_gives_the_weights_of_one_never_interrupted(experimen
     train(experiment_file, "--only", "probabilistic_unet", "--optimisation.schedule", "constant")
     other = ["--out", str(tmp_path / "other"), "--only", "probabilistic_unet", "--optimisation.schedule", "constant"]
     train(experiment_file, *other, "--trainer.max_steps", "4")
+    before = Run(tmp_path / "other" / "probabilistic_unet").training()["seconds"]
     train(experiment_file, *other)
+    assert Run(tmp_path / "other" / "probabilistic_unet").training()["seconds"] > before, "time of all starts"
     first, second = weights(tmp_path / "run" / "probabilistic_unet"), weights(tmp_path / "other" / "probabilistic_unet")
     for name, value in first.items():
         assert torch.equal(value, second[name]), name

@@ -82,6 +82,30 @@ class TellProgress(Callback):
             self.tell(self.progress(), _state(trainer))
 
 
+class Stopwatch(Callback):
+    """Seconds of training over all its starts; what was done after the last checkpoint of a start does not count."""
+
+    def __init__(self) -> None:
+        self.before, self.started = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self.before + time.perf_counter() - self.started
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count this start."""
+        self.started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from a checkpoint."""
+        self.before = state_dict["seconds"]
+
+
 class StopOnSignal(Callback):
     """Ctrl-C and SIGTERM end the training after the step in hand, so that its state can be saved.
 

@@ -6,7 +6,6 @@ import logging
 import platform
 import resource
 import signal
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -31,7 +30,7 @@ from probunet.models.base import SegmentationModel
 from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
-from probunet.training.callbacks import StopOnSignal, TellProgress, TrainingBar
+from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
 from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 
@@ -158,15 +157,13 @@ class Experiment:
             return training_progress(trainer) if trainer else 0.0
 
         task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention())
-        stop = StopOnSignal()
-        trainer = self._make_trainer(
-            run, [stop, TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
-        )
+        stop, watch = StopOnSignal(), Stopwatch()
+        bar = TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)
+        trainer = self._make_trainer(run, [stop, watch, bar])
         loaders = self._loaders(trainer, seed)
         resume = run.last if run.last.is_file() else None
         if resume:
             console.print(f"{run.path} goes on from its last checkpoint")
-        started = time.perf_counter()
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -180,7 +177,7 @@ class Experiment:
         if stop.received is not None:
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
-        write_json(run.path / "training.json", _summary(trainer, model, time.perf_counter() - started))
+        write_json(run.path / "training.json", _summary(trainer, model, watch.seconds))
 
     def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
         data = self.data
