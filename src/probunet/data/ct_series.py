@@ -163,18 +163,18 @@ def _remarks_on_distances(heights: npt.NDArray[np.float64]) -> list[str]:
 
 
 def _remarks_on_locations(slices: Sequence[Slice], heights: npt.NDArray[np.float64]) -> list[str]:
-    """SliceLocation may count from anywhere and either way, but it must follow the position."""
+    """SliceLocation may count from anywhere and either way, along the normal or along z, but it must follow."""
     known = [i for i, one in enumerate(slices) if one.location is not None]
     if len(known) < 2:
         return []
     locations, heights = np.array([slices[i].location for i in known], dtype=np.float64), heights[known]
-    offsets = min(
-        (locations - sign * heights for sign in (1, -1)), key=lambda gaps: float(np.abs(gaps - np.median(gaps)).sum())
-    )
-    wrong = np.abs(offsets - np.median(offsets)) > 0.1
+    z = np.array([slices[i].position[2] for i in known])
+    offsets = (locations - sign * places for places in (heights, z) for sign in (1, -1))
+    gaps = min((np.abs(offset - np.median(offset)) for offset in offsets), key=lambda gaps: float(gaps.sum()))
+    wrong = gaps > 0.1
     if not wrong.any():
         return []
-    worst = int(np.abs(offsets - np.median(offsets)).argmax())
+    worst = int(gaps.argmax())
     return [
         f"the SliceLocation of {int(wrong.sum())} slices contradicts ImagePositionPatient, which is used (for example "
         f"{slices[known[worst]].path.name}: {locations[worst]:g} at {heights[worst]:g} mm)"
