@@ -91,6 +91,17 @@ COMMANDS = {
         "Cityscapes from its official folders, with label flips",
         ("probunet prepare cityscapes --root cityscapes --out data/cityscapes",),
     ),
+    "prepare lidc": Command(
+        "probunet.data.lidc",
+        "prepare_lidc",
+        "the original LIDC-IDRI download: DICOM and readers' XML",
+        (
+            "probunet prepare lidc --dicom LIDC-IDRI --out data/lidc",
+            "probunet prepare lidc --dicom LIDC-IDRI --xml tcia-lidc-xml --out data/lidc --keep-going",
+            "probunet prepare lidc --xml tcia-lidc-xml --check",
+        ),
+        flags=((("--check",), bool, False), (("--keep_going",), bool, False)),
+    ),
     "prepare verify": Command(
         "probunet.data.prepare",
         "verify",
