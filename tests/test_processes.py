@@ -9,22 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from small_tasks import crash, refuse, write
 
 from probunet.errors import InputError
 from probunet.processes import Task, run_in_processes
-
-
-def write(file, tell):
-    tell(0.5, "half way")
-    Path(file).write_text(str(os.getpid()))
-
-
-def refuse(tell):
-    raise InputError("value 7 is too large; give at most 6")
-
-
-def crash(tell):
-    os._exit(9)
 
 
 def test_every_task_runs_in_a_process_of_its_own(tmp_path):
@@ -48,16 +36,10 @@ sys.path[:0] = [{tests!r}]
 from functools import partial
 from pathlib import Path
 from probunet.processes import Task, run_in_processes
-import test_processes
+import small_tasks
 if __name__ == "__main__":
-    run_in_processes("waiting", [Task("endless", partial(test_processes.endless, sys.argv[1]))])
+    run_in_processes("waiting", [Task("endless", partial(small_tasks.endless, sys.argv[1]))])
 """
-
-
-def endless(file, tell):
-    Path(file).write_text(str(os.getpid()))
-    while True:
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

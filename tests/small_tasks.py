@@ -1,0 +1,26 @@
+"""Tasks for other processes, which import them by this name."""
+
+import os
+import time
+from pathlib import Path
+
+from probunet.errors import InputError
+
+
+def write(file, tell):
+    tell(0.5, "half way")
+    Path(file).write_text(str(os.getpid()))
+
+
+def refuse(tell):
+    raise InputError("value 7 is too large; give at most 6")
+
+
+def crash(tell):
+    os._exit(9)
+
+
+def endless(file, tell):
+    write(file, tell)
+    while True:
+        time.sleep(0.05)
