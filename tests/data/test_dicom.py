@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 from lidc_download import AXIAL, ct_slice, expected_hu, save, sop_uid, uid, write_series
-from pydicom.uid import JPEGLosslessSV1, RLELossless
+from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless
 
 from probunet.data.ct_series import make_series, read_headers
 from probunet.data.dicom import is_dicom, read_hu, read_slice
@@ -33,6 +33,12 @@ def test_other_modalities_are_counted(tmp_path):
     found, others = read_headers(paths)
     assert list(found) == [SERIES]
     assert others == {"DX": 3}
+
+
+def test_an_index_of_files_is_no_slice(tmp_path):
+    index = ct_slice(SERIES, 0, (0, 0, 0), Modality=None)
+    index.file_meta.MediaStorageSOPClassUID = index.SOPClassUID = MediaStorageDirectoryStorage
+    assert read_slice(save(index, tmp_path / "DICOMDIR")) == "DICOMDIR"
 
 
 def test_dicom_is_told_by_its_ending_or_its_first_bytes(tmp_path):
@@ -164,6 +170,9 @@ def test_damaged_files_are_named(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(InputError, match=r"1-001\.dcm"):
             read_hu(one)
+    path.write_bytes(content[:400])
+    with pytest.raises(InputError, match=r"lacks \w+; is the file cut short"):
+        read_slice(path)
     path.write_bytes(b"<html>" * 100)
     with pytest.raises(InputError, match="cannot be read as DICOM"):
         read_slice(path)

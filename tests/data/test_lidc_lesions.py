@@ -171,7 +171,7 @@ def test_beyond_the_slice_is_air_and_nothing_is_below():
 
 
 def test_builtin_contours_come_in_the_same_form_and_agree_with_themselves(tmp_path):
-    """An XML made of the built-in contours of one scan, changed in four ways."""
+    """An XML made of the built-in contours of one scan: one single-pixel outline more, then two nodules less."""
     table = load_table()
     series = table.scan_series[table.scan_patient.index("LIDC-IDRI-0003")]
     nodules = builtin_nodules(table, series)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.pixels import get_decoder
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from probunet.errors import InputError
 
@@ -81,14 +82,17 @@ def read_slice(path: Path) -> Slice | str:
     """Read the header of a file.
 
     Returns:
-        The slice, or the modality of a file that is no CT image (``DX``, ``CR``, ``SEG``, ...).
+        The slice, or the modality of a file that is no CT image (``DX``, ``CR``, ``SEG``, ...; ``DICOMDIR`` for an
+        index of files).
 
     Raises:
         InputError: not readable, or an attribute that every CT slice has is missing or impossible.
     """
     with _reading(path):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        modality = str(header.get("Modality") or "without modality")
+        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+            return "DICOMDIR"
+        modality = str(_required(header, "Modality", path))
         if modality != "CT":
             return modality
         orientation = _numbers(header, "ImageOrientationPatient", 6, path)
@@ -170,7 +174,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _required(header: pydicom.Dataset, key: str, path: Path) -> Any:
     value = header.get(key)
     if value is None or value == "":
-        raise InputError(f"{path} lacks {key}, which every CT slice has; fetch it again")
+        raise InputError(f"{path} lacks {key}; is the file cut short? Fetch it again")
     return value
 
 
