@@ -78,6 +78,10 @@ def test_what_cannot_be_reported_is_one_sentence(trained, tmp_path, failing):
     content["data"]["split"] = "train"
     (copy / "unet" / "evaluation.json").write_text(json.dumps(content))
     assert "evaluated on different data" in failing("report", str(copy))
+    content["data"]["split"] = "test"
+    content["ged2"].pop("2")
+    (copy / "unet" / "evaluation.json").write_text(json.dumps(content))
+    assert "evaluated with 1, 2, 4 samples, unet with 1, 4; evaluate" in failing("report", str(copy))
     for file in copy.glob("*/evaluation.json"):
         file.unlink()
     assert "holds no evaluation; run 'probunet evaluate" in failing("report", str(copy))

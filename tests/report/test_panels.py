@@ -29,6 +29,8 @@ def test_every_class_has_a_colour_of_its_own():
     flips = (Flip(1, 7, 0.5), Flip(2, 8, 0.5), Flip(3, 9, 0.5), Flip(4, 10, 0.5), Flip(5, 11, 0.5))
     colours = class_palette(12, flips)[:12]
     assert len(np.unique(colours, axis=0)) == 12
+    flips = [Flip(k, 19 + i, 0.5) for i, k in enumerate((1, 8, 11, 13, 0))]  # Cityscapes
+    assert len(np.unique(class_palette(24, flips)[:24], axis=0)) == 24
 
 
 def test_a_mosaic_goes_row_by_row():

@@ -18,10 +18,14 @@ GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
 
 def section(results: Results) -> Section | None:
     """Planes of a few ambiguous images, of the full model (or of the first one with a latent space)."""
-    name = results.reference
-    if not isinstance(results.distribution(name, 0), LatentSegmentation):
+    candidates = [results.reference, *results.names]
+    latent = [name for name in candidates if isinstance(results.distribution(name, 0), LatentSegmentation)]
+    if not latent:
         return None
+    name = latent[0]
     kl = _kl_per_dimension(results, name)
+    if len(kl) < 2:  # a line, not a plane
+        return None
     first, second = (int(i) for i in np.argsort(-kl, kind="stable")[:2])
     kind = "modes" if results.store.flips else "readers"
     text = [

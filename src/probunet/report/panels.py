@@ -66,11 +66,11 @@ def class_palette(classes: int, flips: Sequence[Any]) -> Palette:
     if classes == 2:
         palette[1] = HYPOTHESIS
         return palette
-    colours = np.round(255 * np.asarray(colormaps["tab20"].colors)).astype(np.uint8)  # type: ignore[attr-defined]
+    colours = np.concatenate([colormaps[name].colors for name in ("tab20", "tab20b", "tab20c")])  # type: ignore[attr-defined]
+    colours = np.round(255 * colours).astype(np.uint8)  # pairs of a strong and a lighter tone: 30 classes and flips
     flipped = {flip.flipped_id: flip.class_id for flip in flips}
     for k in range(classes):
-        base = flipped.get(k, k)
-        palette[k] = colours[(2 * base + 2 * (base // 10 > 0) + (k in flipped)) % 20]
+        palette[k] = colours[(2 * flipped.get(k, k) + (k in flipped)) % len(colours)]
     return palette
 
 

@@ -44,6 +44,8 @@ def section(results: Results) -> Section | None:
 
 def _mean(results: Results, values: Floats, kind: npt.NDArray[np.bool_]) -> Estimate:
     chosen = np.flatnonzero(kind & ~np.isnan(values))
+    if not len(chosen):
+        return None, None, None
     groups = [results.groups[i] for i in chosen]
     found = bootstrap_interval(values[chosen], groups, seed=results.seed)
     return found.mean, found.low, found.high

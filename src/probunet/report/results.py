@@ -35,7 +35,7 @@ class Results:
         experiment: folder of the experiment, or a single run directory.
 
     Raises:
-        InputError: nothing there was evaluated, or models were evaluated on different data.
+        InputError: nothing there was evaluated, or models were evaluated on different data or numbers of samples.
     """
 
     def __init__(self, experiment: Path) -> None:
@@ -50,6 +50,11 @@ class Results:
                 raise InputError(
                     f"{experiment}: {name} and {self.runs[0].name} were evaluated on different data; "
                     "evaluate them together"
+                )
+            if list(evaluation["ged2"]) != list(self.first["ged2"]):
+                raise InputError(
+                    f"{experiment}: {name} was evaluated with {', '.join(evaluation['ged2'])} samples, "
+                    f"{self.runs[0].name} with {', '.join(self.first['ged2'])}; evaluate them together"
                 )
         self.data: dict[str, Any] = self.first["data"]
         self.seed: int = self.first["seed"]
