@@ -51,7 +51,7 @@ def test_shapes_and_types(make, batch, channels, classes, height, width, generat
     distribution = make(channels, classes)(images(batch, channels, height, width))
     samples = distribution.sample(3, generator)
     assert samples.shape == (3, batch, height, width)
-    assert samples.dtype == torch.int64
+    assert samples.dtype == torch.uint8
     assert samples.min() >= 0
     assert samples.max() < classes
     probabilities = distribution.probabilities(4, generator)

@@ -160,7 +160,7 @@ def _score_all(
         for batch in DataLoader(images, batch_size=BATCH):
             distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
             distinct = distribution.distinct
-            samples = distribution.sample(most, generator).movedim(0, 1).to(torch.uint8).cpu().numpy()
+            samples = distribution.sample(most, generator).movedim(0, 1).cpu().numpy()
             labels = batch["labels"].numpy()
             found["model"].add(score_batch(samples, labels, numbers, options, calibrated=True))
             if switches:

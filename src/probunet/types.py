@@ -19,7 +19,7 @@ Logits: TypeAlias = torch.Tensor
 """(B, K, H, W) float32 unnormalised class scores (nats)."""
 
 Samples: TypeAlias = torch.Tensor
-"""(N, B, H, W) int64 class ids: N hypotheses for every image."""
+"""(N, B, H, W) uint8 class ids: N hypotheses for every image."""
 
 Latent: TypeAlias = torch.Tensor
 """(B, D) float32."""

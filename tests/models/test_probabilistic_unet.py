@@ -8,6 +8,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
 from probunet.errors import InputError
+from probunet.models.base import most_probable
 from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import LatentSegmentation, one_hot
 from probunet.models.probabilistic_unet import ProbabilisticUNet
@@ -177,3 +178,13 @@ def test_all_ablations_together_are_the_image2image_vae():
 def test_options_without_meaning_are_refused(options, words):
     with pytest.raises(InputError, match=words):
         ProbabilisticUNet(1, 2, channels=(4, 4), **options)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_most_probable_class_is_the_lowest_of_several(classes):
+    logits = torch.zeros(1, classes, 1, 3)
+    logits[0, 1, 0, 1] = 1.0
+    logits[0, 0, 0, 2] = 1.0
+    found = most_probable(logits)
+    assert found.dtype == torch.uint8
+    assert found.tolist() == [[[0, 1, 0]]]

@@ -34,7 +34,7 @@ class SegmentationDistribution(ABC):
             generator: source of randomness, on the device of the model.
 
         Returns:
-            (n, B, H, W) int64 class ids.
+            (n, B, H, W) uint8 class ids.
         """
 
     @abstractmethod
@@ -147,6 +147,17 @@ def check_label(label: Label, image: Image, num_classes: int) -> None:
             f"label value {int(label[wrong][0])} is out of range; use 0 to {num_classes - 1}, "
             f"or {IGNORE} for pixels to ignore"
         )
+
+
+def most_probable(logits: Logits) -> torch.Tensor:
+    """The class with the largest logit, the lowest id of several.
+
+    Returns:
+        (B, H, W) uint8.
+    """
+    if logits.shape[1] == 2:  # several times faster than argmax
+        return (logits[:, 1] > logits[:, 0]).to(torch.uint8)
+    return logits.argmax(dim=1).to(torch.uint8)
 
 
 def cross_entropy(logits: Logits, label: Label) -> torch.Tensor:

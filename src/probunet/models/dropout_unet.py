@@ -17,6 +17,7 @@ from probunet.models.base import (
     check_image,
     check_label,
     cross_entropy,
+    most_probable,
 )
 from probunet.nets.unet import FeatureUNet, initialise
 from probunet.types import Image, Label, Logits, Samples
@@ -37,7 +38,7 @@ class DropoutSegmentation(SegmentationDistribution):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Run the network n times and take the most probable class; see the base class."""
-        return torch.stack([self._decode(generator).argmax(dim=1) for _ in range(n)])
+        return torch.stack([most_probable(self._decode(generator)) for _ in range(n)])
 
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over masks; see the base class."""

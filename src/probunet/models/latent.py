@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Independent, kl_divergence
 from torch.nn import functional as F
 
-from probunet.models.base import Loss, SegmentationDistribution, cross_entropy
+from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
 from probunet.nets.gaussian import draw
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
@@ -49,7 +49,13 @@ class LatentSegmentation(SegmentationDistribution):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        return torch.stack([self.logits(z).argmax(dim=1) for z in draw(self.latent, n, generator)])
+        latents = draw(self.latent, n, generator)
+        first = most_probable(self.logits(latents[0]))
+        labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
+        labels[0] = first
+        for i in range(1, n):
+            labels[i] = most_probable(self.logits(latents[i]))
+        return labels
 
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over draws from the prior; see the base class."""

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from probunet.models.base import SegmentationDistribution, cross_entropy
+from probunet.models.base import SegmentationDistribution, cross_entropy, most_probable
 from probunet.types import Label, Logits, Samples
 
 
@@ -28,7 +28,7 @@ class MixtureSegmentation(SegmentationDistribution):
 
         See the base class.
         """
-        labels = torch.stack([logits.argmax(dim=1) for logits in self.logits], dim=1)
+        labels = torch.stack([most_probable(logits) for logits in self.logits], dim=1)
         batch, members, height, width = labels.shape
         rounds = -(-n // members)
         keys = torch.rand((batch, rounds, members), generator=generator, device=labels.device)

@@ -131,7 +131,7 @@ class Results:
         generator = torch.Generator().manual_seed(self.seed + position)
         with torch.inference_mode():
             drawn = distribution.sample(min(n, distribution.distinct or n), generator)
-        return drawn[:, 0].to(torch.uint8).numpy()
+        return drawn[:, 0].numpy()
 
     def many_samples(self, name: str, positions: Sequence[int], n: int) -> npt.NDArray[np.uint8]:
         """(images, n, H, W) hypotheses of several images, drawn in batches."""
@@ -142,7 +142,7 @@ class Results:
             for start in range(0, len(positions), BATCH):
                 batch = torch.stack([self.images[p]["image"] for p in positions[start : start + BATCH]])
                 batch = batch.contiguous(memory_format=torch.channels_last)
-                found.append(model(batch).sample(n, generator).movedim(1, 0).to(torch.uint8).numpy())
+                found.append(model(batch).sample(n, generator).movedim(1, 0).numpy())
         return np.concatenate(found)
 
     def raw(self, position: int) -> npt.NDArray[Any]:
