@@ -1,0 +1,143 @@
+"""One training step of the paper's network against a textbook version of it and against the machine's limit: JSON.
+
+128 x 128 pixels, one channel, two classes, channels 32, 64, 128, 192, N = 6; batch 4 on a CPU, 32 on a GPU. The share
+of the limit is the rate of the step (its FLOPs as counted by torch) over the rate of a matrix product on the same
+threads in the same run. The data pipeline is timed by the same steps on batches from a store of random images.
+
+    python benchmarks/train_step.py > benchmarks/results/train_step.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import DEVICE, alternating, machine, matrix_product, peak_memory_mib
+from textbook import Textbook
+from torch.utils.flop_counter import FlopCounterMode
+
+from probunet import ProbabilisticUNet
+from probunet.data.augment import Augmentation
+from probunet.data.batches import Batch, TrainingBatches
+from probunet.data.prepare import Description, Item, write_store
+from probunet.data.store import Example, Intensity, Store
+from probunet.training.task import Optimisation, SegmentationTask
+
+CHANNELS = [32, 64, 128, 192]
+SLACK = 180 / 128
+"""Stored images are larger than the crops, as the paper's of LIDC-IDRI are."""
+
+
+def ours(channels: list[int]) -> tuple[ProbabilisticUNet, Callable[[torch.Tensor, torch.Tensor], None]]:
+    """The model and its training step, with the optimiser that ``probunet train`` uses."""
+    model = ProbabilisticUNet(channels=channels).to(DEVICE)
+    task = SegmentationTask(model, Optimisation(), 0, lambda: 0.0, {})
+    optimiser = task.configure_optimizers()["optimizer"]
+    generator = torch.Generator(DEVICE).manual_seed(0)
+
+    def step(image: torch.Tensor, label: torch.Tensor) -> None:
+        optimiser.zero_grad()
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda"):
+            loss = model.loss(image.contiguous(memory_format=torch.channels_last), label, generator)
+        loss.total.backward()
+        optimiser.step()
+
+    return model, step
+
+
+def textbook(channels: list[int]) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    model = Textbook(1, 2, channels).to(DEVICE)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-5)
+
+    def step(image: torch.Tensor, label: torch.Tensor) -> None:
+        optimiser.zero_grad()
+        model.loss(image, label).backward()
+        optimiser.step()
+
+    return step
+
+
+def random_crop(index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(index)
+    return random.integers(0, 255, (1, size, size), np.uint8), random.integers(0, 2, (4, size, size), np.uint8)
+
+
+def store(folder: Path, size: int, images: int = 64) -> Store:
+    """Random images and readers."""
+    items = [Item(Example(str(i), str(i), "train"), partial(random_crop, i, int(SLACK * size))) for i in range(images)]
+    description = Description("random grey levels", "none", {}, Intensity("grey level", 128, 64), None, simulated=True)
+    return write_store(folder / "store", items, description, np.uint8, jobs=1)
+
+
+def flops(step: Callable[[torch.Tensor, torch.Tensor], None], image: torch.Tensor, label: torch.Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        step(image, label)
+    return int(counter.get_total_flops())
+
+
+def measure(size: int, batch: int, channels: list[int], repeats: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    _, step = ours(channels)
+    plain = textbook(channels)
+    image = torch.randn(batch, 1, size, size, device=DEVICE)
+    label = (torch.rand(batch, size, size, device=DEVICE) < 0.1).to(torch.uint8)
+    product, product_flops = matrix_product(torch.bfloat16 if DEVICE == "cuda" else torch.float32)
+    count = flops(step, image, label)
+    with tempfile.TemporaryDirectory() as folder:
+        batches = iter(TrainingBatches(store(Path(folder), size), size, batch, Augmentation(), seed=0))
+
+        def load() -> Batch:
+            return next(batches)
+
+        def loaded_step() -> None:
+            found = load()
+            step(found.image.to(DEVICE), found.label.to(DEVICE))
+
+        works = {
+            "step": lambda: step(image, label),
+            "textbook": lambda: plain(image, label),
+            "step_with_data": loaded_step,
+            "data": load,
+            "product": product,
+        }
+        found = alternating(works, repeats)
+    rate, limit = count / found["step"], product_flops / found["product"]
+    return {
+        "batch": batch,
+        "size": size,
+        "channels": channels,
+        "repeats": repeats,
+        "step_seconds": found["step"],
+        "textbook_seconds": found["textbook"],
+        "times_textbook": found["textbook"] / found["step"],
+        "step_gflop": count / 1e9,
+        "step_gflop_per_second": rate / 1e9,
+        "matrix_product_gflop_per_second": limit / 1e9,
+        "share_of_matrix_product": rate / limit,
+        "images_per_second": batch / found["step"],
+        "images_per_second_with_data": batch / found["step_with_data"],
+        "data_over_step": found["data"] / found["step"],
+        "peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=128, help="pixels")
+    parser.add_argument("--batch", type=int, default=32 if DEVICE == "cuda" else 4)
+    parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS)
+    parser.add_argument("--repeats", type=int, default=9)
+    given = parser.parse_args()
+    where = machine()
+    print(json.dumps({"machine": where, **measure(given.size, given.batch, given.channels, given.repeats)}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

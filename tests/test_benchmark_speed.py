@@ -1,0 +1,46 @@
+"""The speed benchmarks run and measure the same thing on both sides; their times are never a matter of tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def measured(script: str, *arguments: str) -> dict:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(found.stdout)
+
+
+def test_train_step():
+    found = measured("train_step.py", "--size", "32", "--batch", "2", "--channels", "4", "8", "--repeats", "1")
+    assert found["times_textbook"] == pytest.approx(found["textbook_seconds"] / found["step_seconds"])
+    assert found["step_gflop"] > 0
+    assert found["data_over_step"] > 0
+
+
+def test_sampling():
+    found = measured("sampling.py", "--size", "32", "--channels", "4", "8", "--numbers", "1", "3", "--repeats", "1")
+    assert found["memory"]["3"]["labels_mib"] == 3 * 32 * 32 / 2**20
+    assert found["over_encoding"]["3"] == pytest.approx(found["seconds"]["hypotheses_3"] / found["seconds"]["encoding"])
+
+
+def test_the_textbook_version_is_the_same_network(monkeypatch):
+    """Same parameters apart from the form of two layers, so that both sides of a ratio do the same arithmetic."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from textbook import Textbook
+
+    from probunet import ProbabilisticUNet
+
+    ours, theirs = (
+        sum(p.numel() for p in model.parameters())
+        for model in (ProbabilisticUNet(channels=[4, 8, 16]), Textbook(1, 2, [4, 8, 16]))
+    )
+    assert ours == theirs
+    image, label = torch.randn(2, 1, 32, 32), torch.zeros(2, 32, 32, dtype=torch.uint8)
+    assert torch.isfinite(Textbook(1, 2, [4, 8, 16]).loss(image, label))
