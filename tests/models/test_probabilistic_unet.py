@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from probunet.errors import InputError
 from probunet.models.base import most_probable
 from probunet.models.image2image_vae import Image2ImageVAE
-from probunet.models.latent import LatentSegmentation, one_hot
+from probunet.models.latent import BLOCK, LatentSegmentation, one_hot
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, draw
@@ -188,3 +188,17 @@ def test_the_most_probable_class_is_the_lowest_of_several(classes):
     found = most_probable(logits)
     assert found.dtype == torch.uint8
     assert found.tolist() == [[[0, 1, 0]]]
+
+
+@pytest.mark.parametrize("inject", ["end", "start"])
+def test_samples_that_are_decoded_together_are_those_decoded_alone(inject):
+    torch.manual_seed(0)
+    distribution = ProbabilisticUNet(1, 3, (4, 8), inject=inject)(torch.randn(1, 1, 16, 16))
+    n = 2 * BLOCK // 256 + 2  # a first one, two full blocks, and one left over
+    with torch.inference_mode():
+        together = distribution.sample(n, torch.Generator().manual_seed(0))
+        latents = draw(distribution.latent, n, torch.Generator().manual_seed(0))
+        alone = torch.stack([most_probable(distribution.logits(z)) for z in latents])
+    assert together.shape == (n, 1, 16, 16)
+    assert (together != alone).float().mean() < 1e-4  # float sums in another order
+    assert (together[1:] != together[:-1]).any()

@@ -28,7 +28,7 @@ class Canvas:
         haze: colour that far things fade into.
     """
 
-    METRES = 2.5
+    METRES = 2.0
     """Height of the camera: at scale 1 this is the distance from the lowest row to the horizon."""
 
     def __init__(self, height: int, width: int, horizon: float, vanishing: float, haze: Colour) -> None:

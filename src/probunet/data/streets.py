@@ -31,7 +31,7 @@ from probunet.data.street_objects import (
 
 CLASSES = ("sky", "building", "road", "sidewalk", "vegetation", "person", "car")
 FLIPPABLE = (SIDEWALK, PERSON, CAR, VEGETATION, ROAD)
-MINIMUM = 0.012
+MINIMUM = 0.03
 """Least share of the pixels of each class that flips."""
 OVERSAMPLED = 3
 ROAD_HALF, PAVEMENT = 3.2, 2.3
@@ -128,7 +128,7 @@ def _traffic(canvas: Canvas, rng: np.random.Generator) -> None:
     for _ in range(rng.integers(1, 5)):
         crossing = rng.random() < 0.2
         metres = rng.uniform(-ROAD_HALF, ROAD_HALF) if crossing else rng.choice((-1, 1)) * rng.uniform(3.6, 5.2)
-        things.append((rng.uniform(0.45, 0.95), person, metres))
+        things.append((rng.uniform(0.5, 1.15), person, metres))
     for scale, paint, metres in sorted(things, key=lambda thing: thing[0]):
         paint(canvas, rng, float(metres), float(scale))
 

@@ -14,13 +14,16 @@ from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, 
 from probunet.nets.gaussian import draw
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
+BLOCK = 2**15
+"""Pixels that are decoded together: with fewer, starting the work takes longer than doing it; more leave the cache."""
+
 
 @final
 class LatentSegmentation(SegmentationDistribution):
     """P(Y | X) as an integral over a latent space; every z gives one consistent hypothesis.
 
     Args:
-        decode: from one latent per image, (B, D), to logits (B, K, H, W).
+        decode: from one latent per image, (B, D), to logits (B, K, H, W); a single image with any number of latents.
         latent: P(z | X), batch shape (B,), event shape (D,).
         posterior: from a label to Q(z | X, Y).
     """
@@ -53,8 +56,10 @@ class LatentSegmentation(SegmentationDistribution):
         first = most_probable(self.logits(latents[0]))
         labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
         labels[0] = first
-        for i in range(1, n):
-            labels[i] = most_probable(self.logits(latents[i]))
+        together = max(BLOCK // first.numel(), 1) if len(first) == 1 else 1
+        for i in range(1, n, together):
+            z = latents[i : i + together].flatten(0, 1)
+            labels[i : i + together] = most_probable(self.logits(z)).unflatten(0, (-1, len(first)))
         return labels
 
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -115,10 +120,11 @@ def with_latent(image: torch.Tensor, z: Latent) -> torch.Tensor:
     """Append one constant channel per latent dimension.
 
     Args:
-        image: (B, C, H, W).
+        image: (B, C, H, W); a single image goes with any number of z.
         z: (B, D).
 
     Returns:
         (B, C + D, H, W).
     """
-    return torch.cat([image, z.to(image.dtype)[:, :, None, None].expand(-1, -1, *image.shape[-2:])], dim=1)
+    tiled = z.to(image.dtype)[:, :, None, None].expand(-1, -1, *image.shape[-2:])
+    return torch.cat([image.expand(len(z), -1, -1, -1), tiled], dim=1)

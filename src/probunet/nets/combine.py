@@ -55,7 +55,7 @@ class Combine(nn.Module):
         """Give the logits of one hypothesis per image.
 
         Args:
-            projected: (B, channels, H, W), from :meth:`project`.
+            projected: (B, channels, H, W), from :meth:`project`; a single image goes with any number of z.
             z: (B, D).
 
         Returns:
@@ -63,5 +63,5 @@ class Combine(nn.Module):
         """
         x = projected + self.from_latent(z.to(projected.dtype))[:, :, None, None]
         for layer in self.rest:
-            x = layer(F.relu(x))
+            x = layer(F.relu(x, inplace=True))  # on a sum or a convolution, which need not remember what they gave
         return x
