@@ -35,8 +35,8 @@ SLACK = 180 / 128
 """Stored images are larger than the crops, as the paper's of LIDC-IDRI are."""
 
 
-def ours(channels: list[int]) -> tuple[ProbabilisticUNet, Callable[[torch.Tensor, torch.Tensor], None]]:
-    """The model and its training step, with the optimiser that ``probunet train`` uses."""
+def ours(channels: list[int], bf16: bool) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """The training step of ``probunet train``, in float32 or with ``trainer.precision: bf16-mixed``."""
     model = ProbabilisticUNet(channels=channels).to(DEVICE)
     task = SegmentationTask(model, Optimisation(), 0, lambda: 0.0, {})
     optimiser = task.configure_optimizers()["optimizer"]
@@ -44,12 +44,12 @@ def ours(channels: list[int]) -> tuple[ProbabilisticUNet, Callable[[torch.Tensor
 
     def step(image: torch.Tensor, label: torch.Tensor) -> None:
         optimiser.zero_grad()
-        with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda"):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
             loss = model.loss(image.contiguous(memory_format=torch.channels_last), label, generator)
         loss.total.backward()
         optimiser.step()
 
-    return model, step
+    return step
 
 
 def textbook(channels: list[int]) -> Callable[[torch.Tensor, torch.Tensor], None]:
@@ -82,13 +82,24 @@ def flops(step: Callable[[torch.Tensor, torch.Tensor], None], image: torch.Tenso
     return int(counter.get_total_flops())
 
 
+def shares(name: str, seconds: float, textbook: float, count: int, limit: float) -> dict[str, float]:
+    return {
+        f"step_seconds_{name}": seconds,
+        f"times_textbook_{name}": textbook / seconds,
+        f"step_gflop_per_second_{name}": count / seconds / 1e9,
+        f"matrix_product_gflop_per_second_{name}": limit / 1e9,
+        f"share_of_matrix_product_{name}": count / seconds / limit,
+    }
+
+
 def measure(size: int, batch: int, channels: list[int], repeats: int) -> dict[str, Any]:
     torch.manual_seed(0)
-    _, step = ours(channels)
+    step, fast = ours(channels, bf16=False), ours(channels, bf16=True)
     plain = textbook(channels)
     image = torch.randn(batch, 1, size, size, device=DEVICE)
     label = (torch.rand(batch, size, size, device=DEVICE) < 0.1).to(torch.uint8)
-    product, product_flops = matrix_product(torch.bfloat16 if DEVICE == "cuda" else torch.float32)
+    product, product_flops = matrix_product()
+    product_bf16, _ = matrix_product(torch.bfloat16)
     count = flops(step, image, label)
     with tempfile.TemporaryDirectory() as folder:
         batches = iter(TrainingBatches(store(Path(folder), size), size, batch, Augmentation(), seed=0))
@@ -102,25 +113,23 @@ def measure(size: int, batch: int, channels: list[int], repeats: int) -> dict[st
 
         works = {
             "step": lambda: step(image, label),
+            "step_bf16": lambda: fast(image, label),
             "textbook": lambda: plain(image, label),
             "step_with_data": loaded_step,
             "data": load,
             "product": product,
+            "product_bf16": product_bf16,
         }
         found = alternating(works, repeats)
-    rate, limit = count / found["step"], product_flops / found["product"]
     return {
         "batch": batch,
         "size": size,
         "channels": channels,
         "repeats": repeats,
-        "step_seconds": found["step"],
         "textbook_seconds": found["textbook"],
-        "times_textbook": found["textbook"] / found["step"],
         "step_gflop": count / 1e9,
-        "step_gflop_per_second": rate / 1e9,
-        "matrix_product_gflop_per_second": limit / 1e9,
-        "share_of_matrix_product": rate / limit,
+        **shares("float32", found["step"], found["textbook"], count, product_flops / found["product"]),
+        **shares("bf16", found["step_bf16"], found["textbook"], count, product_flops / found["product_bf16"]),
         "images_per_second": batch / found["step"],
         "images_per_second_with_data": batch / found["step_with_data"],
         "data_over_step": found["data"] / found["step"],
