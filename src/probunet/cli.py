@@ -112,6 +112,13 @@ COMMANDS = {
         ),
         flags=((("--size",), int, True), (("--fractions",), float, True)),
     ),
+    "prepare inspect": Command(
+        "probunet.data.inspect",
+        "inspect",
+        "what such a folder or a store holds, before anything is written",
+        ("probunet prepare inspect mine", "probunet prepare inspect data/mine --picture mine.png"),
+        ("data",),
+    ),
     "prepare verify": Command(
         "probunet.data.prepare",
         "verify",
