@@ -24,12 +24,13 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Reading:
-    """One image or slice with the readers who looked at it: image (C, H, W), labels (R, H, W)."""
+    """One image or slice with the readers who looked at it: image (C, H, W), labels (R, H, W), R names."""
 
     name: str
     group: str
     image: npt.NDArray[Any]
     labels: npt.NDArray[np.uint8]
+    readers: tuple[str, ...]
     spacing: tuple[float, float] | None
 
 
@@ -160,10 +161,13 @@ def _keep(kept: list[Reading], one: Reading, found: Fingerprint, random: np.rand
 
 
 def _of_store(store: Store) -> Iterator[Reading]:
-    spacing = store.manifest["spacing_mm"]
+    spacing = store.manifest["spacing_mm"] and tuple(store.manifest["spacing_mm"])
+    numbered = [f"reader {k + 1}" for k in range(store.readers)]
+    names = store.manifest.get("notes", {}).get("readers", numbered)
     for i, example in enumerate(store.examples):
-        labels = np.asarray(store.labels[i][store.present[i]])
-        yield Reading(example.name, example.group, np.asarray(store.images[i]), labels, spacing and tuple(spacing))
+        there = store.present[i]
+        labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(names)[there].tolist())
+        yield Reading(example.name, example.group, np.asarray(store.images[i]), labels, readers, spacing)
 
 
 def _of_folder(dataset: Dataset) -> Iterator[Reading]:
@@ -171,9 +175,10 @@ def _of_folder(dataset: Dataset) -> Iterator[Reading]:
     for case in dataset.cases:
         volume, labels = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
         there = [file is not None for file in case.readings]
+        readers = tuple(np.array(dataset.readers)[there].tolist())
         for k, (image, label) in enumerate(zip(volume.values, labels, strict=True)):
             name = case.name if len(labels) == 1 else f"{case.name}/slice-{k:03d}"
-            yield Reading(name, case.group, image, label[there], volume.spacing_mm)
+            yield Reading(name, case.group, image, label[there], readers, volume.spacing_mm)
 
 
 def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
@@ -189,8 +194,8 @@ def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
         for axis in row:
             axis.axis("off")
         show(row[0], as_rgb(one.image), one.name)
-        for axis, label, shown in zip(row[1:], one.labels, marked(one.labels), strict=False):
-            show(axis, paint(one.image, label, palette), "" if shown else "empty")
+        for axis, label, reader in zip(row[1:], one.labels, one.readers, strict=False):
+            show(axis, paint(one.image, label, palette), reader if marked(label) else f"{reader}: empty")
     with writing_file(file) as temporary:
         figure.savefig(temporary, dpi=100)
 
