@@ -23,6 +23,7 @@ from probunet.errors import InputError
 from probunet.types import IGNORE
 
 FACTS = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}
+SUFFIXES = (".png", ".tif", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha")
 READERS = ("anna", "ben", "carl")
 
 
@@ -118,7 +119,7 @@ trainer: {{accelerator: cpu, max_steps: 2, val_check_interval: 2, log_every_n_st
     assert found == pytest.approx(2 - np.mean(diversity), abs=1e-6)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_gives_the_same_pixels(tmp_path, suffix):
     root = make(tmp_path / "mine", cases=1, suffix=suffix)
     volume, labels = read_case(open_folder(root).cases[0], 1, 2, None)
@@ -206,6 +207,10 @@ BAD = {
         lambda r: write(r / "imagesTr/case2_0000.png", np.ones((32, 32), "u2")),
         "case2_0000.png holds uint16, .*case0_0000.png uint8",
     ),
+    "palette": (
+        lambda r: Image.new("P", (32, 32)).save(r / "imagesTr/case2_0000.png"),
+        "case2_0000.png is a picture with a colour palette",
+    ),
     "empty": (lambda r: [p.unlink() for p in (r / "imagesTr").iterdir()], "imagesTr holds no images"),
     "no labels": (lambda r: shutil.rmtree(r / "labelsTr"), "labelsTr/case0 cannot be listed"),
     "no reading": (lambda r: [p.unlink() for p in (r / "labelsTr/case2").iterdir()], "case2 holds no reading"),
@@ -259,10 +264,10 @@ def test_another_geometry_is_refused(tmp_path):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("fuzz")
-    return {suffix: make(base / suffix[1:], cases=1, suffix=suffix) for suffix in (".png", ".nii", ".npy", ".tif")}
+    return {suffix: make(base / suffix[1:], cases=1, suffix=suffix) for suffix in SUFFIXES}
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_mutated_files_are_read_or_refused(folders, data):
     """Any bytes changed or cut off in any file: a case, or an InputError."""

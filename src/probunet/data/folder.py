@@ -121,6 +121,8 @@ def read_case(case: Case, channels: int, classes: int, ignore: int | None) -> tu
     parts = [read_volume(file) for file in case.images]
     for file, part in zip(case.images, parts, strict=True):
         _check_fit(file, part, case.images[0], parts[0])
+        if part.palette:
+            raise InputError(f"{file} is a picture with a colour palette; save it as grey or RGB")
         if part.values.dtype != parts[0].values.dtype:
             raise InputError(
                 f"{file} holds {part.values.dtype}, {case.images[0]} {parts[0].values.dtype}; save all alike"

@@ -25,11 +25,13 @@ class Volume:
         values: (slices, channels, H, W); a picture is one slice.
         spacing_mm: pixel size (row, column) in mm; ``None`` where the format does not say.
         geometry: numbers that must agree for two files to lie on the same grid: origin, spacing and directions.
+        palette: whether values are places in a table of colours: fine for class ids, no intensities.
     """
 
     values: npt.NDArray[Any]
     spacing_mm: tuple[float, float] | None = None
     geometry: Floats | None = None
+    palette: bool = False
 
 
 def read_volume(file: Path) -> Volume:
@@ -77,8 +79,8 @@ def _picture(file: Path) -> Volume:
             raise InputError(f"{file} is a {picture.mode} picture; save it as grey or RGB")
         if getattr(picture, "n_frames", 1) > 1:
             raise InputError(f"{file} has {getattr(picture, 'n_frames', 1)} pages; save each as a case of its own")
-        array = np.asarray(picture)
-    return Volume(np.moveaxis(array, -1, 0)[None] if array.ndim == 3 else array[None, None])
+        array, palette = np.asarray(picture), picture.mode == "P"
+    return Volume(np.moveaxis(array, -1, 0)[None] if array.ndim == 3 else array[None, None], palette=palette)
 
 
 def _numpy(file: Path) -> Volume:
