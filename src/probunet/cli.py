@@ -102,6 +102,23 @@ COMMANDS = {
         ),
         flags=((("--check",), bool, False), (("--keep_going",), bool, False)),
     ),
+    "prepare folder": Command(
+        "probunet.data.folder_store",
+        "prepare_folder",
+        "your own images and readers, in nnU-Net's folders",
+        (
+            "probunet prepare folder --root mine --out data/mine",
+            "probunet prepare folder --root mine --out data/mine --size 256 256 --seed 1",
+        ),
+        flags=((("--size",), int, True), (("--fractions",), float, True)),
+    ),
+    "prepare inspect": Command(
+        "probunet.data.inspect",
+        "inspect",
+        "what such a folder or a store holds, before anything is written",
+        ("probunet prepare inspect mine", "probunet prepare inspect data/mine --picture mine.png"),
+        ("data",),
+    ),
     "prepare verify": Command(
         "probunet.data.prepare",
         "verify",

@@ -157,7 +157,7 @@ def _score_all(
     most = max(numbers)
     with progress_bar() as bar, torch.inference_mode():
         task = bar.add_task(f"evaluating {run.name}", total=len(images))
-        for batch in DataLoader(images, batch_size=BATCH):
+        for batch in DataLoader(images, batch_sampler=images.batches(BATCH)):
             distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
             distinct = distribution.distinct
             samples = distribution.sample(most, generator).movedim(0, 1).cpu().numpy()

@@ -91,7 +91,7 @@ class TrainingBatches(IterableDataset[Batch]):
         generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
         image = torch.from_numpy(self.store.intensity.normalise(raw))
-        reader = torch.randint(self.store.readers, (len(chosen),), generator=generator).numpy()
+        reader = self._readers(chosen, generator)
         label = torch.from_numpy(np.asarray(self.store.labels[chosen, reader]))[:, None]
         source = (int(image.shape[-2]), int(image.shape[-1]))
         grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, generator)
@@ -99,6 +99,14 @@ class TrainingBatches(IterableDataset[Batch]):
         if self.store.flips:
             seen = draw_flips(seen, self.store.flips, generator)
         return Batch(warp_image(image, grid), seen)
+
+    def _readers(self, chosen: npt.NDArray[np.int64], generator: torch.Generator) -> npt.NDArray[np.int64]:
+        """Draw one of the readers who looked at each image."""
+        if self.store.complete:
+            return torch.randint(self.store.readers, (len(chosen),), generator=generator).numpy()
+        present = self.store.present[chosen]
+        chance = torch.where(torch.from_numpy(present), torch.rand(present.shape, generator=generator), -1.0)
+        return chance.argmax(dim=1).numpy()
 
     def _shuffled(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         rounds, places = np.divmod(positions, len(self.indices))
@@ -110,7 +118,7 @@ class TrainingBatches(IterableDataset[Batch]):
 
 
 class EvaluationImages(Dataset[dict[str, Any]]):
-    """The central crops of one split with all their readers (or all modes of the label flips), in the store's order.
+    """The central crops of one split, in the store's order, with their present readers (or all modes of label flips).
 
     Args:
         store: the prepared data.
@@ -135,10 +143,21 @@ class EvaluationImages(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.indices)
 
+    def batches(self, size: int) -> list[list[int]]:
+        """Positions in order, cut where a batch is full or the number of readers changes: one batch is one array."""
+        found: list[list[int]] = []
+        counts = self.store.present[self.indices].sum(axis=1)
+        for position in range(len(self)):
+            if position and len(found[-1]) < size and counts[position] == counts[position - 1]:
+                found[-1].append(position)
+            else:
+                found.append([position])
+        return found
+
     def __getitem__(self, position: int) -> dict[str, Any]:
         index = self.indices[position]
         image = self.store.intensity.normalise(self.store.images[index][self.window])
-        labels = np.array(self.store.labels[index][self.window])
+        labels = np.array(self.store.labels[index][self.store.present[index]][self.window])
         return {
             "image": torch.from_numpy(image),
             "labels": torch.from_numpy(modes(labels[0], self.store.flips) if self.store.flips else labels),

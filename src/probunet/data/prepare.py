@@ -14,10 +14,11 @@ from joblib import Parallel, delayed
 from numpy.lib import format as npy
 
 from probunet.data.flips import Flip
-from probunet.data.store import SPLITS, Example, Intensity, Store, write_examples, write_manifest
+from probunet.data.store import SPLITS, Example, Intensity, Store, marked, write_examples, write_manifest
 from probunet.errors import InputError
 from probunet.files import writing_folder
 from probunet.progress import console, progress_bar
+from probunet.types import IGNORE
 
 CHUNK = 64
 
@@ -77,7 +78,8 @@ def write_store(
 ) -> Store:
     """Draw every item and write them as a store.
 
-    Examples whose labels are all background for every reader show no lesion and are left out and counted.
+    Examples whose labels are all background for every reader show no lesion and are left out and counted. A reading
+    that is ``IGNORE`` everywhere is a missing one.
 
     Args:
         out: the folder to make.
@@ -111,6 +113,7 @@ def write_store(
             raise InputError(f"there is nothing to write to {out}: no reader marked anything anywhere")
         for name in files:
             _keep_rows(folder / name, kept)
+        _write_present(folder)
         examples = [items[i].example for i in np.flatnonzero(kept).tolist()]
         write_examples(folder, examples)
         write_manifest(folder, _facts(folder, description, examples, int((~kept).sum())))
@@ -136,7 +139,14 @@ def _write_chunk(items: Sequence[Item], chunk: range, folder: Path) -> tuple[ran
     labels = np.load(folder / "labels.npy", mmap_mode="r+")
     for i, item in zip(chunk, items, strict=True):
         images[i], labels[i] = item.draw()
-    return chunk, labels[chunk.start : chunk.stop].any(axis=(1, 2, 3))
+    return chunk, np.asarray(marked(labels[chunk.start : chunk.stop]).any(axis=1))
+
+
+def _write_present(folder: Path) -> None:
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    present = np.stack([(one != IGNORE).any(axis=(1, 2)) for one in labels])
+    if not present.all():
+        np.save(folder / "present.npy", present)
 
 
 def _allocate(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -170,7 +180,9 @@ def _keep_rows(file: Path, kept: npt.NDArray[np.bool_]) -> None:
 def _facts(folder: Path, description: Description, examples: Sequence[Example], left_out: int) -> dict[str, Any]:
     images = np.load(folder / "images.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy", mmap_mode="r")
-    empty = Counter(int(n) for n in (~labels.any(axis=(2, 3))).sum(axis=1))
+    shown = np.stack([marked(one) for one in labels])
+    present = np.load(folder / "present.npy") if (folder / "present.npy").is_file() else np.ones_like(shown)
+    empty = Counter(int(n) for n in (present & ~shown).sum(axis=1))
     splits = {}
     for split in SPLITS:
         groups = [example.group for example in examples if example.split == split]
@@ -187,6 +199,7 @@ def _facts(folder: Path, description: Description, examples: Sequence[Example], 
         "labels": {"shape": list(labels.shape), "dtype": str(labels.dtype)},
         "splits": splits,
         "empty_masks_per_example": {str(key): empty[key] for key in sorted(empty)},
+        **({} if present.all() else {"missing_readings": int((~present).sum())}),
         "left_out_no_reader_marked_anything": left_out,
         **({"notes": description.notes} if description.notes else {}),
         **({"flips": [asdict(flip) for flip in description.flips]} if description.flips else {}),

@@ -4,6 +4,8 @@ A store is a folder of
 
 - ``images.npy`` (N, C, H, W), raw intensities as in the source (HU, grey levels);
 - ``labels.npy`` (N, R, H, W) uint8, one label map per reader (a single one where labels flip, see ``flips.py``);
+- ``present.npy`` (N, R) bool, which readers looked at which image; only where a reading is missing (it is ``IGNORE``
+  everywhere in ``labels.npy``, and neither drawn in training nor counted in evaluation);
 - ``examples.csv``, a line an example: name, group (the patient), split;
 - ``manifest.json``: what it is, how it was made, counts, sizes and SHA-256 of the other files.
 
@@ -27,7 +29,8 @@ from probunet.data.flips import Flip, mode_probabilities
 from probunet.errors import InputError
 from probunet.types import IGNORE
 
-VERSION = 1
+VERSION = 2
+"""2: a store may lack readings. One that is complete is written as version 1, which older programs read."""
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -85,10 +88,14 @@ class Store:
         try:
             self.images = np.load(self.path / "images.npy", mmap_mode="r")
             self.labels = np.load(self.path / "labels.npy", mmap_mode="r")
+            self.complete = "present.npy" not in self.manifest["files"]
+            self.present = np.ones(self.labels.shape[:2], bool) if self.complete else np.load(self.path / "present.npy")
             with (self.path / "examples.csv").open(newline="") as file:
                 self.examples = [Example(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
             self.intensity = Intensity(**self.manifest["intensity"])
             self.flips = tuple(Flip(**flip) for flip in self.manifest.get("flips", ()))
+            if self.present.shape != self.labels.shape[:2] or not self.present.any(axis=1).all():
+                raise ValueError("present.npy does not fit labels.npy")
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{self.path} is not a usable store ({error}); prepare it again") from error
         if not len(self.images) == len(self.labels) == len(self.examples):
@@ -120,7 +127,7 @@ class Store:
 
     @property
     def readers(self) -> int:
-        """Label maps per image, R."""
+        """Label maps per image, R, missing ones included."""
         return int(self.labels.shape[1])
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
@@ -152,9 +159,14 @@ class Store:
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Write ``manifest.json`` beside finished arrays: the given facts, then sizes and checksums."""
-    names = ("images.npy", "labels.npy", "examples.csv")
+    names = [n for n in ("images.npy", "labels.npy", "present.npy", "examples.csv") if (folder / n).is_file()]
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
-    manifest = {"format": "probunet-store", "version": VERSION, **facts, "files": files}
+    manifest = {
+        "format": "probunet-store",
+        "version": VERSION if "present.npy" in files else 1,
+        **facts,
+        "files": files,
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 
@@ -164,6 +176,11 @@ def write_examples(folder: Path, examples: Sequence[Example]) -> None:
         writer = csv.DictWriter(file, fieldnames=["name", "group", "split"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(example) for example in examples)
+
+
+def marked(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether label maps (..., H, W) show anything but background; ``IGNORE`` shows nothing."""
+    return np.asarray(((labels != 0) & (labels != IGNORE)).any(axis=(-2, -1)))
 
 
 def sha256(path: Path) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from probunet.data.store import marked
 from probunet.metrics import class_frequencies, reliability
+from probunet.metrics.calibration import joined
 from probunet.report.results import Results, class_name
 from probunet.report.section import Picture, Section, Table, new_figure, style
+from probunet.types import IGNORE
 
 IMAGES, SAMPLES, LEVELS = 300, 16, 5
 
@@ -17,15 +20,18 @@ def section(results: Results) -> Section | None:
     if results.store.flips or len(results.store.classes) != 2 or not names:
         return None
     positions = np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int)
-    labels = np.stack([results.images[int(i)]["labels"].numpy() for i in positions])
-    observed = (~labels.any(axis=(2, 3))).mean(axis=1)
+    labels = [results.images[int(i)]["labels"].numpy() for i in positions]
+    observed = np.array([1 - marked(one).mean() for one in labels])
     groups = [results.groups[i] for i in positions]
     figure = new_figure(10, 4)
     pixels, empty = figure.subplots(1, 2)
     rows = []
     for i, name in enumerate(names):
         samples = results.many_samples(name, positions.tolist(), SAMPLES)
-        found = reliability(class_frequencies(samples, 2), labels, bins=8)
+        frequencies = class_frequencies(samples, 2)
+        found = joined(
+            [reliability(frequencies[i : i + 1], one[None], bins=8, ignore=IGNORE) for i, one in enumerate(labels)]
+        )
         curve = found.curve()
         pixels.plot(curve[:, 1], curve[:, 2], **style(i), ms=5, label=name.replace("_", " "))
         predicted = (~samples.any(axis=(2, 3))).mean(axis=1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probunet.data.store import marked
 from probunet.metrics import bootstrap_interval
 from probunet.report.results import Floats, Results
 from probunet.report.section import Estimate, Section, Table
@@ -16,8 +17,8 @@ def section(results: Results) -> Section | None:
     """How well samples tell where readers disagree on presence, and D_GED^2 of both kinds; binary data only."""
     if results.store.flips or len(results.store.classes) != 2 or results.store.readers < 2:
         return None
-    empty = np.stack([~results.images[i]["labels"].numpy().any(axis=(1, 2)) for i in range(len(results.images))])
-    ambiguous = np.asarray(empty.any(axis=1) & ~empty.all(axis=1))
+    shown = [marked(results.images[i]["labels"].numpy()) for i in range(len(results.images))]
+    ambiguous = np.array([one.any() and not one.all() for one in shown])
     if ambiguous.all() or not ambiguous.any():
         return None
     most = max(results.numbers)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.data.batches import EvaluationImages
-from probunet.data.store import Store
+from probunet.data.store import Store, marked
 from probunet.errors import InputError
 from probunet.metrics import energy_distance, energy_limit
 from probunet.models.base import SegmentationDistribution, SegmentationModel
@@ -168,9 +168,10 @@ class Results:
         if self.store.flips:
             return {"some images": random.permutation(len(self.images))[:CASES].tolist()}
         positions = np.arange(0, len(self.images), max(len(self.images) // 400, 1))
-        labels = np.stack([self.images[int(i)]["labels"].numpy() for i in positions])
-        disagreement = energy_distance(labels, labels, **self.store.convention()).reader_diversity
-        complete = np.all(labels.any(axis=(2, 3)), axis=1)
+        labels = [self.images[int(i)]["labels"].numpy()[None] for i in positions]
+        convention = self.store.convention()
+        disagreement = np.concatenate([energy_distance(one, one, **convention).reader_diversity for one in labels])
+        complete = np.array([marked(one).all() for one in labels])
         quarter = max(len(labels) // 4, 1)
         clear = np.argsort(np.where(complete, disagreement, np.inf))
         pools = {

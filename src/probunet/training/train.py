@@ -188,7 +188,8 @@ class Experiment:
     def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
         batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
-        return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=64)
+        together = 64 if self.store.complete else 1  # images of one batch have equally many readers
+        return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=together)
 
     def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
