@@ -7,21 +7,15 @@ mask.
 
 from __future__ import annotations
 
-import io
-import lzma
 import re
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
 
+from probunet.data.archives import decode_png, read_pngs
 from probunet.data.prepare import Description, Drawn, Item, write_store
 from probunet.data.splits import split_by_group
 from probunet.data.store import Example, Intensity, Store
@@ -50,7 +44,7 @@ def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Ite
         InputError: unreadable or truncated, no crops of this layout inside, a mask missing, or one there twice.
     """
     found: dict[tuple[str, int, int], dict[str, bytes]] = {}
-    for name, content in _members(archive):
+    for name, content in read_pngs(archive):
         if match := _MEMBER.search(name):
             kinds = found.setdefault((match["patient"], int(match["lesion"]), int(match["slice"])), {})
             if match["kind"] in kinds:
@@ -71,7 +65,7 @@ def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Ite
         if missing := set(expected) - files.keys():
             raise InputError(f"{where} lacks {', '.join(sorted(missing))}; complete the archive")
         contents = [files[kind] for kind in expected]
-        shape = shape or _decode(contents[0], where).shape
+        shape = shape or decode_png(contents[0], where).shape
         items.append(Item(Example(name, patient, parts[patient]), partial(draw_crop, contents, shape, where)))
     return items
 
@@ -90,7 +84,7 @@ def draw_crop(contents: Sequence[bytes], shape: tuple[int, ...], where: str) -> 
     Raises:
         InputError: an unreadable PNG, another size, or a mask of more than two values.
     """
-    image, *masks = (_decode(content, where) for content in contents)
+    image, *masks = (decode_png(content, where) for content in contents)
     for array in (image, *masks):
         if array.shape != shape:
             raise InputError(
@@ -137,34 +131,3 @@ def prepare_slices(
     )
     return write_store(out, items, description, np.uint8, threads=True)
 
-
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        if archive.is_dir():
-            for path in sorted(archive.rglob("*.png")):
-                yield path.relative_to(archive.parent).as_posix(), path.read_bytes()
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                for info in file.infolist():
-                    if info.filename.endswith(".png"):
-                        yield info.filename, file.read(info)
-        else:
-            with tarfile.open(archive) as file:
-                for member in file:
-                    content = file.extractfile(member) if member.name.endswith(".png") else None
-                    if content is not None:
-                        yield member.name, content.read()
-    except FileNotFoundError as error:
-        raise InputError(f"{archive} does not exist") from error
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{archive} cannot be read as tar, zip or folder ({error}); is it complete?") from error
-
-
-def _decode(content: bytes, where: str) -> npt.NDArray[np.uint8]:
-    try:
-        with PILImage.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode not in ("L", "1"):
-                raise InputError(f"{where} has a PNG of mode {image.mode}; an 8-bit grey one is needed")
-            return np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{where} has a PNG that cannot be read ({error}); fetch the archive again") from error
