@@ -6,7 +6,6 @@ import io
 import lzma
 import struct
 import tarfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,13 +14,23 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
 
 from probunet.errors import InputError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
 LARGEST = 4096
 """Pixels along a side: a crop is far smaller, and a PNG's header can claim what no memory holds."""
+_DAMAGE = (
+    OSError,
+    EOFError,
+    SyntaxError,  # Pillow's way to say that a chunk is broken
+    ValueError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    PILImage.DecompressionBombError,
+    Warning,
+)
 _BYTES = 1 << 26  # one PNG: far more than a crop of LARGEST pixels needs, far less than a memory
 
 
@@ -79,17 +88,16 @@ def decode_png(content: bytes, where: str) -> npt.NDArray[np.uint8]:
         InputError: truncated or damaged, another mode, or larger than ``LARGEST`` pixels along a side.
     """
     size = struct.unpack(">II", content[16:24]) if len(content) >= 24 else (0, 0)
-    if max(size) > LARGEST:
+    if max(size) > LARGEST:  # before Pillow sees the file: it warns about some of these and refuses others
         raise InputError(f"{where} has a PNG of {size[1]}x{size[0]} px; crops are at most {LARGEST} px along a side")
     try:
-        with warnings.catch_warnings(), PILImage.open(io.BytesIO(content), formats=["PNG"]) as image:
-            warnings.simplefilter("ignore")  # chunks beside the pixels that Pillow cannot make sense of
+        with PILImage.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.mode not in ("L", "1"):
                 raise InputError(f"{where} has a PNG of mode {image.mode}; an 8-bit grey one is needed")
             return np.asarray(image.convert("L"))
     except InputError:
         raise
-    except (UnidentifiedImageError, OSError, EOFError, SyntaxError, ValueError, OverflowError, struct.error) as error:
+    except _DAMAGE as error:
         raise InputError(f"{where} has a PNG that cannot be read ({error}); fetch the archive again") from error
 
 

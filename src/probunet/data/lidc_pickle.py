@@ -77,16 +77,18 @@ def _stage(file: Path, folder: Path) -> tuple[list[_Slice], tuple[int, int]]:
     shape: tuple[int, int] | None = None
     with (folder / "images").open("wb") as images, (folder / "labels").open("wb") as labels:
         for key, value in read_items(file):
-            where = f"{file}: slice {str(key)[:80]!r}"
-            if not isinstance(value, dict) or not {"image", "masks", "series_uid"} <= value.keys():
+            if not isinstance(key, str) or not isinstance(value, dict):
+                raise InputError(f"{file} has something else than named slices in it; is it data_lidc.pickle?")
+            where = f"{file}: slice {key[:80]!r}"
+            if not {"image", "masks", "series_uid"} <= value.keys() or not isinstance(value["series_uid"], str):
                 raise InputError(f"{where} is not a dict of image, masks and series_uid; is it data_lidc.pickle?")
-            if str(key) in seen:
+            if key in seen:
                 raise InputError(f"{where} is there twice; keep one of them")
-            seen.add(str(key))
+            seen.add(key)
             image, masks = _arrays(value, where)
             shape = shape or image.shape
             _write(image, masks, shape, images, labels, where)
-            slices.append(_Slice(str(key), str(value["series_uid"])))
+            slices.append(_Slice(key, value["series_uid"]))
     if shape is None:
         raise InputError(f"{file} holds no slices; is it data_lidc.pickle?")
     return slices, shape

@@ -167,7 +167,8 @@ class _Machine:
             values = self._pop_to_mark() if name == "APPENDS" else self._pop(1)
             self._top(list).extend(values)
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            stack.append(_named(arg if name == "GLOBAL" else " ".join(map(str, self._pop(2)))))
+            parts = [arg] if name == "GLOBAL" else self._pop(2)
+            stack.append(_named(" ".join(part if isinstance(part, str) else "?" for part in parts)))
         elif name == "REDUCE":
             stack.append(self._call(*self._pop(2)))
         elif name == "BUILD":
@@ -216,7 +217,7 @@ class _Machine:
             return PickledArray(_array(dtype, shape, data, order == "F"))
         text, codec = arguments
         if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
-            raise Refused(f"it encodes by {str(codec)[:40]}")
+            raise Refused("it encodes by something else than latin-1")
         self.budget -= len(text)
         if self.budget < 0:
             raise Refused("its texts become more than the file holds")
@@ -239,7 +240,9 @@ def _named(name: str) -> _Name:
 
 def _dtype(code: Any) -> np.dtype[Any]:
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-        raise Refused(f"it has an array of type {str(code)[:40]!r}")
+        raise Refused(
+            f"it has an array of type {code[:40]!r}" if isinstance(code, str) else "it has an array of no type"
+        )
     return np.dtype(code)
 
 
