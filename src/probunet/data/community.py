@@ -51,8 +51,8 @@ def prepare_import(
         return slices.prepare_slices(source, out, fractions or slices.FRACTIONS, seed, spacing, size)
     if spacing is not None or size is not None:
         raise InputError(
-            f"{source} does not tell whose pixels are how large, or has one size already; leave out "
-            "--spacing and --size"
+            f"{source} is not in the LIDC-IDRI-slices layout, the only one that can be resampled; "
+            "leave out --spacing and --size"
         )
     prepare = {"pickle": prepare_pickle, "hdf5": prepare_hdf5, "crops": png_crops.prepare_crops}[kind]
     return prepare(source, out, fractions, seed)

@@ -36,7 +36,7 @@ class _Slice(NamedTuple):
 
 
 def prepare_pickle(file: Path, out: Path, fractions: Sequence[float] | None, seed: int) -> Store:
-    """Prepare the slices of the pickle. No code in it is run, and it is read in pieces (about 1 GB of memory).
+    """Prepare the slices of the pickle. No code in it is run, and it is read in pieces (about half a GB of memory).
 
     Args:
         file: the pickle.
