@@ -66,6 +66,7 @@ COMMANDS = {
         (
             "probunet prepare slices --archive lidc_slices.tar.gz --out data/slices",
             "probunet prepare slices --archive elsewhere.zip --out data/elsewhere --fractions 0 0 1",
+            "probunet prepare slices --archive lidc_slices.tar.gz --out data/slices_mm --spacing 0.5",
         ),
         flags=((("--fractions",), float, True),),
     ),
@@ -118,6 +119,18 @@ COMMANDS = {
         "what such a folder or a store holds, before anything is written",
         ("probunet prepare inspect mine", "probunet prepare inspect data/mine --picture mine.png"),
         ("data",),
+    ),
+    "prepare import": Command(
+        "probunet.data.community",
+        "prepare_import",
+        "LIDC-IDRI as others passed it on: PNG crops, pickle, HDF5",
+        (
+            "probunet prepare import lidc_crops --out data/crops",
+            "probunet prepare import data_lidc.pickle --out data/pickle",
+            "probunet prepare import lidc_slices.tar.gz --out data/slices --spacing 0.5",
+        ),
+        ("source",),
+        flags=((("--fractions",), float, True),),
     ),
     "prepare verify": Command(
         "probunet.data.prepare",

@@ -2,40 +2,49 @@
 
 ``<anything>/<patient>/nodule-<n>/images/slice-<k>.png`` and ``mask-0..3/slice-<k>.png`` beside it: 8-bit crops
 on the native pixel grid. A mask's number is not a reader's identity, and a reader who drew nothing is an empty
-mask.
+mask. The layout does not say how large a pixel is; the built-in annotations do (``slices_spacing.py``).
 """
 
 from __future__ import annotations
 
-import io
-import lzma
 import re
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
 
+from probunet.data.archives import decode_png
+from probunet.data.png_cases import Part, draw_case, find_cases
 from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.resample import largest_size, resample_crop
+from probunet.data.slices_spacing import Sizes, mask_sizes, match_spacing
 from probunet.data.splits import split_by_group
 from probunet.data.store import Example, Intensity, Store
 from probunet.errors import InputError
 from probunet.progress import console
 
-READERS = 4
 LICENCE = (
     "LIDC-IDRI, CC BY 3.0: Armato et al., Medical Physics 38 (2011) 915-931 and The Cancer Imaging Archive "
     "(2015), doi:10.7937/K9/TCIA.2015.LO9QL9SX; Clark et al., J Digit Imaging 26 (2013) 1045-1057"
 )
+LAYOUT = "<patient>/nodule-<n>/images/slice-<k>.png"
+FRACTIONS = (0.7, 0.15, 0.15)
+"""Of the patients, for train, validation and test, where neither the user nor the source says otherwise."""
 _MEMBER = re.compile(
-    r"(?:^|/)(?P<patient>[^/]+)/nodule-(?P<lesion>\d+)/(?P<kind>images|mask-(?P<reader>\d+))/slice-(?P<slice>\d+)\.png$"
+    r"(?:^|/)(?P<patient>[^/]+)/nodule-(?P<lesion>\d+)/(?:images|mask-(?P<reader>\d+))/slice-(?P<slice>\d+)\.png$"
 )
+
+
+def part_of(name: str) -> Part | None:
+    """Tell what a PNG file of this layout is, by its name."""
+    if not (match := _MEMBER.search(name)):
+        return None
+    patient, lesion, number = match["patient"], int(match["lesion"]), int(match["slice"])
+    kind = "image" if match["reader"] is None else f"mask-{match['reader']}"
+    return Part(f"{patient}/nodule-{lesion}/slice-{number}", patient, (patient, lesion, number), kind)
 
 
 def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Item]:
@@ -49,63 +58,25 @@ def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Ite
     Raises:
         InputError: unreadable or truncated, no crops of this layout inside, a mask missing, or one there twice.
     """
-    found: dict[tuple[str, int, int], dict[str, bytes]] = {}
-    for name, content in _members(archive):
-        if match := _MEMBER.search(name):
-            kinds = found.setdefault((match["patient"], int(match["lesion"]), int(match["slice"])), {})
-            if match["kind"] in kinds:
-                raise InputError(f"{archive} holds {name} twice; keep one of them")
-            kinds[match["kind"]] = content
-    if not found:
-        raise InputError(
-            f"{archive} holds no crops named <patient>/nodule-<n>/images/slice-<k>.png; "
-            "is it the LIDC-IDRI-slices layout?"
+    cases = find_cases(archive, part_of, LAYOUT)
+    parts = split_by_group([case.part.patient for case in cases], fractions, seed)
+    shape = decode_png(cases[0].contents[0], f"{archive}: {cases[0].part.case}").shape
+    return [
+        Item(
+            Example(case.part.case, case.part.patient, parts[case.part.patient]),
+            partial(draw_case, case.contents, shape, f"{archive}: {case.part.case}"),
         )
-    parts = split_by_group([patient for patient, _, _ in found], fractions, seed)
-    expected = ["images", *(f"mask-{reader}" for reader in range(READERS))]
-    items: list[Item] = []
-    shape: tuple[int, ...] | None = None
-    for patient, lesion, number in sorted(found):
-        name = f"{patient}/nodule-{lesion}/slice-{number}"
-        files, where = found[patient, lesion, number], f"{archive}: {name}"
-        if missing := set(expected) - files.keys():
-            raise InputError(f"{where} lacks {', '.join(sorted(missing))}; complete the archive")
-        contents = [files[kind] for kind in expected]
-        shape = shape or _decode(contents[0], where).shape
-        items.append(Item(Example(name, patient, parts[patient]), partial(draw_crop, contents, shape, where)))
-    return items
-
-
-def draw_crop(contents: Sequence[bytes], shape: tuple[int, ...], where: str) -> Drawn:
-    """Decode one crop and its four masks.
-
-    Args:
-        contents: of the PNG files: the image, then the masks.
-        shape: (H, W) that all must have.
-        where: named in messages.
-
-    Returns:
-        (1, H, W) uint8 grey levels and (4, H, W) uint8 in {0, 1}.
-
-    Raises:
-        InputError: an unreadable PNG, another size, or a mask of more than two values.
-    """
-    image, *masks = (_decode(content, where) for content in contents)
-    for array in (image, *masks):
-        if array.shape != shape:
-            raise InputError(
-                f"{where} has a PNG of {array.shape[0]}x{array.shape[1]} px where the others have "
-                f"{shape[0]}x{shape[1]}; all crops must be of one size"
-            )
-    labels = np.stack(masks)
-    if not np.isin(labels, (0, labels.max())).all():
-        values = ", ".join(map(str, np.unique(labels)[:6]))
-        raise InputError(f"{where} has mask values {values}; a mask must be 0 outside and one value inside")
-    return image[None], (labels > 0).astype(np.uint8)
+        for case in cases
+    ]
 
 
 def prepare_slices(
-    archive: Path, out: Path, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15), seed: int = 0
+    archive: Path,
+    out: Path,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int = 0,
+    spacing: float | None = None,
+    size: int | None = None,
 ) -> Store:
     """Prepare real LIDC-IDRI crops in the LIDC-IDRI-slices layout.
 
@@ -116,55 +87,76 @@ def prepare_slices(
         out: folder of the store to make.
         fractions: shares of patients for train, validation and test; 0 0 1 puts everyone into test.
         seed: of the split by patient.
+        spacing: resample to pixels of so many mm; the scans' own spacing is found in the built-in annotations by
+            patient and mask sizes, and crops of lesions that are not found there are left out and counted.
+        size: pixels along either side after resampling; the largest even number that every crop covers, unless given.
 
     Raises:
         InputError: the archive is unreadable or incomplete, or ``out`` cannot be written.
     """
+    if size is not None and spacing is None:
+        raise InputError(f"a size of {size} px goes with --spacing; without it the crops stay as they are")
+    if spacing is not None and not 0.1 <= spacing <= 5:
+        raise InputError(f"a spacing of {spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
     with console.status(f"reading {archive}"):
         items = find_crops(archive, fractions, seed)
-    arguments = {
+    arguments: dict[str, Any] = {
         "command": "prepare slices",
         "archive": archive.name,
         "fractions": list(fractions),
         "seed": seed,
     }
+    title = "LIDC-IDRI crops on the native pixel grid, 8-bit, four readers"
+    notes: dict[str, Any] = {}
+    if spacing is not None:
+        items, notes, size = _resampled(items, spacing, size)
+        arguments |= {"spacing": spacing, "size": size}
+        title = f"LIDC-IDRI crops resampled to {spacing:g} mm, 8-bit, four readers"
     description = Description(
-        title="LIDC-IDRI crops on the native pixel grid, 8-bit, four readers",
+        title=title,
         licence=LICENCE,
         arguments=arguments,
         intensity=Intensity("grey level", offset=128, scale=64),
-        spacing_mm=None,
+        spacing_mm=None if spacing is None else (spacing, spacing),
+        notes=notes,
     )
     return write_store(out, items, description, np.uint8, threads=True)
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        if archive.is_dir():
-            for path in sorted(archive.rglob("*.png")):
-                yield path.relative_to(archive.parent).as_posix(), path.read_bytes()
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                for info in file.infolist():
-                    if info.filename.endswith(".png"):
-                        yield info.filename, file.read(info)
-        else:
-            with tarfile.open(archive) as file:
-                for member in file:
-                    content = file.extractfile(member) if member.name.endswith(".png") else None
-                    if content is not None:
-                        yield member.name, content.read()
-    except FileNotFoundError as error:
-        raise InputError(f"{archive} does not exist") from error
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{archive} cannot be read as tar, zip or folder ({error}); is it complete?") from error
+def _resampled(items: list[Item], spacing: float, size: int | None) -> tuple[list[Item], dict[str, Any], int]:
+    """Give the items whose pixel size is known at another one, notes on the rest, and the pixels along a side."""
+    lesions: dict[tuple[str, str], list[Sizes]] = defaultdict(list)
+    with console.status("looking for the crops' lesions in the built-in annotations"):
+        for item in items:
+            image, labels = item.draw()
+            lesions[_lesion(item)].append(mask_sizes(labels))
+        native = match_spacing(lesions)
+    known = [item for item in items if _lesion(item) in native]
+    if not known:
+        raise InputError("no lesion was found in the built-in annotations, so no spacing is known; leave out --spacing")
+    side = min(image.shape[1:])
+    largest = largest_size(side, (native[_lesion(item)] for item in known), spacing)
+    if not 1 <= (size or largest) <= largest:
+        raise InputError(f"{size or 'no'} px of {spacing:g} mm do not lie inside every crop; at most {largest} do")
+    size = size or largest
+    notes = {
+        "lesions_found_in_the_built_in_annotations": len(native),
+        "lesions_left_out_not_found_there": len(lesions) - len(native),
+        "crops_left_out_not_found_there": len(items) - len(known),
+        "native_spacing_mm": [min(native.values()), max(native.values())],
+    }
+    console.print(
+        f"{len(native):,} of {len(lesions):,} lesions ({len(known):,} of {len(items):,} crops) are in the built-in "
+        f"annotations; resampled from {min(native.values()):.3f}-{max(native.values()):.3f} mm to {spacing:g} mm"
+    )
+    drawn = [Item(one.example, partial(_draw_resampled, one, native[_lesion(one)], spacing, size)) for one in known]
+    return drawn, notes, size
 
 
-def _decode(content: bytes, where: str) -> npt.NDArray[np.uint8]:
-    try:
-        with PILImage.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode not in ("L", "1"):
-                raise InputError(f"{where} has a PNG of mode {image.mode}; an 8-bit grey one is needed")
-            return np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{where} has a PNG that cannot be read ({error}); fetch the archive again") from error
+def _draw_resampled(item: Item, native: float, spacing: float, size: int) -> Drawn:
+    return resample_crop(*item.draw(), native, spacing, size)
+
+
+def _lesion(item: Item) -> tuple[str, str]:
+    patient, lesion, _ = item.example.name.split("/")
+    return patient, lesion
