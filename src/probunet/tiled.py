@@ -1,10 +1,6 @@
-"""Whole slices and volumes with one consistent hypothesis (paper, discussion): P(Y | X) computed tile by tile.
+"""A large image with one consistent hypothesis throughout (paper, discussion): P(Y | X) computed tile by tile.
 
-The prior sees the whole image, reduced where it is large, and every hypothesis has one z for the whole image. In a
-volume every hypothesis has one eps for all slices, z = mu(slice) + sigma(slice) * eps: each slice keeps exactly the
-distribution that the model gives it (a product of the slices' priors would not: it is too sure, and wrong for most
-slices), while neighbouring slices, whose mu and sigma are close, get neighbouring z. Likewise members of an
-ensemble, heads and the seeds of dropout stay the same through a volume.
+The prior sees the whole image, reduced where it is large, and every hypothesis has one z for the whole image.
 """
 
 from __future__ import annotations
