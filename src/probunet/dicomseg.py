@@ -45,7 +45,6 @@ _MAY_BE_EMPTY = (
     "StudyTime",
     "StudyID",
     "AccessionNumber",
-    "ReferringPhysicianName",
 )
 
 
