@@ -33,22 +33,26 @@ class DropoutSegmentation(SegmentationDistribution):
     distinct = None
 
     def __init__(self, decode: Callable[[torch.Generator | None], Logits]) -> None:
-        self.logits = decode
+        self._decode = decode
+
+    def logits(self, generator: torch.Generator | None = None) -> Logits:
+        """Run the network once, under fresh masks: (B, K, H, W)."""
+        return self._decode(generator)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Run the network n times and take the most probable class; see the base class."""
-        return torch.stack([self.logits(generator).argmax(dim=1) for _ in range(n)])
+        return torch.stack([self._decode(generator).argmax(dim=1) for _ in range(n)])
 
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over masks; see the base class."""
-        total = self.logits(generator).softmax(dim=1)
+        total = self._decode(generator).softmax(dim=1)
         for _ in range(samples - 1):
-            total = total + self.logits(generator).softmax(dim=1)
+            total = total + self._decode(generator).softmax(dim=1)
         return total / samples
 
     def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Give log 1/S sum_i P(Y | X, mask_i), a lower bound in expectation; see the base class."""
-        members = torch.stack([-cross_entropy(self.logits(generator), label) for _ in range(samples)])
+        members = torch.stack([-cross_entropy(self._decode(generator), label) for _ in range(samples)])
         return torch.logsumexp(members, dim=0) - math.log(samples)
 
 
