@@ -36,6 +36,10 @@ class DropoutSegmentation(SegmentationDistribution):
     def __init__(self, decode: Callable[[torch.Generator | None], Logits]) -> None:
         self._decode = decode
 
+    def logits(self, generator: torch.Generator | None = None) -> Logits:
+        """Run the network once, under fresh masks: (B, K, H, W)."""
+        return self._decode(generator)
+
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Run the network n times and take the most probable class; see the base class."""
         return torch.stack([most_probable(self._decode(generator)) for _ in range(n)])
