@@ -51,6 +51,10 @@ class LatentSegmentation(SegmentationDistribution):
         """Draw n latents from the prior and take the most probable class of each; see the base class."""
         return torch.stack([self.logits(z).argmax(dim=1) for z in draw(self.latent, n, generator)])
 
+    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Decode n reparameterised latents of the prior, (n, B, K, H, W); see ``SupportsLogitsSamples``."""
+        return torch.stack([self.logits(z) for z in draw(self.latent, n, generator)])
+
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over draws from the prior; see the base class."""
         total = torch.zeros(())
@@ -88,7 +92,7 @@ def evidence_bound(
     kl = kl_per_dimension.sum()
     terms = {"reconstruction": reconstruction, "kl": kl}
     terms |= {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
-    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()})
+    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()}, distribution)
 
 
 def one_hot(label: Label, num_classes: int) -> torch.Tensor:
