@@ -10,7 +10,13 @@ import torch
 import probunet as pu
 from probunet.errors import InputError
 from probunet.models.base import SegmentationModel
+from probunet.nets.prior import PriorFamily
 from probunet.types import IGNORE
+
+
+def _with_prior(family: PriorFamily, channels: int, classes: int) -> SegmentationModel:
+    return pu.ProbabilisticUNet(channels, classes, channels=(4, 6, 6), latent_dims=3, prior_family=family)
+
 
 MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     "unet": lambda c, k: pu.UNet(c, k, channels=(4, 6, 6)),
@@ -23,6 +29,7 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     "fixed_prior_posterior_on_label": lambda c, k: pu.ProbabilisticUNet(
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
+    **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.patches import Ellipse
-from torch.distributions import kl_divergence
+from torch.distributions import Independent, kl_divergence
 
 from probunet.models.latent import LatentSegmentation
 from probunet.report.panels import mosaic, paint, readers, show, store_palette
@@ -19,8 +19,9 @@ GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
 def section(results: Results) -> Section | None:
     """Planes of a few ambiguous images, of the full model (or of the first one with a latent space)."""
     name = results.reference
-    if not isinstance(results.distribution(name, 0), LatentSegmentation):
-        return None
+    distribution = results.distribution(name, 0)
+    if not isinstance(distribution, LatentSegmentation) or not isinstance(distribution.latent, Independent):
+        return None  # a prior of another family has no axes to choose two from
     kl = _kl_per_dimension(results, name)
     first, second = (int(i) for i in np.argsort(-kl, kind="stable")[:2])
     kind = "modes" if results.store.flips else "readers"
@@ -42,6 +43,12 @@ def _latent(results: Results, name: str, position: int) -> LatentSegmentation:
     return distribution
 
 
+def _axes(distribution: LatentSegmentation) -> Independent:
+    if not isinstance(distribution.latent, Independent):
+        raise TypeError("the prior is not axis-aligned")
+    return distribution.latent
+
+
 def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
     total: list[npt.NDArray[np.float64]] = []
     for position in np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int):
@@ -49,13 +56,13 @@ def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
         with torch.inference_mode():
             for label in results.images[int(position)]["labels"][:8]:
                 posterior = distribution.posterior(label[None]).base_dist
-                total.append(kl_divergence(posterior, distribution.latent.base_dist)[0].double().numpy())
+                total.append(kl_divergence(posterior, _axes(distribution).base_dist)[0].double().numpy())
     return np.mean(total, axis=0)
 
 
 def _plane(results: Results, name: str, position: int, dimensions: tuple[int, int], file: str) -> Picture:
     distribution = _latent(results, name, position)
-    mean, sigma = distribution.latent.base_dist.loc, distribution.latent.base_dist.scale
+    mean, sigma = _axes(distribution).mean, _axes(distribution).stddev
     across, up = dimensions
     image, palette = results.raw(position), store_palette(results.store)
     steps = np.linspace(-SIGMAS, SIGMAS, GRID) * (1 - 1 / GRID)  # the middles of the tiles
