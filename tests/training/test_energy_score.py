@@ -148,6 +148,18 @@ def test_the_score_reaches_the_prior_and_costs_one_pass_of_the_unet(generator):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
 
 
+def test_a_low_temperature_takes_faint_probabilities_from_an_empty_hypothesis():
+    """A hundred pixels of probability 1/10 are ten pixels of lesion to the soft distance, and none to the metric."""
+    faint = torch.zeros(2, 1, 2, 10, 10)
+    faint[:, :, 0] = torch.tensor(9.0).log()
+    nothing = torch.zeros(1, 1, 10, 10, dtype=torch.uint8)
+    distribution = Fixed(torch.zeros(2, 1, 10, 10), 2)
+    distribution.logits = faint
+    scores = [float(EnergyScore(samples=2, temperature=t).of(distribution, nothing, {})) for t in (1.0, 0.3)]
+    assert scores[0] == pytest.approx(2.0)  # distance 1
+    assert scores[1] == pytest.approx(2 * 100 / (1 + 9 ** (1 / 0.3)), rel=1e-4)
+
+
 def test_warm_in():
     score = EnergyScore(weight=10, warm_in=0.2)
     assert [score.weight_at(p) for p in (0, 0.1, 0.2, 1)] == [0, 5, 10, 10]
@@ -159,6 +171,7 @@ def test_warm_in():
     [
         ({"samples": 1}, "at least 2"),
         ({"weight": 0.0}, "not positive"),
+        ({"temperature": 0.0}, "temperature=0.0 is not positive"),
         ({"warm_in": 2.0}, "0 to 1"),
         ({"relaxation": "hard"}, "soft, straight_through"),
     ],

@@ -73,7 +73,7 @@ def test_the_energy_score_is_logged_and_belongs_to_the_settings(experiment_file,
     only = ["--only", "probabilistic_unet"]
     train(experiment_file, *only, *energy)
     run = Run(tmp_path / "run" / "probabilistic_unet")
-    wanted = {"weight": 10.0, "samples": 3, "relaxation": "soft", "warm_in": 0.5}
+    wanted = {"weight": 10.0, "samples": 3, "relaxation": "soft", "temperature": 0.3, "warm_in": 0.5}
     assert run.settings["energy"] == wanted
     log = read_log(run.path / "log")
     assert log["train/energy_weight"][1] == pytest.approx([0, 10 / 3, 20 / 3, 10, 10, 10], abs=1e-4)

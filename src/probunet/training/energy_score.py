@@ -32,25 +32,31 @@ class EnergyScore:
         weight: nats per unit of the score; the reconstruction is a sum over pixels, the score lies between -1 and 2.
         samples: hypotheses K of every image, 2 or more.
         relaxation: of the hypotheses, see ``Relaxation``.
+        temperature: logits are divided by it before the softmax. Faint probabilities all over an image add up to
+            pixels that no label has, and an empty hypothesis is then as far from an empty reader as any; a low
+            temperature takes them away.
         warm_in: share of the training over which the weight rises from 0, linearly.
     """
 
     weight: float = 100.0
     samples: int = 6
     relaxation: Relaxation = "soft"
+    temperature: float = 0.3
     warm_in: float = 0.0
 
     def check(self) -> None:
         """Refuse what has no meaning, before any training begins.
 
         Raises:
-            InputError: fewer than two samples, a weight that is not positive, a share outside [0, 1], or an
-                unknown relaxation.
+            InputError: fewer than two samples, a weight or temperature that is not positive, a share outside
+                [0, 1], or an unknown relaxation.
         """
         if self.samples < 2:
             raise InputError(f"energy.samples={self.samples}, but repulsion needs pairs; give at least 2")
         if not self.weight > 0:
             raise InputError(f"energy.weight={self.weight} is not positive; leave energy out to train without it")
+        if not self.temperature > 0:
+            raise InputError(f"energy.temperature={self.temperature} is not positive; give for example 0.3")
         if not 0 <= self.warm_in <= 1:
             raise InputError(f"energy.warm_in={self.warm_in} is not a share of the training; give 0 to 1")
         if self.relaxation not in get_args(Relaxation):
@@ -89,7 +95,7 @@ class EnergyScore:
             )
         logits = distribution.logits_samples(self.samples, generator)
         classes = evaluated_classes(logits.shape[2], convention.get("classes"))
-        maps = relaxed(logits, self.relaxation)[:, :, classes].flatten(3)
+        maps = relaxed(logits / self.temperature, self.relaxation)[:, :, classes].flatten(3)
         counts = (labels != IGNORE).all(dim=1).flatten(1)
         readers = F.one_hot(torch.where(labels == IGNORE, 0, labels).long(), logits.shape[2])[..., classes]
         readers = readers.movedim(-1, 2).flatten(3).movedim(1, 0).to(maps.dtype)
