@@ -40,5 +40,6 @@ def test_printed_configuration_is_complete_and_reads_back(file, tmp_path, capsys
     first, second = (parse("train", ["--config", str(f)]) for f in (file, printed))
     assert first["data"] == second["data"]
     assert first["optimisation"] == second["optimisation"]
+    assert first["energy"] == second["energy"]
     assert first["trainer"] == second["trainer"]
     assert plain(first["models"]) == plain(second["models"])

@@ -10,7 +10,15 @@ import torch
 import probunet as pu
 from probunet.errors import InputError
 from probunet.models.base import SegmentationModel
+from probunet.models.latent import LatentSegmentation
+from probunet.nets.prior import PriorFamily
+from probunet.training.energy_score import EnergyScore
 from probunet.types import IGNORE
+
+
+def _with_prior(family: PriorFamily, channels: int, classes: int) -> SegmentationModel:
+    return pu.ProbabilisticUNet(channels, classes, channels=(4, 6, 6), latent_dims=3, prior_family=family)
+
 
 MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     "unet": lambda c, k: pu.UNet(c, k, channels=(4, 6, 6)),
@@ -23,6 +31,7 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     "fixed_prior_posterior_on_label": lambda c, k: pu.ProbabilisticUNet(
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
+    **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
 }
 
@@ -72,6 +81,19 @@ def test_a_gradient_reaches_every_trainable_parameter(make, generator):
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_hypotheses_as_logits_train_the_model_that_made_them(make, generator):
+    """Any model takes the energy score beside its own objective, except where a hypothesis has no gradient."""
+    model, readers = make(1, 3), torch.stack([labels(2, 3), torch.zeros(2, 24, 20, dtype=torch.uint8)], dim=1)
+    loss = model.loss(images(2), labels(2, 3), generator)
+    distribution = loss.distribution or model(images(2))
+    if isinstance(distribution, LatentSegmentation) and not distribution.latent.has_rsample:
+        pytest.skip("the choice of a mixture's component has no gradient")
+    assert distribution.logits_samples(2, generator).shape == (2, 2, 3, 24, 20)
+    model.zero_grad()
+    EnergyScore(samples=3).of(distribution, readers, {}, generator).backward()
+    assert sum(float(p.grad.abs().sum()) for p in model.parameters() if p.grad is not None) > 0
 
 
 def test_save_and_load_is_the_identity(make, tmp_path):

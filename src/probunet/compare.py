@@ -15,6 +15,7 @@ from probunet.models.base import SegmentationModel
 from probunet.processes import Task, Tell, run_in_processes
 from probunet.progress import console
 from probunet.run import Run, build_model
+from probunet.training.energy_score import EnergyScore
 from probunet.training.members import Specification, Training, trainings
 from probunet.training.task import Optimisation
 from probunet.training.train import Experiment, TrainingData, plain
@@ -30,6 +31,7 @@ def compare(
     n: tuple[int, ...] = (1, 4, 8, 16),
     split: Split = "test",
     workers: int | None = None,
+    energy: EnergyScore | None = None,
 ) -> None:
     """Train all models on the same data with the same schedule and seed, evaluate them, and write the report.
 
@@ -46,12 +48,13 @@ def compare(
         n: numbers of samples to evaluate with.
         split: part of the store to evaluate on.
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
+        energy: the energy score against all readers, added to every model's own objective; none if not given.
 
     Raises:
         InputError: something does not fit; the message says what.
     """
     specifications = plain(models)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
     plans = trainings(experiment.out, specifications, seed)
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():

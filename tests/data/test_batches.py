@@ -39,6 +39,19 @@ def test_readers_are_drawn_at_random(store):
     assert float((areas == 0).float().mean()) == pytest.approx(0.25, abs=0.1)
 
 
+def test_all_readers_come_beside_the_same_batch(store):
+    augmentation = Augmentation()
+    usual, whole = (stream(store, augmentation=augmentation, all_readers=a).batch(3) for a in (False, True))
+    assert usual.labels is None
+    assert torch.equal(whole.image, usual.image)
+    assert torch.equal(whole.label, usual.label)
+    assert whole.labels.shape == (4, 4, 32, 32)
+    assert (whole.labels == whole.label[:, None]).all(dim=(2, 3)).any(dim=1).all()
+    areas = (whole.labels == 1).sum(dim=(2, 3))
+    assert (areas[:, 0] < areas[:, 2]).all()  # the first reader's disc is smaller than the third's
+    assert (areas[:, 3] == 0).all()
+
+
 def test_processes_share_a_batch_without_overlap(store):
     whole = stream(store).batch(2).image[:, 0, 0, 0].sort().values
     parts = [stream(store, part=(rank, 2)).batch(2).image[:, 0, 0, 0] for rank in range(2)]

@@ -63,3 +63,9 @@ def test_training_sees_draws_and_evaluation_sees_all_modes(streets):
     assert item["labels"].shape == (4, 16, 24)
     assert set(item["labels"][0].unique().tolist()) == {0, 1, 2}
     assert set(item["labels"][3].unique().tolist()) == {0, 3, 4}
+
+
+def test_where_labels_flip_the_one_draw_stands_for_all_readers(streets):
+    batch = TrainingBatches(streets, (16, 24), 8, Augmentation(probability=0), seed=0, all_readers=True).batch(0)
+    usual = TrainingBatches(streets, (16, 24), 8, Augmentation(probability=0), seed=0).batch(0)
+    assert torch.equal(batch.labels, usual.label[:, None])

@@ -68,6 +68,21 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(experiment_fi
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+def test_the_energy_score_is_logged_and_belongs_to_the_settings(experiment_file, tmp_path, failing):
+    energy = ["--energy.samples", "3", "--energy.weight", "10", "--energy.warm_in", "0.5"]
+    only = ["--only", "probabilistic_unet"]
+    train(experiment_file, *only, *energy)
+    run = Run(tmp_path / "run" / "probabilistic_unet")
+    wanted = {"weight": 10.0, "samples": 3, "relaxation": "soft", "temperature": 0.3, "warm_in": 0.5}
+    assert run.settings["energy"] == wanted
+    log = read_log(run.path / "log")
+    assert log["train/energy_weight"][1] == pytest.approx([0, 10 / 3, 20 / 3, 10, 10, 10], abs=1e-4)
+    assert len(log["train/energy_score"][1]) == 6
+    assert "another 'energy'" in failing("train", "--config", str(experiment_file), *only)
+    message = failing("train", "--config", str(experiment_file), *only, "--energy.samples", "1")
+    assert "energy.samples=1" in message
+
+
 def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):
     train(experiment_file, "--only", "unet")
     before = Run(tmp_path / "run" / "unet").last.stat().st_mtime_ns

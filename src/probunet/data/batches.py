@@ -28,10 +28,12 @@ class Batch:
     Attributes:
         image: (B, C, h, w) float32.
         label: (B, h, w) uint8, one random reader (or one draw of the label flips) of every image.
+        labels: (B, R, h, w) uint8, all readers of the same image (or that one draw), where they are asked for.
     """
 
     image: Image
     label: Label
+    labels: torch.Tensor | None = None
 
 
 class TrainingBatches(IterableDataset[Batch]):
@@ -48,6 +50,7 @@ class TrainingBatches(IterableDataset[Batch]):
         seed: of order, readers and deformations.
         first_step: asked once when the iteration starts.
         part: (rank, ranks) where several processes share every batch.
+        all_readers: whether a batch also carries the labels of all readers; the rest of it stays the same.
 
     Raises:
         InputError: the crop is larger than the stored images, or there are fewer training images than a batch.
@@ -62,9 +65,11 @@ class TrainingBatches(IterableDataset[Batch]):
         seed: int,
         first_step: Callable[[], int] = lambda: 0,
         part: tuple[int, int] = (0, 1),
+        all_readers: bool = False,
     ) -> None:
         self.store, self.crop, self.batch_size = store, _checked_crop(store, crop), batch_size
         self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
+        self.all_readers = all_readers
         self.indices = store.indices("train")
         if augmentation.gamma_probability and store.images.dtype != np.uint8:
             raise InputError(
@@ -92,13 +97,16 @@ class TrainingBatches(IterableDataset[Batch]):
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
         image = torch.from_numpy(self.store.intensity.normalise(raw))
         reader = self._readers(chosen, generator)
-        label = torch.from_numpy(np.asarray(self.store.labels[chosen, reader]))[:, None]
+        taken = np.arange(self.store.readers)[None] if self.all_readers else reader[:, None]
+        labels = torch.from_numpy(np.asarray(self.store.labels[chosen[:, None], taken]))
         source = (int(image.shape[-2]), int(image.shape[-1]))
         grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, generator)
-        seen = warp_labels(label, grid)[:, 0]
+        warped = warp_labels(labels, grid)
+        label = warped[np.arange(len(chosen)), reader] if self.all_readers else warped[:, 0]
         if self.store.flips:
-            seen = draw_flips(seen, self.store.flips, generator)
-        return Batch(warp_image(image, grid), seen)
+            label = draw_flips(label, self.store.flips, generator)
+            warped = label[:, None]
+        return Batch(warp_image(image, grid), label, warped if self.all_readers else None)
 
     def _readers(self, chosen: npt.NDArray[np.int64], generator: torch.Generator) -> npt.NDArray[np.int64]:
         """Draw one of the readers who looked at each image."""

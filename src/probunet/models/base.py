@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -58,6 +59,19 @@ class SegmentationDistribution(ABC):
         """
 
 
+@runtime_checkable
+class SupportsLogitsSamples(Protocol):
+    """A distribution whose hypotheses are differentiable functions of the parameters and of random numbers."""
+
+    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Draw n independent hypotheses of every image, as logits that a gradient flows through.
+
+        Returns:
+            (n, B, K, H, W) float32.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Loss:
     """What to minimise, and what to log about it.
@@ -65,10 +79,13 @@ class Loss:
     Attributes:
         total: scalar, differentiable.
         terms: named scalars for the training log, detached.
+        distribution: that the objective was taken of, so that a further term need not run the network again;
+            ``None`` where there is none to share.
     """
 
     total: torch.Tensor
     terms: dict[str, torch.Tensor]
+    distribution: SegmentationDistribution | None = None
 
 
 class SegmentationModel(nn.Module, ABC):

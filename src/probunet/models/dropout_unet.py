@@ -44,6 +44,10 @@ class DropoutSegmentation(SegmentationDistribution):
         """Run the network n times and take the most probable class; see the base class."""
         return torch.stack([most_probable(self._decode(generator)) for _ in range(n)])
 
+    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Run the network n times, (n, B, K, H, W); see ``SupportsLogitsSamples``."""
+        return torch.stack([self._decode(generator) for _ in range(n)])
+
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over masks; see the base class."""
         total = self._decode(generator).softmax(dim=1)

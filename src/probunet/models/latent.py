@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import final
 
 import torch
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Distribution, Independent, MultivariateNormal, kl_divergence
 from torch.nn import functional as F
 
+from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
 from probunet.nets.gaussian import draw
+from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
 BLOCK = 2**15
@@ -24,7 +26,7 @@ class LatentSegmentation(SegmentationDistribution):
 
     Args:
         decode: from one latent per image, (B, D), to logits (B, K, H, W); a single image with any number of latents.
-        latent: P(z | X), batch shape (B,), event shape (D,).
+        latent: P(z | X), batch shape (B,), event shape (D,); of any family of ``probunet.nets.prior``.
         posterior: from a label to Q(z | X, Y).
     """
 
@@ -33,7 +35,7 @@ class LatentSegmentation(SegmentationDistribution):
     def __init__(
         self,
         decode: Callable[[Latent], Logits],
-        latent: Independent,
+        latent: Distribution,
         posterior: Callable[[Label], Independent],
     ) -> None:
         self.latent, self.posterior = latent, posterior
@@ -52,7 +54,7 @@ class LatentSegmentation(SegmentationDistribution):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        latents = draw(self.latent, n, generator)
+        latents = draw_from(self.latent, n, generator)
         first = most_probable(self.logits(latents[0]))
         labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
         labels[0] = first
@@ -62,10 +64,23 @@ class LatentSegmentation(SegmentationDistribution):
             labels[i : i + together] = most_probable(self.logits(z)).unflatten(0, (-1, len(first)))
         return labels
 
+    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Decode n reparameterised latents of the prior, (n, B, K, H, W); see ``SupportsLogitsSamples``.
+
+        Raises:
+            InputError: the prior is a mixture, whose choice of a component has no gradient.
+        """
+        if not self.latent.has_rsample:
+            raise InputError(
+                "hypotheses of a mixture prior have no gradient to the weights of its components; "
+                "train without energy, or choose another prior_family"
+            )
+        return torch.stack([self.logits(z) for z in draw_from(self.latent, n, generator)])
+
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over draws from the prior; see the base class."""
         total = torch.zeros(())
-        for z in draw(self.latent, samples, generator):
+        for z in draw_from(self.latent, samples, generator):
             total = total.to(z.device) + self.logits(z).softmax(dim=1)
         return total / samples
 
@@ -87,6 +102,9 @@ def evidence_bound(
 ) -> Loss:
     """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
+    KL is analytic between Gaussians. For a mixture or a flow it is estimated, without bias, as log Q(z) - log P(z)
+    at the one draw from the posterior that is decoded.
+
     Args:
         distribution: of a batch of images.
         label: (B, H, W) class ids or ``IGNORE``.
@@ -94,12 +112,25 @@ def evidence_bound(
         generator: source of the one draw from the posterior.
     """
     posterior = distribution.posterior(label)
-    reconstruction = cross_entropy(distribution.logits(draw(posterior, 1, generator)[0]), label).mean()
-    kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
-    kl = kl_per_dimension.sum()
-    terms = {"reconstruction": reconstruction, "kl": kl}
-    terms |= {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
-    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()})
+    z = draw(posterior, 1, generator)[0]
+    reconstruction = cross_entropy(distribution.logits(z), label).mean()
+    terms = {"reconstruction": reconstruction}
+    if isinstance(distribution.latent, Independent):
+        kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
+        kl = kl_per_dimension.sum()
+        terms |= {"kl": kl} | {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
+    else:
+        terms["kl"] = kl = _divergence(posterior, distribution.latent, z).mean()
+    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()}, distribution)
+
+
+def _divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.Tensor:
+    """KL(posterior, prior) of each image (B,): analytic for a Gaussian prior, else estimated at z ~ posterior."""
+    with torch.autocast(z.device.type, enabled=False):
+        if isinstance(prior, MultivariateNormal):
+            factor = torch.diag_embed(posterior.stddev)
+            return kl_divergence(MultivariateNormal(posterior.mean, scale_tril=factor, validate_args=False), prior)
+        return posterior.log_prob(z) - prior.log_prob(z)
 
 
 def one_hot(label: Label, num_classes: int) -> torch.Tensor:

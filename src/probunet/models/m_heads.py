@@ -63,10 +63,11 @@ class MHeads(SegmentationModel):
         The best head is chosen image by image; cross-entropy is summed over pixels, averaged over the batch.
         """
         check_label(label, image, self.num_classes)
-        losses = torch.stack([cross_entropy(logits, label) for logits in self(image).logits])
+        distribution = self.forward(image)
+        losses = torch.stack([cross_entropy(logits, label) for logits in distribution.logits])
         best = losses.min(dim=0).values
         share = self.epsilon / (len(self.heads) - 1)
         total = ((1 - self.epsilon - share) * best + share * losses.sum(dim=0)).mean()
         used = losses.argmin(dim=0).unique().numel()
         terms = {"reconstruction": best.mean().detach(), "heads_used": torch.tensor(float(used))}
-        return Loss(total, terms)
+        return Loss(total, terms, distribution)

@@ -35,6 +35,17 @@ class MixtureSegmentation(SegmentationDistribution):
         order = keys.argsort(dim=-1, stable=True).reshape(batch, -1)[:, :n, None, None]
         return labels.gather(1, order.expand(-1, -1, height, width)).movedim(1, 0)
 
+    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Draw members with replacement, so that draws are independent; see ``SupportsLogitsSamples``.
+
+        Returns:
+            (n, B, K, H, W).
+        """
+        members = torch.stack(self.logits)
+        device, batch = members.device, members.shape[1]
+        chosen = torch.randint(len(members), (n, batch), generator=generator, device=device)
+        return members[chosen, torch.arange(batch, device=device)]
+
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the members' class probabilities, exactly; see the base class."""
         return torch.stack([logits.softmax(dim=1) for logits in self.logits]).mean(dim=0)

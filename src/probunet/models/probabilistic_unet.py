@@ -15,6 +15,7 @@ from probunet.models.base import Loss, SegmentationModel, check_image, check_lab
 from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import GaussianNet, standard_normal
+from probunet.nets.prior import PriorFamily, prior_net
 from probunet.nets.unet import FeatureUNet, initialise
 from probunet.types import Image, Label, Latent, Logits
 
@@ -42,9 +43,12 @@ class ProbabilisticUNet(SegmentationModel):
         posterior: sees ``image_and_label`` (paper), or the ``label`` alone.
         inject: z enters f_comb at the ``end`` (paper), or the U-Net with the image at its ``start``, where every
             hypothesis costs a run of the whole U-Net and f_comb is left out.
+        prior_family: of a conditional prior: ``axis_aligned`` Gaussian (paper), Gaussian with ``full`` covariance,
+            ``mixture`` of four axis-aligned Gaussians, or normalising ``flow`` (needs the extra ``flow``).
 
     Raises:
-        InputError: an option that does not exist, or channels for an f_comb that is left out.
+        InputError: an option that does not exist, channels for an f_comb that is left out, or a family for a
+            fixed prior.
     """
 
     def __init__(
@@ -60,11 +64,15 @@ class ProbabilisticUNet(SegmentationModel):
         prior: Prior = "conditional",
         posterior: Posterior = "image_and_label",
         inject: Inject = "end",
+        prior_family: PriorFamily = "axis_aligned",
     ) -> None:
         super().__init__()
         for name, value, known in (("prior", prior, Prior), ("posterior", posterior, Posterior)):
             _check_option(name, value, get_args(known))
         _check_option("inject", inject, get_args(Inject))
+        _check_option("prior_family", prior_family, get_args(PriorFamily))
+        if prior == "fixed" and prior_family != "axis_aligned":
+            raise InputError(f"prior='fixed' is N(0, I), which leaves no prior_family={prior_family!r}; leave one out")
         if inject == "start" and (combine_channels is not None or combine_layers != 3):
             raise InputError(
                 "inject='start' has no f_comb, so combine_layers and combine_channels mean nothing; leave them out"
@@ -74,7 +82,9 @@ class ProbabilisticUNet(SegmentationModel):
         self.posterior_sees_image = posterior == "image_and_label"
         seen = num_classes + (in_channels if self.posterior_sees_image else 0)
         self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions)
-        self.prior = GaussianNet(in_channels, channels, latent_dims, convolutions) if prior == "conditional" else None
+        self.prior: nn.Module | None = None
+        if prior == "conditional":
+            self.prior = prior_net(prior_family, in_channels, channels, latent_dims, convolutions)
         self.posterior = GaussianNet(seen, channels, latent_dims, convolutions)
         self.combine: Combine | None = None
         self.head: nn.Conv2d | None = None

@@ -46,5 +46,6 @@ class UNet(SegmentationModel):
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy summed over pixels, averaged over the batch; see the base class."""
         check_label(label, image, self.num_classes)
-        total = cross_entropy(self(image).logits[0], label).mean()
-        return Loss(total, {"reconstruction": total.detach()})
+        distribution = self.forward(image)
+        total = cross_entropy(distribution.logits[0], label).mean()
+        return Loss(total, {"reconstruction": total.detach()}, distribution)

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.patches import Ellipse
-from torch.distributions import kl_divergence
+from torch.distributions import Independent, kl_divergence
 
+from probunet.models.base import SegmentationDistribution
 from probunet.models.latent import LatentSegmentation
 from probunet.report.panels import mosaic, paint, readers, show, store_palette
 from probunet.report.results import Results
@@ -19,10 +20,9 @@ GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
 def section(results: Results) -> Section | None:
     """Planes of a few ambiguous images, of the full model (or of the first one with a latent space)."""
     candidates = [results.reference, *results.names]
-    latent = [name for name in candidates if isinstance(results.distribution(name, 0), LatentSegmentation)]
-    if not latent:
+    name = next((name for name in candidates if _has_axes(results.distribution(name, 0))), None)
+    if name is None:
         return None
-    name = latent[0]
     kl = _kl_per_dimension(results, name)
     if len(kl) < 2:  # a line, not a plane
         return None
@@ -39,11 +39,21 @@ def section(results: Results) -> Section | None:
     return Section("The latent plane", text, [], pictures)
 
 
+def _has_axes(distribution: SegmentationDistribution) -> bool:
+    return isinstance(distribution, LatentSegmentation) and isinstance(distribution.latent, Independent)
+
+
 def _latent(results: Results, name: str, position: int) -> LatentSegmentation:
     distribution = results.distribution(name, position)
     if not isinstance(distribution, LatentSegmentation):
         raise TypeError(f"{name} has no latent space")
     return distribution
+
+
+def _axes(distribution: LatentSegmentation) -> Independent:
+    if not isinstance(distribution.latent, Independent):
+        raise TypeError("the prior is not axis-aligned")
+    return distribution.latent
 
 
 def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
@@ -53,13 +63,13 @@ def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
         with torch.inference_mode():
             for label in results.images[int(position)]["labels"][:8]:
                 posterior = distribution.posterior(label[None]).base_dist
-                total.append(kl_divergence(posterior, distribution.latent.base_dist)[0].double().numpy())
+                total.append(kl_divergence(posterior, _axes(distribution).base_dist)[0].double().numpy())
     return np.mean(total, axis=0)
 
 
 def _plane(results: Results, name: str, position: int, dimensions: tuple[int, int], file: str) -> Picture:
     distribution = _latent(results, name, position)
-    mean, sigma = distribution.latent.base_dist.loc, distribution.latent.base_dist.scale
+    mean, sigma = _axes(distribution).mean, _axes(distribution).stddev
     across, up = dimensions
     image, palette = results.raw(position), store_palette(results.store)
     steps = np.linspace(-SIGMAS, SIGMAS, GRID) * (1 - 1 / GRID)  # the middles of the tiles

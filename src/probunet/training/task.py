@@ -14,7 +14,9 @@ from pytorch_lightning import LightningModule
 from probunet.data.batches import Batch
 from probunet.errors import InputError
 from probunet.metrics import energy_distance
-from probunet.models.base import SegmentationModel
+from probunet.models.base import Loss, SegmentationModel
+from probunet.training.energy_score import EnergyScore
+from probunet.types import Image
 
 VALIDATION = "validation/ged2"
 """The logged quantity that the best checkpoint is chosen by; lower is better."""
@@ -51,7 +53,7 @@ class Optimisation:
 
 
 class SegmentationTask(LightningModule):
-    """Trains a model on batches of (image, one reader's label).
+    """Trains a model on batches of (image, one reader's label), and of all readers' labels where a score needs them.
 
     Args:
         model: what to train.
@@ -60,6 +62,7 @@ class SegmentationTask(LightningModule):
         progress: the share of the training that is done, 0 to 1.
         convention: of the distances, see ``Store.convention``.
         samples: hypotheses per validation image.
+        energy: the energy score that is added to the model's own objective; ``None`` for that objective alone.
     """
 
     def __init__(
@@ -70,11 +73,12 @@ class SegmentationTask(LightningModule):
         progress: Callable[[], float],
         convention: dict[str, Any],
         samples: int = 16,
+        energy: EnergyScore | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimisation, self.seed, self.progress = optimisation, seed, progress
-        self.convention, self.samples = convention, samples
+        self.convention, self.samples, self.energy = convention, samples, energy
         self._last_time: float | None = None
 
     def configure_optimizers(self) -> Any:
@@ -93,7 +97,7 @@ class SegmentationTask(LightningModule):
         """One step of the objective, with the terms in the log."""
         generator = self._generator(self.global_step)
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        loss = self.model.loss(image, batch.label, generator)
+        loss = self._with_energy(self.model.loss(image, batch.label, generator), image, batch.labels, generator)
         if not torch.isfinite(loss.total):
             terms = {name: float(value) for name, value in loss.terms.items()}
             raise InputError(
@@ -109,6 +113,15 @@ class SegmentationTask(LightningModule):
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict({f"train/{name}": value for name, value in loss.terms.items()})
         return loss.total
+
+    def _with_energy(self, loss: Loss, image: Image, labels: torch.Tensor | None, generator: torch.Generator) -> Loss:
+        if self.energy is None or labels is None:
+            return loss
+        distribution = loss.distribution or self.model(image)
+        score = self.energy.of(distribution, labels, self.convention, generator)
+        weight = self.energy.weight_at(self.progress())
+        terms = {"energy_score": score.detach(), "energy_weight": torch.tensor(weight)}
+        return Loss(loss.total + weight * score, loss.terms | terms)
 
     def on_validation_start(self) -> None:
         """Time spent on validation is not a slow training step."""

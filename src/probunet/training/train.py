@@ -31,6 +31,7 @@ from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
+from probunet.training.energy_score import EnergyScore
 from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 
@@ -63,11 +64,21 @@ class Experiment:
         optimisation: how to minimise.
         trainer: arguments of Lightning's Trainer.
         seed: of initial weights, order, augmentation and latents.
+        energy: the energy score beside every model's own objective; ``None`` for none.
     """
 
     def __init__(
-        self, out: Path, data: TrainingData, optimisation: Optimisation, trainer: dict[str, Any], seed: int
+        self,
+        out: Path,
+        data: TrainingData,
+        optimisation: Optimisation,
+        trainer: dict[str, Any],
+        seed: int,
+        energy: EnergyScore | None = None,
     ) -> None:
+        if energy:
+            energy.check()
+        self.energy = energy
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
         self.store = Store(data.store)
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
@@ -82,6 +93,7 @@ class Experiment:
             "model": model,
             "data": data,
             "optimisation": asdict(self.optimisation),
+            **({"energy": asdict(self.energy)} if self.energy else {}),
             "trainer": self.trainer,
             "seed": seed,
             "input": {
@@ -156,7 +168,7 @@ class Experiment:
         def progress() -> float:
             return training_progress(trainer) if trainer else 0.0
 
-        task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention())
+        task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention(), energy=self.energy)
         stop, watch = StopOnSignal(), Stopwatch()
         bar = TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)
         trainer = self._make_trainer(run, [stop, watch, bar])
@@ -182,7 +194,14 @@ class Experiment:
     def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
         data = self.data
         return TrainingBatches(
-            self.store, data.crop, data.batch_size, data.augmentation, seed, first_step=first_step, part=part
+            self.store,
+            data.crop,
+            data.batch_size,
+            data.augmentation,
+            seed,
+            first_step=first_step,
+            part=part,
+            all_readers=self.energy is not None,
         )
 
     def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -225,8 +244,8 @@ def training_progress(trainer: pl.Trainer) -> float:
 
 
 def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
-    for part in ("model", "data", "optimisation", "seed", "input"):
-        if run.settings[part] != settings[part]:
+    for part in ("model", "data", "optimisation", "energy", "seed", "input"):
+        if run.settings.get(part) != settings.get(part):
             raise InputError(
                 f"{run.path} was trained with another '{part}' than is asked for now; "
                 "choose another --out, or remove it"
@@ -261,6 +280,7 @@ def train(
     seed: int = 0,
     only: list[str] | None = None,
     set_aside: bool = False,
+    energy: EnergyScore | None = None,
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -274,6 +294,7 @@ def train(
         only: train these models only; all when not given.
         set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
             instead of refusing.
+        energy: the energy score against all readers, added to every model's own objective; none if not given.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -282,7 +303,7 @@ def train(
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
     plans = trainings(experiment.out, specifications, seed)
     if set_aside:
         _set_aside(experiment, [one for plan in plans.values() for one in plan])

@@ -1,0 +1,191 @@
+"""Richer families for P(z | X) than the paper's: full covariance, mixture of Gaussians, normalising flow.
+
+Each net gives a ``torch.distributions.Distribution`` of batch shape (B,) and event shape (D,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+)
+
+from probunet.errors import InputError
+from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, standard_normal
+from probunet.nets.unet import Encoder, initialise, pad_to_multiple
+
+PriorFamily: TypeAlias = Literal["axis_aligned", "full", "mixture", "flow"]
+COMPONENTS = 4
+"""Gaussians of the mixture."""
+CONTEXT, TRANSFORMS, HIDDEN = 16, 2, 32
+"""Of the flow: numbers that it sees of an image, autoregressive steps, width of their two hidden layers."""
+
+
+def prior_net(
+    family: PriorFamily, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int
+) -> nn.Module:
+    """Make the net of a family; the arguments are those of ``GaussianNet``."""
+    if family == "axis_aligned":
+        return GaussianNet(in_channels, channels, latent_dims, convolutions)
+    net = {"full": FullCovarianceNet, "mixture": MixtureNet, "flow": FlowNet}[family]
+    return net(in_channels, channels, latent_dims, convolutions)
+
+
+class Summary(nn.Module):
+    """An encoder, a global average pool and a linear layer: what one image says, as ``size`` numbers.
+
+    The other arguments are those of ``GaussianNet``.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], size: int, convolutions: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(in_channels, channels, convolutions)
+        self.head = nn.Linear(channels[-1], size)
+        self.apply(initialise)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Sum up images (B, C, H, W) as (B, size) float32."""
+        deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))[-1]
+        return self.head(deepest.mean(dim=(-2, -1))).float()
+
+
+class FullCovarianceNet(nn.Module):
+    """A Gaussian with correlated latents: a mean and a Cholesky factor, so that no factorisation can fail.
+
+    The arguments are those of ``GaussianNet``.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+        super().__init__()
+        self.latent_dims = latent_dims
+        self.below = torch.tril_indices(latent_dims, latent_dims, -1)
+        self.summary = Summary(in_channels, channels, 2 * latent_dims + self.below.shape[1], convolutions)
+
+    def forward(self, x: torch.Tensor) -> MultivariateNormal:
+        """Give the distribution of z for images (B, C, H, W)."""
+        d = self.latent_dims
+        mean, raw, below = self.summary(x).split([d, d, self.below.shape[1]], dim=-1)
+        sigma = _sigma(raw)
+        factor = torch.diag_embed(sigma)
+        row, column = self.below.to(x.device)
+        # rows scaled by sigma and bounded, so that the factor stays well-conditioned relative to its diagonal
+        factor = factor.index_put(
+            (torch.arange(len(x), device=x.device)[:, None], row, column), _bounded(below) * sigma[:, row]
+        )
+        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
+
+
+class MixtureNet(nn.Module):
+    """A mixture of ``COMPONENTS`` axis-aligned Gaussians: separate modes in the latent space.
+
+    The choice of a component has no gradient, so hypotheses of this prior cannot be trained by their own score.
+    The arguments are those of ``GaussianNet``.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+        super().__init__()
+        self.latent_dims = latent_dims
+        self.summary = Summary(in_channels, channels, COMPONENTS * (1 + 2 * latent_dims), convolutions)
+        with torch.no_grad():  # components that begin alike would stay alike
+            self.summary.head.bias[COMPONENTS : COMPONENTS * (1 + latent_dims)].normal_()
+
+    def forward(self, x: torch.Tensor) -> MixtureSameFamily:
+        """Give the distribution of z for images (B, C, H, W)."""
+        size = COMPONENTS * self.latent_dims
+        weights, mean, raw = self.summary(x).split([COMPONENTS, size, size], dim=-1)
+        shape = (len(x), COMPONENTS, self.latent_dims)
+        normal = Normal(mean.reshape(shape), _sigma(raw).reshape(shape), validate_args=False)
+        return MixtureSameFamily(
+            Categorical(logits=_bounded(weights), validate_args=False),
+            Independent(normal, 1, validate_args=False),
+            validate_args=False,
+        )
+
+
+class FlowNet(nn.Module):
+    """A masked autoregressive flow from N(0, I), conditional on the image (Papamakarios et al. 2017).
+
+    The arguments are those of ``GaussianNet``.
+
+    Raises:
+        InputError: zuko is not installed.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+        super().__init__()
+        try:
+            from zuko.flows import MAF
+        except ImportError as error:
+            raise InputError(
+                "prior_family='flow' needs the package zuko; install it with: pip install 'probunet[flow]'"
+            ) from error
+        self.latent_dims = latent_dims
+        self.summary = Summary(in_channels, channels, CONTEXT, convolutions)
+        self.transform = MAF(latent_dims, CONTEXT, transforms=TRANSFORMS, hidden_features=(HIDDEN, HIDDEN)).transform
+        for step in self.transform.transforms:
+            step.hyper = FullPrecision(step.hyper)
+
+    def forward(self, x: torch.Tensor) -> TransformedDistribution:
+        """Give the distribution of z for images (B, C, H, W)."""
+        to_normal: Any = self.transform(torch.tanh(self.summary(x)))
+        base = standard_normal(len(x), self.latent_dims, x.device)
+        return TransformedDistribution(base, [to_normal.inv], validate_args=False)
+
+
+class FullPrecision(nn.Module):
+    """Runs a net in the precision of its own weights, also under autocast, and answers in that of its input.
+
+    Args:
+        net: a density is a product of its outputs, which half precision would spoil.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the net."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.net(x.to(next(self.net.parameters()).dtype)).to(x.dtype)
+
+
+def draw_from(distribution: Distribution, n: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Draw n latents for every image from any of the families, with a generator, which torch's own do not take.
+
+    Returns:
+        (n, B, D); differentiable in the parameters of the distribution where it ``has_rsample``.
+    """
+    if isinstance(distribution, TransformedDistribution):
+        z = draw_from(distribution.base_dist, n, generator)
+        for transform in distribution.transforms:
+            z = transform(z)
+        return z
+    if isinstance(distribution, MixtureSameFamily):
+        every = draw_from(distribution.component_distribution, n, generator)
+        weights = distribution.mixture_distribution.probs
+        uniform = torch.rand((n, len(weights), 1), generator=generator, device=weights.device, dtype=weights.dtype)
+        chosen = (uniform > weights.cumsum(dim=-1)[..., :-1]).sum(dim=-1)
+        return every.gather(2, chosen[..., None, None].expand(-1, -1, 1, every.shape[-1]))[:, :, 0]
+    location = distribution.mean
+    noise = torch.randn((n, *location.shape), generator=generator, device=location.device, dtype=location.dtype)
+    if isinstance(distribution, MultivariateNormal):
+        return location + (distribution.scale_tril * noise[..., None, :]).sum(dim=-1)
+    return location + distribution.stddev * noise
+
+
+def _sigma(raw: torch.Tensor) -> torch.Tensor:
+    return _bounded(raw).exp()
+
+
+def _bounded(raw: torch.Tensor) -> torch.Tensor:
+    return LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)

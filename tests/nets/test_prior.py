@@ -1,0 +1,92 @@
+"""Families of the prior: draws follow the densities, and KL is what integration says."""
+
+import sys
+
+import pytest
+import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
+
+import probunet as pu
+from probunet.errors import InputError
+from probunet.models.latent import LatentSegmentation, evidence_bound
+from probunet.nets.gaussian import draw
+from probunet.nets.prior import draw_from, prior_net
+
+FAMILIES = ("axis_aligned", "full", "mixture", "flow")
+
+
+@pytest.fixture(params=FAMILIES)
+def distribution(request, generator):
+    torch.manual_seed(3)
+    net = prior_net(request.param, 1, (4, 4), 2, 1)
+    return net(3 * torch.randn(2, 1, 16, 16, generator=generator))
+
+
+def test_draws_follow_the_density(distribution, generator):
+    """E over draws of 1[z in a box] / P(z) is the volume of the box: draws and density are of the same law."""
+    z = draw_from(distribution, 40_000, generator)
+    assert z.shape == (40_000, 2, 2)
+    centre, sigma = z.mean(dim=0), z.std(dim=0)
+    inside = ((z - centre).abs() < 0.5 * sigma).all(dim=-1)
+    volume = (inside * torch.exp(-distribution.log_prob(z))).mean(dim=0)
+    torch.testing.assert_close(volume, sigma.prod(dim=-1), rtol=0.06, atol=0)
+
+
+def test_axis_aligned_draws_are_those_of_the_paper():
+    gaussian = Independent(Normal(torch.randn(2, 3), torch.rand(2, 3) + 0.1), 1)
+    first, second = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    assert torch.equal(draw_from(gaussian, 5, first), draw(gaussian, 5, second))
+
+
+def test_a_mixture_draws_its_components_as_often_as_its_weights_say(generator):
+    normal = Independent(Normal(torch.tensor([[[-9.0], [0.0], [9.0]]]), torch.ones(1, 3, 1)), 1)
+    mixture = MixtureSameFamily(Categorical(torch.tensor([[0.2, 0.5, 0.3]])), normal)
+    z = draw_from(mixture, 10_000, generator)[:, 0, 0]
+    shares = [float(s) for s in ((z < -4.5).float().mean(), (z.abs() < 4.5).float().mean(), (z > 4.5).float().mean())]
+    assert shares == pytest.approx([0.2, 0.5, 0.3], abs=0.02)
+
+
+def _kl(posterior, prior, draws: int) -> float:
+    label = torch.zeros(draws, 2, 2, dtype=torch.uint8)
+    segmentation = LatentSegmentation(lambda z: torch.zeros(draws, 2, 2, 2), prior, lambda _: posterior)
+    return float(evidence_bound(segmentation, label, 1.0, torch.Generator().manual_seed(0)).terms["kl"])
+
+
+def test_kl_of_a_full_covariance_is_analytic():
+    posterior = Independent(Normal(torch.ones(3, 2), torch.ones(3, 2)), 1)
+    diagonal = MultivariateNormal(torch.zeros(3, 2), scale_tril=torch.diag_embed(torch.full((3, 2), 2.0)))
+    # per dimension ln 2 + (1 + 1) / 8 - 1/2
+    assert _kl(posterior, diagonal, 3) == pytest.approx(2 * (0.693147 + 0.25 - 0.5), abs=1e-5)
+    itself = MultivariateNormal(torch.ones(3, 2), scale_tril=torch.eye(2).expand(3, 2, 2))
+    assert _kl(posterior, itself, 3) == pytest.approx(0, abs=1e-6)
+
+
+def test_kl_without_a_formula_is_estimated_without_bias():
+    """A mixture of equal components is a Gaussian, for which the formula is known."""
+    draws = 20_000
+    posterior = Independent(Normal(torch.ones(draws, 2), torch.full((draws, 2), 0.5)), 1)
+    components = Independent(Normal(torch.zeros(draws, 4, 2), torch.ones(draws, 4, 2)), 1)
+    mixture = MixtureSameFamily(Categorical(torch.full((draws, 4), 0.25)), components)
+    known = kl_divergence(posterior, Independent(Normal(torch.zeros(draws, 2), torch.ones(draws, 2)), 1))[0]
+    assert _kl(posterior, mixture, draws) == pytest.approx(float(known), abs=0.03)
+
+
+def test_hypotheses_of_a_mixture_have_no_gradient_and_that_is_said(generator):
+    image = torch.zeros(1, 1, 16, 16)
+    for family in FAMILIES:
+        segmentation = pu.ProbabilisticUNet(channels=(4, 4), prior_family=family)(image)
+        if family == "mixture":
+            with pytest.raises(InputError, match="mixture prior have no gradient"):
+                segmentation.logits_samples(2, generator)
+        else:
+            assert segmentation.logits_samples(2, generator).requires_grad
+
+
+def test_options_that_contradict_are_refused(monkeypatch):
+    with pytest.raises(InputError, match="prior='fixed'"):
+        pu.ProbabilisticUNet(channels=(4, 4), prior="fixed", prior_family="full")
+    with pytest.raises(InputError, match="prior_family='round' is not known"):
+        pu.ProbabilisticUNet(channels=(4, 4), prior_family="round")
+    monkeypatch.setitem(sys.modules, "zuko.flows", None)
+    with pytest.raises(InputError, match=r"probunet\[flow\]"):
+        pu.ProbabilisticUNet(channels=(4, 4), prior_family="flow")
