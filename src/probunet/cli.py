@@ -283,6 +283,7 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
 OWN_TRAINER_ARGUMENTS: set[str | int] = {
     "logger",
     "callbacks",
+    "plugins",
     "enable_progress_bar",
     "enable_model_summary",
     "num_sanity_val_steps",

@@ -31,6 +31,7 @@ from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
+from probunet.training.checkpoints import WholeCheckpoints, newest_readable
 from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 
@@ -161,9 +162,7 @@ class Experiment:
         bar = TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)
         trainer = self._make_trainer(run, [stop, watch, bar])
         loaders = self._loaders(trainer, seed)
-        resume = run.last if run.last.is_file() else None
-        if resume:
-            console.print(f"{run.path} goes on from its last checkpoint")
+        resume = newest_readable(run)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -205,6 +204,7 @@ class Experiment:
             **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
             default_root_dir=run.path,
             callbacks=[checkpoint, *callbacks],
+            plugins=[WholeCheckpoints(run)],
             logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
             enable_progress_bar=False,
             enable_model_summary=False,
