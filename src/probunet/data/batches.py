@@ -86,8 +86,7 @@ class TrainingBatches(IterableDataset[Batch]):
     def batch(self, step: int) -> Batch:
         """Make batch number ``step`` (this process's part of it)."""
         rank, ranks = self.part
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
-        chosen = np.sort(self.indices[self._shuffled(positions)])
+        chosen = self._chosen(step)
         generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
         image = torch.from_numpy(self.store.intensity.normalise(raw))
@@ -99,6 +98,15 @@ class TrainingBatches(IterableDataset[Batch]):
         if self.store.flips:
             seen = draw_flips(seen, self.store.flips, generator)
         return Batch(warp_image(image, grid), seen)
+
+    def names(self, step: int) -> list[str]:
+        """Name the examples of batch number ``step`` (this process's part of it), in its order."""
+        return [self.store.examples[i].name for i in self._chosen(step)]
+
+    def _chosen(self, step: int) -> npt.NDArray[np.int64]:
+        rank, ranks = self.part
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
+        return np.sort(self.indices[self._shuffled(positions)])
 
     def _shuffled(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         rounds, places = np.divmod(positions, len(self.indices))

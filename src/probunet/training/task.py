@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning import LightningModule
 
 from probunet.data.batches import Batch
-from probunet.errors import InputError
 from probunet.metrics import energy_distance
 from probunet.models.base import SegmentationModel
+from probunet.training.nonfinite import nan_unless_finite
 
 VALIDATION = "validation/ged2"
 """The logged quantity that the best checkpoint is chosen by; lower is better."""
@@ -94,12 +94,6 @@ class SegmentationTask(LightningModule):
         generator = self._generator(self.global_step)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         loss = self.model.loss(image, batch.label, generator)
-        if not torch.isfinite(loss.total):
-            terms = {name: float(value) for name, value in loss.terms.items()}
-            raise InputError(
-                f"the loss of step {self.global_step} is not finite ({terms}); lower optimisation.learning_rate "
-                "or look at the data of this step"
-            )
         now, before = time.perf_counter(), self._last_time
         self._last_time = now
         if before is not None:
@@ -108,7 +102,7 @@ class SegmentationTask(LightningModule):
         self.log("train/loss", loss.total.detach())
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict({f"train/{name}": value for name, value in loss.terms.items()})
-        return loss.total
+        return nan_unless_finite(loss.total)
 
     def on_validation_start(self) -> None:
         """Time spent on validation is not a slow training step."""

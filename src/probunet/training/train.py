@@ -33,6 +33,7 @@ from probunet.run import Run, build_model, write_json
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
 from probunet.training.checkpoints import WholeCheckpoints, newest_readable
 from probunet.training.members import Specification, Training, assemble, trainings
+from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 
 
@@ -129,7 +130,7 @@ class Experiment:
             tell: told how far it is; a bar shows it if not given.
 
         Raises:
-            InputError: the loss is not finite, or the run directory cannot be written.
+            InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
             KeyboardInterrupt: stopped by the user; the state was saved.
         """
         if self.is_complete(training):
@@ -158,9 +159,9 @@ class Experiment:
             return training_progress(trainer) if trainer else 0.0
 
         task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention())
-        stop, watch = StopOnSignal(), Stopwatch()
+        stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
         bar = TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)
-        trainer = self._make_trainer(run, [stop, watch, bar])
+        trainer = self._make_trainer(run, [stop, watch, skip, bar])
         loaders = self._loaders(trainer, seed)
         resume = newest_readable(run)
         try:
@@ -176,7 +177,7 @@ class Experiment:
         if stop.received is not None:
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
-        write_json(run.path / "training.json", _summary(trainer, model, watch.seconds))
+        write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
     def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
         data = self.data
@@ -232,11 +233,12 @@ def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
             )
 
 
-def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float) -> dict[str, Any]:
+def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float, skipped: int) -> dict[str, Any]:
     checkpoint = next(c for c in trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
     best = checkpoint.best_model_score
     return {
         "steps": trainer.global_step,
+        "skipped_steps": skipped,
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
         "best_validation_ged2": None if best is None else float(best),
