@@ -15,10 +15,12 @@ import torch
 from probunet.cli import COMMANDS, main
 
 KILLED = -signal.SIGKILL
+TERMINATED = 4
+"""Trainings that get SIGTERM before the killing begins."""
 
 
-def run_fork(arguments: list[str], seconds: float | None = None) -> int:
-    """Train in a fork; kill it after some seconds unless it ends before."""
+def run_fork(arguments: list[str], seconds: float | None = None, number: int = signal.SIGKILL) -> int:
+    """Train in a fork; send it a signal after some seconds unless it ends before."""
     child = os.fork()
     if child == 0:
         torch.set_num_threads(1)
@@ -34,7 +36,7 @@ def run_fork(arguments: list[str], seconds: float | None = None) -> int:
         os._exit(0)
     if seconds is not None:
         time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, number)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
@@ -44,8 +46,10 @@ if __name__ == "__main__":
     COMMANDS["train"].load()
     moments = random.Random(0)
     ends = [run_fork([*arguments, "--out", whole])]
-    ends += [run_fork([*arguments, "--out", killed], moments.uniform(0.0, float(longest))) for _ in range(int(kills))]
-    ends += [run_fork([*arguments, "--out", killed])]
-    if set(ends) - {KILLED, 0}:
+    again = [*arguments, "--out", killed]
+    ends += [run_fork(again, moments.uniform(0.0, float(longest)), signal.SIGTERM) for _ in range(TERMINATED)]
+    ends += [run_fork(again, moments.uniform(0.0, float(longest))) for _ in range(int(kills))]
+    ends += [run_fork(again)]
+    if set(ends) - {KILLED, 0, -signal.SIGTERM, 128 + signal.SIGTERM}:
         raise SystemExit(f"a training ended in an unexpected way: {ends}")
     print(ends.count(KILLED))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import (
     BarColumn,
@@ -109,7 +111,8 @@ class Stopwatch(Callback):
 class StopOnSignal(Callback):
     """Ctrl-C and SIGTERM end the training after the step in hand, so that its state can be saved.
 
-    A second signal ends it at once; the checkpoint of the last validation then is the last state.
+    A signal to one of several processes stops all of them after the same step. A second signal ends it at once; the
+    checkpoint of the last validation then is the last state.
     """
 
     def __init__(self) -> None:
@@ -123,9 +126,19 @@ class StopOnSignal(Callback):
             if self.received is not None:
                 raise KeyboardInterrupt
             self.received = signal.Signals(number)
-            trainer.should_stop = True
 
         self._before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Stop if a signal came, here or in another process."""
+        if trainer.world_size > 1:
+            number = torch.tensor(self.received or 0, device=trainer.strategy.root_device)
+            highest = int(trainer.strategy.reduce(number, reduce_op="max"))
+            self.received = signal.Signals(highest) if highest else None
+        if self.received is not None:
+            trainer.should_stop = True
+            if (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or math.inf):
+                trainer.limit_val_batches = 0  # Lightning would validate before it stops, at a step like no other
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""

@@ -170,10 +170,15 @@ class Experiment:
                 warnings.filterwarnings("ignore", module="torch")
                 trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
             trainer.save_checkpoint(run.last)
-        except SystemExit as error:  # Lightning's way to end after a KeyboardInterrupt
-            raise KeyboardInterrupt from error
+        except SystemExit as error:
+            if error.code == 1:  # Lightning's way to end after a KeyboardInterrupt
+                raise KeyboardInterrupt from error
+            raise
         except OSError as error:
-            raise InputError(f"cannot write to {run.path}: {error.strerror or error}; free some space") from error
+            raise InputError(
+                f"cannot write to {run.path}: {error.strerror or error}; free some space, or bring the folder back, "
+                "and give the same command again"
+            ) from error
         if stop.received is not None:
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
