@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from probunet.errors import InputError
-from probunet.files import writing_file
+from probunet.files import remove_remains, writing_file
 from probunet.progress import console
 from probunet.run import Run, read_checkpoint
 
@@ -53,9 +53,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 def newest_readable(run: Run) -> Path | None:
     """Find the checkpoint to go on from, and tell when it is not the last one; ``None`` where nothing was begun.
 
+    What a killed training left half-written is removed.
+
     Raises:
         InputError: there are checkpoints and none can be read.
     """
+    for file in (run.best, run.last, run.previous):
+        remove_remains(file)
     found = [file for file in (run.last, run.previous) if file.is_file()]
     for file in found:
         try:
