@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
@@ -50,7 +50,8 @@ class TrainingBatches(IterableDataset[Batch]):
         part: (rank, ranks) where several processes share every batch.
 
     Raises:
-        InputError: the crop is larger than the stored images, or there are fewer training images than a batch.
+        InputError: the crop is larger than the stored images, there are fewer training images than a batch, or the
+            processes cannot share a batch evenly, which would give some images more weight than others.
     """
 
     def __init__(
@@ -75,6 +76,11 @@ class TrainingBatches(IterableDataset[Batch]):
             raise InputError(
                 f"{store.path} has {len(self.indices)} training images, fewer than the batch size {batch_size}; "
                 "lower data.batch_size"
+            )
+        if batch_size % part[1]:
+            raise InputError(
+                f"a batch of {batch_size} cannot be shared evenly by {part[1]} processes; "
+                "change data.batch_size or the number of devices"
             )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -152,6 +158,37 @@ class EvaluationImages(Dataset[dict[str, Any]]):
             "labels": torch.from_numpy(modes(labels[0], self.store.flips) if self.store.flips else labels),
             "index": int(index),
         }
+
+
+class SharedBatches(Dataset[dict[str, Any]]):
+    """Whole batches of evaluation images, dealt out to several processes.
+
+    A batch has the same images and the same number however many processes there are, so that whatever is drawn from a
+    seed and its number is the same, too. Every process gets equally many: where they do not come out even, the last
+    ones are repeats that do not count.
+
+    Args:
+        images: one by one.
+        size: of a batch.
+        part: (rank, ranks).
+    """
+
+    def __init__(self, images: EvaluationImages, size: int, part: tuple[int, int] = (0, 1)) -> None:
+        self.images, self.size, self.part = images, size, part
+        self.total = -(-len(images) // size)
+
+    def __len__(self) -> int:
+        return -(-self.total // self.part[1])
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """Give ``image`` (B, C, h, w), ``labels`` (B, R, h, w), ``index`` (B,), the batch's ``number``, ``counts``."""
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        dealt = self.part[0] + position * self.part[1]
+        number = dealt % self.total
+        rows = range(number * self.size, min((number + 1) * self.size, len(self.images)))
+        batch: dict[str, Any] = default_collate([self.images[row] for row in rows])
+        return {**batch, "number": number, "counts": dealt < self.total}
 
 
 def _checked_crop(store: Store, crop: Crop) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import (
     BarColumn,
@@ -22,6 +21,7 @@ from rich.progress import (
 
 from probunet.processes import Tell
 from probunet.progress import console
+from probunet.training.placement import highest
 from probunet.training.task import VALIDATION
 
 
@@ -131,11 +131,8 @@ class StopOnSignal(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Stop if a signal came, here or in another process."""
-        if trainer.world_size > 1:
-            number = torch.tensor(self.received or 0, device=trainer.strategy.root_device)
-            highest = int(trainer.strategy.reduce(number, reduce_op="max"))
-            self.received = signal.Signals(highest) if highest else None
-        if self.received is not None:
+        if number := highest(trainer, self.received or 0):
+            self.received = signal.Signals(int(number))
             trainer.should_stop = True
             if (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or math.inf):
                 trainer.limit_val_batches = 0  # Lightning would validate before it stops, at a step like no other

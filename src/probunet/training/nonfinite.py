@@ -64,6 +64,8 @@ class SkipNotFinite(Callback):
         cases = trainer.train_dataloader.dataset.names(step)  # type: ignore[union-attr]
         file = self.folder / f"not_finite_step_{step}_process_{trainer.global_rank}.pt"
         self._dump(file, step, cases, pl_module)
+        if not trainer.is_global_zero:  # one sentence is enough
+            raise SystemExit(0)
         raise InputError(
             f"the loss or its gradient is not finite in {IN_A_ROW} steps in a row, the last one step {step} with the "
             f"cases {', '.join(cases)} (dumped to {file}); lower optimisation.learning_rate or look at these cases"

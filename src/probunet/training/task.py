@@ -57,7 +57,7 @@ class SegmentationTask(LightningModule):
         model: what to train.
         optimisation: how.
         seed: of latents and everything else that a model draws in training.
-        progress: the share of the training that is done, 0 to 1.
+        progress: the share of the training that is done, 0 to 1, the same in all processes.
         convention: of the distances, see ``Store.convention``.
         samples: hypotheses per validation image.
     """
@@ -91,7 +91,7 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """One step of the objective, with the terms in the log."""
-        generator = self._generator(self.global_step)
+        generator = self._generator(self.global_step, self.global_rank)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         loss = self.model.loss(image, batch.label, generator)
         now, before = time.perf_counter(), self._last_time
@@ -108,15 +108,16 @@ class SegmentationTask(LightningModule):
         """Time spent on validation is not a slow training step."""
         self._last_time = None
 
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        samples = self.model(image).sample(self.samples, self._generator(batch_idx))
+        samples = self.model(image).sample(self.samples, self._generator(batch["number"], rank=0))
         ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], **self.convention)
         self.log("step", float(self.global_step), batch_size=len(image))
-        self.log(VALIDATION, ged2.mean(), batch_size=len(image), prog_bar=True, sync_dist=True)
+        weight = len(image) if batch["counts"] else 0
+        self.log(VALIDATION, ged2.mean(), batch_size=weight, prog_bar=True, sync_dist=True)
 
-    def _generator(self, step: int) -> torch.Generator:
-        seeds = torch.tensor([self.seed, step, self.global_rank], dtype=torch.int64)
+    def _generator(self, step: int, rank: int) -> torch.Generator:
+        seeds = torch.tensor([self.seed, step, rank], dtype=torch.int64)
         mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
         return torch.Generator(self.device).manual_seed(mixed)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 import probunet
 from probunet.data.augment import Augmentation
-from probunet.data.batches import Crop, EvaluationImages, TrainingBatches
+from probunet.data.batches import Crop, EvaluationImages, SharedBatches, TrainingBatches
 from probunet.data.store import Store
 from probunet.errors import InputError
 from probunet.files import writing_file
@@ -34,7 +34,10 @@ from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, T
 from probunet.training.checkpoints import WholeCheckpoints, newest_readable
 from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.nonfinite import SkipNotFinite
+from probunet.training.placement import ending_together, highest, is_first, without_placement
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
+
+VALIDATION_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ class Experiment:
         if not (training.folder / "run.yaml").is_file():
             return False
         run = Run(training.folder)
-        return run.training() is not None and run.settings["trainer"] == self.trainer
+        same = without_placement(run.settings["trainer"]) == without_placement(self.trainer)
+        return same and run.training() is not None
 
     def train(self, training: Training, tell: Tell | None = None) -> Run:
         """Train one network, go on with it, or reuse it when it is complete.
@@ -158,31 +162,28 @@ class Experiment:
         def progress() -> float:
             return training_progress(trainer) if trainer else 0.0
 
-        task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention())
+        def shared_progress() -> float:  # where time ends the training, processes do not agree to the last digit
+            return highest(trainer, progress()) if trainer else 0.0
+
+        task = SegmentationTask(model, self.optimisation, seed, shared_progress, self.store.convention())
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
-        bar = TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)
-        trainer = self._make_trainer(run, [stop, watch, skip, bar])
+        bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
+        trainer = self._make_trainer(run, [stop, watch, skip, *(bars if is_first() else [])])
         loaders = self._loaders(trainer, seed)
         resume = newest_readable(run)
-        try:
+        with ending_together(trainer, run):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="pytorch_lightning")
                 warnings.filterwarnings("ignore", module="torch")
                 trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
             trainer.save_checkpoint(run.last)
-        except SystemExit as error:
-            if error.code == 1:  # Lightning's way to end after a KeyboardInterrupt
-                raise KeyboardInterrupt from error
-            raise
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {run.path}: {error.strerror or error}; free some space, or bring the folder back, "
-                "and give the same command again"
-            ) from error
         if stop.received is not None:
+            if not trainer.is_global_zero:
+                raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
-        write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
+        if trainer.is_global_zero:
+            write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
     def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
         data = self.data
@@ -193,7 +194,8 @@ class Experiment:
     def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
         batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
-        return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=64)
+        shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
+        return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
 
     def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
@@ -215,6 +217,7 @@ class Experiment:
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            use_distributed_sampler=False,
         )
 
 
@@ -283,6 +286,9 @@ def train(
 
     Raises:
         InputError: something does not fit; the message says what.
+
+    Returns:
+        The run directories, in the first of several processes; nothing in the others.
     """
     specifications = plain(models)
     names = list(specifications) if only is None else only
@@ -290,7 +296,8 @@ def train(
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     experiment = Experiment(Path(out), data, optimisation, trainer, seed)
     plans = trainings(experiment.out, specifications, seed)
-    if set_aside:
+    console.quiet = console.quiet or not is_first()
+    if set_aside and is_first():
         _set_aside(experiment, [one for plan in plans.values() for one in plan])
     for name in names:
         for training in plans[name]:
@@ -298,8 +305,9 @@ def train(
     for name in names:
         for training in plans[name]:
             experiment.train(training)
-        experiment.assemble(name, specifications[name], plans[name])
-    return [Run(experiment.out / name) for name in names]
+        if is_first():
+            experiment.assemble(name, specifications[name], plans[name])
+    return [Run(experiment.out / name) for name in names] if is_first() else []
 
 
 def plain(value: Any) -> Any:
