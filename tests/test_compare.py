@@ -2,6 +2,10 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import yaml
 
 from probunet.cli import main
 from probunet.data.store import Store
-from probunet.run import Run, load
+from probunet.run import Run, load, read_checkpoint
 
 CONFIG = """
 out: {out}
@@ -52,6 +56,29 @@ def test_trains_evaluates_reports_and_reuses(store, tmp_path, capsys):
     main(["compare", "--config", str(file)])
     assert "3 of 3 models are evaluated already" in capsys.readouterr().err
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
+
+
+def test_killed_it_goes_on_where_it_was(store, tmp_path):
+    file = config(tmp_path, store)
+    content = yaml.safe_load(file.read_text())
+    models = {name: content["models"][name] for name in ("unet", "probabilistic_unet")}
+    trainer = {**content["trainer"], "max_steps": 60}
+    file.write_text(yaml.safe_dump({**content, "models": models, "trainer": trainer}))
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-m", "probunet", "compare", "--config", str(file)])
+    while process.poll() is None and not list(out.glob("*/checkpoints/last.ckpt")):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "report.html").exists()
+    main(["compare", "--config", str(file)])
+    assert (out / "report.html").is_file()
+    whole = {key: value for key, value in content.items() if key not in ("n", "workers")}
+    file.write_text(yaml.safe_dump({**whole, "models": models, "trainer": trainer}))
+    main(["train", "--config", str(file), "--out", str(tmp_path / "whole")])
+    for name in models:
+        first, second = (read_checkpoint(Run(folder / name).best)["state_dict"] for folder in (out, tmp_path / "whole"))
+        assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_label_flips_are_scored_against_all_modes(streets, tmp_path):

@@ -302,6 +302,7 @@ def _terminate(*_: Any) -> None:
 
 
 def _stop(code: int, message: str) -> None:
+    console.quiet = False  # silent about its progress where it is one of several processes
     console.print(message, markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(code)
 
@@ -313,6 +314,9 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
 OWN_TRAINER_ARGUMENTS: set[str | int] = {
     "logger",
     "callbacks",
+    "plugins",
+    "use_distributed_sampler",
+    "accumulate_grad_batches",
     "enable_progress_bar",
     "enable_model_summary",
     "num_sanity_val_steps",

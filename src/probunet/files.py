@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ def writing_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(target)
     if target.exists():
         raise InputError(f"{target} exists already; choose another folder or remove it first")
+    remove_remains(target)
     temporary = _temporary_beside(target)
     try:
         temporary.mkdir()
@@ -75,5 +77,24 @@ def _temporary_beside(target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {target.parent}: {error.strerror or error}") from error
-    name = secrets.token_hex(4)
-    return target.parent / f".{target.stem}-{name}{target.suffix}"
+    return target.parent / f".{target.stem}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}"
+
+
+def remove_remains(target: Path) -> None:
+    """Remove what processes that were killed on this machine left of ``target``: temporary files or folders."""
+    start = f".{target.stem}-{socket.gethostname()}-"
+    for path in target.parent.iterdir() if target.parent.is_dir() else ():
+        if path.name.startswith(start) and path.suffix == target.suffix:
+            number = path.name.removeprefix(start).split("-")[0]
+            if number.isdigit() and not _is_running(int(number)):
+                _remove(path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

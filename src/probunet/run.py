@@ -1,7 +1,8 @@
 """A run directory: one trained model with everything needed to use it again.
 
 - ``run.yaml``: the model (class and constructor arguments), what it was trained on and how;
-- ``checkpoints/best.ckpt`` (lowest validation D_GED^2) and ``checkpoints/last.ckpt``;
+- ``checkpoints/best.ckpt`` (lowest validation D_GED^2), ``checkpoints/last.ckpt`` and the one before that,
+  ``checkpoints/previous.ckpt``;
 - ``log/``: TensorBoard events, and ``version_<n>/metrics.csv`` for every time the training was started;
 - ``training.json``: written when the training is complete;
 - ``evaluation.json``: written by ``probunet evaluate``.
@@ -60,6 +61,11 @@ class Run:
     def last(self) -> Path:
         """The checkpoint that a training goes on from."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one, for the case that the last one is damaged."""
+        return self.path / "checkpoints" / "previous.ckpt"
 
     def training(self) -> dict[str, Any] | None:
         """What ``training.json`` says; ``None`` while the training is not complete."""
@@ -143,7 +149,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(f"{file} cannot be read ({str(error).splitlines()[0]}); train the model again") from error
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise InputError(f"{file} cannot be read ({reason}); train the model again") from error
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

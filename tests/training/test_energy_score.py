@@ -71,8 +71,6 @@ def test_the_score_by_hand():
     # to readers: (0 + 1) + (1/2 + 1) + (1 + 0) over 6; pairs: 1/2, 1, 1 over 3
     score = unbiased_energy_score(samples, readers, torch.ones(2, 1))
     assert float(score) == pytest.approx(2 * 3.5 / 6 - 2.5 / 3)
-        2 * 3.5 / 6 - 2.5 / 3
-    )
 
 
 @pytest.mark.parametrize("relaxation", ["soft", "straight_through"])

@@ -36,6 +36,7 @@ def test_a_run_holds_everything_that_it_promises(trained):
         assert run.last.is_file()
         facts = run.training()
         assert facts["steps"] == 6
+        assert facts["skipped_steps"] == 0
         assert facts["parameters"] == sum(p.numel() for p in run.model().parameters())
         assert list((run.path / "log").glob("events.out.tfevents.*"))
     assert set(read_log(trained / "probabilistic_unet" / "log")) >= {
@@ -139,10 +140,13 @@ def test_a_damaged_checkpoint_is_named(experiment_file, tmp_path, failing):
     assert "best.ckpt cannot be read" in failing("evaluate", str(run.path))
 
 
-def test_a_diverging_training_is_one_sentence(experiment_file, failing):
+def test_a_diverging_training_is_one_sentence(experiment_file, tmp_path, failing):
     message = failing(
         "train", "--config", str(experiment_file), "--only", "unet", "--optimisation.learning_rate", "1e30"
     )
+    dump = next((tmp_path / "run" / "unet").glob("not_finite_step_3_*.pt"))  # step 0 throws the weights far away
+    assert str(dump) in message
+    assert ", ".join(torch.load(dump, weights_only=True)["cases"]) in message
     assert "is not finite" in message
     assert "lower optimisation.learning_rate" in message
 

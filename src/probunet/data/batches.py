@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
@@ -53,7 +53,8 @@ class TrainingBatches(IterableDataset[Batch]):
         all_readers: whether a batch also carries the labels of all readers; the rest of it stays the same.
 
     Raises:
-        InputError: the crop is larger than the stored images, or there are fewer training images than a batch.
+        InputError: the crop is larger than the stored images, there are fewer training images than a batch, or the
+            processes cannot share a batch evenly, which would give some images more weight than others.
     """
 
     def __init__(
@@ -81,6 +82,11 @@ class TrainingBatches(IterableDataset[Batch]):
                 f"{store.path} has {len(self.indices)} training images, fewer than the batch size {batch_size}; "
                 "lower data.batch_size"
             )
+        if batch_size % part[1]:
+            raise InputError(
+                f"a batch of {batch_size} cannot be shared evenly by {part[1]} processes; "
+                "change data.batch_size or the number of devices"
+            )
 
     def __iter__(self) -> Iterator[Batch]:
         step = self.first_step()
@@ -91,8 +97,7 @@ class TrainingBatches(IterableDataset[Batch]):
     def batch(self, step: int) -> Batch:
         """Make batch number ``step`` (this process's part of it)."""
         rank, ranks = self.part
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
-        chosen = np.sort(self.indices[self._shuffled(positions)])
+        chosen = self._chosen(step)
         generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
         image = torch.from_numpy(self.store.intensity.normalise(raw))
@@ -115,6 +120,15 @@ class TrainingBatches(IterableDataset[Batch]):
         present = self.store.present[chosen]
         chance = torch.where(torch.from_numpy(present), torch.rand(present.shape, generator=generator), -1.0)
         return chance.argmax(dim=1).numpy()
+
+    def names(self, step: int) -> list[str]:
+        """Name the examples of batch number ``step`` (this process's part of it), in its order."""
+        return [self.store.examples[i].name for i in self._chosen(step)]
+
+    def _chosen(self, step: int) -> npt.NDArray[np.int64]:
+        rank, ranks = self.part
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
+        return np.sort(self.indices[self._shuffled(positions)])
 
     def _shuffled(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         rounds, places = np.divmod(positions, len(self.indices))
@@ -171,6 +185,35 @@ class EvaluationImages(Dataset[dict[str, Any]]):
             "labels": torch.from_numpy(modes(labels[0], self.store.flips) if self.store.flips else labels),
             "index": int(index),
         }
+
+
+class SharedBatches(Dataset[dict[str, Any]]):
+    """Whole batches of evaluation images, dealt out to several processes.
+
+    A batch has the same images and the same number however many processes there are, so that whatever is drawn from a
+    seed and its number is the same, too. Every process gets equally many: where they do not come out even, the last
+    ones are repeats that do not count.
+
+    Args:
+        images: one by one.
+        size: of a batch; those of images with differently many readers are smaller.
+        part: (rank, ranks).
+    """
+
+    def __init__(self, images: EvaluationImages, size: int, part: tuple[int, int] = (0, 1)) -> None:
+        self.images, self.part, self.rows = images, part, images.batches(size)
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.part[1])
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """Give ``image`` (B, C, h, w), ``labels`` (B, R, h, w), ``index`` (B,), the batch's ``number``, ``counts``."""
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        dealt = self.part[0] + position * self.part[1]
+        number = dealt % len(self.rows)
+        batch: dict[str, Any] = default_collate([self.images[row] for row in self.rows[number]])
+        return {**batch, "number": number, "counts": dealt < len(self.rows)}
 
 
 def _checked_crop(store: Store, crop: Crop) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from rich.progress import (
 
 from probunet.processes import Tell
 from probunet.progress import console
+from probunet.training.placement import highest
 from probunet.training.task import VALIDATION
 
 
@@ -109,7 +111,8 @@ class Stopwatch(Callback):
 class StopOnSignal(Callback):
     """Ctrl-C and SIGTERM end the training after the step in hand, so that its state can be saved.
 
-    A second signal ends it at once; the checkpoint of the last validation then is the last state.
+    A signal to one of several processes stops all of them after the same step. A second signal ends it at once; the
+    checkpoint of the last validation then is the last state.
     """
 
     def __init__(self) -> None:
@@ -123,9 +126,16 @@ class StopOnSignal(Callback):
             if self.received is not None:
                 raise KeyboardInterrupt
             self.received = signal.Signals(number)
-            trainer.should_stop = True
 
         self._before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Stop if a signal came, here or in another process."""
+        if number := highest(trainer, self.received or 0):
+            self.received = signal.Signals(int(number))
+            trainer.should_stop = True
+            if (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or math.inf):
+                trainer.limit_val_batches = 0  # Lightning would validate before it stops, at a step like no other
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""

@@ -75,7 +75,7 @@ def assemble(folder: Path, settings: dict[str, Any], members: list[Run]) -> Run:
     with writing_file(run.best) as file:
         torch.save({"state_dict": weights}, file)
     summaries = [member.training() or {} for member in members]
-    summed = {key: sum(s[key] for s in summaries) for key in ("steps", "seconds", "parameters")}
+    summed = {key: sum(s[key] for s in summaries) for key in ("steps", "skipped_steps", "seconds", "parameters")}
     shared = {key: summaries[0][key] for key in ("device", "threads", "versions")}
     memory = max(s["peak_memory_mb"] for s in summaries)
     write_json(folder / "training.json", {**summed, "best_validation_ged2": None, "peak_memory_mb": memory, **shared})

@@ -12,10 +12,10 @@ import torch
 from pytorch_lightning import LightningModule
 
 from probunet.data.batches import Batch
-from probunet.errors import InputError
 from probunet.metrics import energy_distance
 from probunet.models.base import Loss, SegmentationModel
 from probunet.training.energy_score import EnergyScore
+from probunet.training.nonfinite import nan_unless_finite
 from probunet.types import Image
 
 VALIDATION = "validation/ged2"
@@ -59,7 +59,7 @@ class SegmentationTask(LightningModule):
         model: what to train.
         optimisation: how.
         seed: of latents and everything else that a model draws in training.
-        progress: the share of the training that is done, 0 to 1.
+        progress: the share of the training that is done, 0 to 1, the same in all processes.
         convention: of the distances, see ``Store.convention``.
         samples: hypotheses per validation image.
         energy: the energy score that is added to the model's own objective; ``None`` for that objective alone.
@@ -95,15 +95,9 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """One step of the objective, with the terms in the log."""
-        generator = self._generator(self.global_step)
+        generator = self._generator(self.global_step, self.global_rank)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         loss = self._with_energy(self.model.loss(image, batch.label, generator), image, batch.labels, generator)
-        if not torch.isfinite(loss.total):
-            terms = {name: float(value) for name, value in loss.terms.items()}
-            raise InputError(
-                f"the loss of step {self.global_step} is not finite ({terms}); lower optimisation.learning_rate "
-                "or look at the data of this step"
-            )
         now, before = time.perf_counter(), self._last_time
         self._last_time = now
         if before is not None:
@@ -112,7 +106,7 @@ class SegmentationTask(LightningModule):
         self.log("train/loss", loss.total.detach())
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict({f"train/{name}": value for name, value in loss.terms.items()})
-        return loss.total
+        return nan_unless_finite(loss.total)
 
     def _with_energy(self, loss: Loss, image: Image, labels: torch.Tensor | None, generator: torch.Generator) -> Loss:
         if self.energy is None or labels is None:
@@ -127,15 +121,16 @@ class SegmentationTask(LightningModule):
         """Time spent on validation is not a slow training step."""
         self._last_time = None
 
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        samples = self.model(image).sample(self.samples, self._generator(batch_idx))
+        samples = self.model(image).sample(self.samples, self._generator(batch["number"], rank=0))
         ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], **self.convention)
         self.log("step", float(self.global_step), batch_size=len(image))
-        self.log(VALIDATION, ged2.mean(), batch_size=len(image), prog_bar=True, sync_dist=True)
+        weight = len(image) if batch["counts"] else 0
+        self.log(VALIDATION, ged2.mean(), batch_size=weight, prog_bar=True, sync_dist=True)
 
-    def _generator(self, step: int) -> torch.Generator:
-        seeds = torch.tensor([self.seed, step, self.global_rank], dtype=torch.int64)
+    def _generator(self, step: int, rank: int) -> torch.Generator:
+        seeds = torch.tensor([self.seed, step, rank], dtype=torch.int64)
         mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
         return torch.Generator(self.device).manual_seed(mixed)

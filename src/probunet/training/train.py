@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 import probunet
 from probunet.data.augment import Augmentation
-from probunet.data.batches import Crop, EvaluationImages, TrainingBatches
+from probunet.data.batches import Crop, EvaluationImages, SharedBatches, TrainingBatches
 from probunet.data.store import Store
 from probunet.errors import InputError
 from probunet.files import writing_file
@@ -31,9 +31,14 @@ from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
+from probunet.training.checkpoints import WholeCheckpoints, newest_readable
 from probunet.training.energy_score import EnergyScore
 from probunet.training.members import Specification, Training, assemble, trainings
+from probunet.training.nonfinite import SkipNotFinite
+from probunet.training.placement import ending_together, highest, is_first, without_placement
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
+
+VALIDATION_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ class Experiment:
         if not (training.folder / "run.yaml").is_file():
             return False
         run = Run(training.folder)
-        return run.training() is not None and run.settings["trainer"] == self.trainer
+        same = without_placement(run.settings["trainer"]) == without_placement(self.trainer)
+        return same and run.training() is not None
 
     def train(self, training: Training, tell: Tell | None = None) -> Run:
         """Train one network, go on with it, or reuse it when it is complete.
@@ -140,7 +146,7 @@ class Experiment:
             tell: told how far it is; a bar shows it if not given.
 
         Raises:
-            InputError: the loss is not finite, or the run directory cannot be written.
+            InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
             KeyboardInterrupt: stopped by the user; the state was saved.
         """
         if self.is_complete(training):
@@ -168,28 +174,30 @@ class Experiment:
         def progress() -> float:
             return training_progress(trainer) if trainer else 0.0
 
-        task = SegmentationTask(model, self.optimisation, seed, progress, self.store.convention(), energy=self.energy)
-        stop, watch = StopOnSignal(), Stopwatch()
-        bar = TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)
-        trainer = self._make_trainer(run, [stop, watch, bar])
+        def shared_progress() -> float:  # where time ends the training, processes do not agree to the last digit
+            return highest(trainer, progress()) if trainer else 0.0
+
+        task = SegmentationTask(
+            model, self.optimisation, seed, shared_progress, self.store.convention(), energy=self.energy
+        )
+        stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
+        bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
+        trainer = self._make_trainer(run, [stop, watch, skip, *(bars if is_first() else [])])
         loaders = self._loaders(trainer, seed)
-        resume = run.last if run.last.is_file() else None
-        if resume:
-            console.print(f"{run.path} goes on from its last checkpoint")
-        try:
+        resume = newest_readable(run)
+        with ending_together(trainer, run):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="pytorch_lightning")
                 warnings.filterwarnings("ignore", module="torch")
                 trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
             trainer.save_checkpoint(run.last)
-        except SystemExit as error:  # Lightning's way to end after a KeyboardInterrupt
-            raise KeyboardInterrupt from error
-        except OSError as error:
-            raise InputError(f"cannot write to {run.path}: {error.strerror or error}; free some space") from error
         if stop.received is not None:
+            if not trainer.is_global_zero:
+                raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
-        write_json(run.path / "training.json", _summary(trainer, model, watch.seconds))
+        if trainer.is_global_zero:
+            write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
     def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
         data = self.data
@@ -207,8 +215,8 @@ class Experiment:
     def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
         batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
-        together = 64 if self.store.complete else 1  # images of one batch have equally many readers
-        return DataLoader(batches, batch_size=None), DataLoader(images, batch_size=together)
+        shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
+        return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
 
     def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
@@ -225,10 +233,12 @@ class Experiment:
             **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
             default_root_dir=run.path,
             callbacks=[checkpoint, *callbacks],
+            plugins=[WholeCheckpoints(run)],
             logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            use_distributed_sampler=False,
         )
 
 
@@ -252,11 +262,12 @@ def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
             )
 
 
-def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float) -> dict[str, Any]:
+def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float, skipped: int) -> dict[str, Any]:
     checkpoint = next(c for c in trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
     best = checkpoint.best_model_score
     return {
         "steps": trainer.global_step,
+        "skipped_steps": skipped,
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
         "best_validation_ged2": None if best is None else float(best),
@@ -298,6 +309,9 @@ def train(
 
     Raises:
         InputError: something does not fit; the message says what.
+
+    Returns:
+        The run directories, in the first of several processes; nothing in the others.
     """
     specifications = plain(models)
     names = list(specifications) if only is None else only
@@ -305,7 +319,8 @@ def train(
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
     plans = trainings(experiment.out, specifications, seed)
-    if set_aside:
+    console.quiet = console.quiet or not is_first()
+    if set_aside and is_first():
         _set_aside(experiment, [one for plan in plans.values() for one in plan])
     for name in names:
         for training in plans[name]:
@@ -313,8 +328,9 @@ def train(
     for name in names:
         for training in plans[name]:
             experiment.train(training)
-        experiment.assemble(name, specifications[name], plans[name])
-    return [Run(experiment.out / name) for name in names]
+        if is_first():
+            experiment.assemble(name, specifications[name], plans[name])
+    return [Run(experiment.out / name) for name in names] if is_first() else []
 
 
 def plain(value: Any) -> Any:

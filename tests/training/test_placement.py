@@ -1,0 +1,111 @@
+"""What comes out of a training does not depend on the number of its processes."""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from small_data import DESCRIPTION, SIZE, blob
+
+import probunet as pu
+from probunet.cli import main
+from probunet.data.prepare import Item, write_store
+from probunet.data.store import Example, Store
+from probunet.models.base import SegmentationModel
+from probunet.run import Run, read_checkpoint
+
+TINY = {"channels": [4, 4], "convolutions": 1}
+
+
+def agreed(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """A blob whose readers agree, so that it does not matter which of them a process draws."""
+    image, labels = blob(index)
+    return image, labels[:1].repeat(len(labels), axis=0)
+
+
+@pytest.fixture
+def calm_store(tmp_path: Path) -> Store:
+    """40 training images without a random choice, 40 for validation: three batches, which two processes cannot halve."""
+    items = [Item(Example(f"t{i}", f"t{i}", "train"), partial(agreed, i)) for i in range(40)]
+    items += [Item(Example(f"v{i}", f"v{i}", "validation"), partial(blob, i)) for i in range(40)]
+    return write_store(tmp_path / "store", items, DESCRIPTION, np.uint8, jobs=1)
+
+
+def experiment(folder: Path, store: Store, model: str, learning_rate: float) -> Path:
+    folder.mkdir()
+    content = {
+        "out": str(folder / "out"),
+        "data": {
+            "store": str(store.path),
+            "crop": SIZE,
+            "batch_size": 32,
+            "validation_images": 40,
+            "augmentation": {"probability": 0.0},
+        },
+        "models": {"model": {"class_path": f"probunet.{model}", "init_args": TINY}},
+        "optimisation": {"learning_rate": learning_rate, "schedule": "cosine"},
+        "trainer": {"accelerator": "cpu", "max_steps": 12, "val_check_interval": 6, "log_every_n_steps": 1},
+    }
+    file = folder / "experiment.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_two_processes_train_and_validate_like_one(calm_store, tmp_path):
+    """16 images in each of two processes give the steps of 32 in one; D_GED^2 is the same, sample for sample."""
+    learns = experiment(tmp_path / "learns", calm_store, "UNet", 1e-2)
+    samples = experiment(tmp_path / "samples", calm_store, "ProbabilisticUNet", 1e-30)  # latents differ, weights do not
+    script = Path(__file__).with_name("two_processes.py")
+    done = subprocess.run(
+        [sys.executable, script, learns, samples], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("100%") == 2  # one bar for each training: the second process is silent
+    for config in (learns, samples):
+        two = Run(config.parent / "out" / "model")
+        assert int(two.settings["trainer"]["devices"]) == 2
+        main(["train", "--config", str(config), "--out", str(config.parent / "one")])
+        one = Run(config.parent / "one" / "model")
+        first, second = (read_checkpoint(run.last) for run in (one, two))
+        for name, value in first["state_dict"].items():  # sums in another order, through twelve steps of Adam
+            torch.testing.assert_close(second["state_dict"][name], value, rtol=1e-3, atol=1e-4)
+        if config == learns:  # Adam forgives a gradient that is twice as large; its moments do not
+            ones, twos = (c["optimizer_states"][0]["state"] for c in (first, second))
+            for key, value in ones.items():
+                scale = float(value["exp_avg"].abs().max())
+                torch.testing.assert_close(twos[key]["exp_avg"], value["exp_avg"], rtol=0.01, atol=0.01 * scale)
+        best = one.training()["best_validation_ged2"]
+        assert best == pytest.approx(two.training()["best_validation_ged2"], abs=1e-6)
+    before = read_checkpoint(two.last)
+    main(["train", "--config", str(samples), "--trainer.devices", "1"])  # complete, wherever it was trained
+    assert read_checkpoint(two.last)["global_step"] == before["global_step"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pu.UNet(**TINY), pu.ProbabilisticUNet(**TINY), pu.Image2ImageVAE(**TINY), pu.DropoutUNet(**TINY)],
+    ids=lambda model: type(model).__name__,
+)
+def test_the_gradient_of_a_batch_is_the_mean_of_the_gradients_of_its_halves(model: SegmentationModel):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(32, 1, 16, 16, generator=generator)
+    label = torch.randint(2, (32, 16, 16), generator=generator)
+
+    def gradient(rows: list[slice]) -> torch.Tensor:
+        draws = torch.Generator().manual_seed(1)  # halves one after the other draw what the whole draws
+        model.zero_grad()
+        for part in rows:
+            (model.loss(image[part], label[part], draws).total / len(rows)).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    whole, halves = gradient([slice(32)]), gradient([slice(16), slice(16, 32)])
+    torch.testing.assert_close(halves, whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
+
+
+def test_a_batch_that_cannot_be_shared_is_one_sentence(experiment_file, failing):
+    message = failing("train", "--config", str(experiment_file), "--trainer.devices", "3", "--trainer.strategy", "ddp")
+    assert "a batch of 4 cannot be shared evenly by 3 processes" in message
