@@ -179,6 +179,16 @@ COMMANDS = {
         ("run",),
         ((("-n", "--n"), int, False),),
     ),
+    "explore": Command(
+        "probunet.explore.command",
+        "explore",
+        "look at hypotheses in the browser, move through them, pick one",
+        (
+            "probunet explore runs/demo/probabilistic_unet data/demo",
+            "probunet explore runs/demo/probabilistic_unet crop.png --port 8000",
+        ),
+        ("model", "data"),
+    ),
     "score": Command(
         "probunet.score",
         "score",
@@ -261,9 +271,10 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the arguments below")
-    for parameter in command.positional:
-        parser.add_argument(parameter, type=Path, help=described[parameter])
     signature = inspect.signature(function).parameters
+    for parameter in command.positional:
+        needed: dict[str, Any] = {} if signature[parameter].default is inspect.Parameter.empty else {"nargs": "?"}
+        parser.add_argument(parameter, type=Path, help=described[parameter], **needed)
     for flags, kind, several in command.flags:
         parameter = flags[-1].removeprefix("--")
         default = signature[parameter].default

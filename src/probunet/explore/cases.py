@@ -1,0 +1,107 @@
+"""What can be chosen on the page: cases of a store, image files given on the command line, uploads."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from probunet.data.flips import modes as flip_modes
+from probunet.data.store import Split, Store
+from probunet.errors import InputError
+from probunet.explore.pictures import SUFFIXES, Picture, read_picture
+from probunet.explore.recent import Recent
+
+UPLOADED_BYTES = 512 * 2**20
+_UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A name and a way to get the picture."""
+
+    name: str
+    load: Callable[[], Picture]
+
+
+class Cases:
+    """Given cases by their number, uploads by the key they were given. No path ever comes from a client.
+
+    Args:
+        given: the cases that are always there.
+    """
+
+    def __init__(self, given: list[Case]) -> None:
+        self.given = given
+        self._uploads: Recent[Case] = Recent(UPLOADED_BYTES)
+
+    def __getitem__(self, key: str) -> Case:
+        """Give a case.
+
+        Raises:
+            KeyError: no such case, or an upload that had to make room for later ones.
+        """
+        if key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(self.given):
+            return self.given[int(key)]
+        found = self._uploads.get(key) if _UPLOAD.fullmatch(key) else None
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def add(self, name: str, content: bytes) -> str:
+        """Decode an uploaded file and keep its picture.
+
+        Returns:
+            Its key.
+
+        Raises:
+            InputError: see :func:`probunet.explore.pictures.read_picture`.
+        """
+        picture = read_picture(name, content)
+        key = f"upload-{secrets.token_hex(8)}"
+        self._uploads.put(key, Case(name, lambda: picture), picture.values.nbytes)
+        return key
+
+
+def cases_of(source: Path | None, split: Split) -> list[Case]:
+    """List the cases of a store, a folder of image files, or one image file.
+
+    Args:
+        source: ``None``: none, pictures come by upload.
+        split: part of a store.
+
+    Raises:
+        InputError: neither, or nothing inside.
+    """
+    if source is None:
+        return []
+    if (source / "manifest.json").is_file():
+        store = Store(source)
+        return [Case(store.examples[i].name, partial(_from_store, store, int(i))) for i in store.indices(split)]
+    files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
+    if not files or not files[0].is_file():
+        raise InputError(f"{source} is no store, no image file and no folder of image files ({', '.join(SUFFIXES)})")
+    return [Case(file.name, partial(_from_file, file)) for file in files]
+
+
+def _from_store(store: Store, index: int) -> Picture:
+    labels = np.array(store.labels[index])
+    spacing = store.manifest.get("spacing_mm")
+    return Picture(
+        np.array(store.images[index]),
+        store.intensity.unit,
+        (float(spacing[0]), float(spacing[1])) if spacing else None,
+        flip_modes(labels[0], store.flips)[:8] if store.flips else labels,
+    )
+
+
+def _from_file(file: Path) -> Picture:
+    try:
+        return read_picture(file.name, file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); check its permissions") from error

@@ -1,0 +1,223 @@
+"""The model behind the page: one call at a time, and what it said about a case is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probunet.errors import InputError
+from probunet.explore.pictures import Picture
+from probunet.explore.recent import Recent
+from probunet.models.base import SegmentationDistribution
+from probunet.models.latent import LatentSegmentation
+from probunet.models.probabilistic_unet import ProbabilisticUNet
+from probunet.nets.prior import draw_from
+from probunet.run import Run
+
+MAXIMUM_SAMPLES = 128
+MAXIMUM_FIELD = 512
+"""Pixels along either side of what the model sees at once: 32 features of that are 34 MB for the browser."""
+REMEMBERED_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Field:
+    """The part of a picture that the model sees.
+
+    Attributes:
+        row: of its centre, ``None`` for the middle of the picture.
+        column: of its centre, likewise.
+        size: pixels along either side, ``None`` for what the model was trained on.
+    """
+
+    row: int | None = None
+    column: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """A field on the pixels of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Cut it out of (..., H, W)."""
+        return values[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the model says about one field.
+
+    Attributes:
+        box: where it is.
+        image: (1, C, h, w) as the model saw it.
+        distribution: over its segmentations.
+        note: what was done to the intensities beyond the model's own normalisation, or an empty text.
+    """
+
+    box: Box
+    image: torch.Tensor
+    distribution: SegmentationDistribution
+    note: str
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Hypotheses of one field.
+
+    Attributes:
+        labels: (n, h, w) uint8 class ids.
+        latents: (n, D) float32, or ``None`` for a model without a latent space.
+        probabilities: (K, h, w) float32, averaged over the same latents where there are any.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    latents: npt.NDArray[np.float32] | None
+    probabilities: npt.NDArray[np.float32]
+
+
+class Engine:
+    """A trained model that many threads may ask.
+
+    Args:
+        run: the run directory.
+        device: where the model runs.
+    """
+
+    def __init__(self, run: Run, device: str = "cpu") -> None:
+        self.run, self.device = run, torch.device(device)
+        self.model = run.model(device)
+        self._lock = Lock()
+        self._encoded: Recent[Encoded] = Recent(REMEMBERED_BYTES)
+        self._draws: Recent[Draws] = Recent(REMEMBERED_BYTES // 2)
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """Height and width that the model was trained on, in pixels."""
+        return (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
+
+    def box(self, picture: Picture, field: Field) -> Box:
+        """Place a field on a picture, moved and cut where it would leave it."""
+        height, width = picture.values.shape[-2:]
+        wanted = self.crop if field.size is None else (field.size, field.size)
+        h, w = (min(a, b, MAXIMUM_FIELD) for a, b in zip(wanted, (height, width), strict=True))
+        row = height // 2 if field.row is None else field.row
+        column = width // 2 if field.column is None else field.column
+        return Box(min(max(row - h // 2, 0), height - h), min(max(column - w // 2, 0), width - w), h, w)
+
+    def encode(self, key: str, picture: Picture, field: Field) -> Encoded:
+        """Run the networks on a field, once.
+
+        Args:
+            key: of the case.
+            picture: of the case.
+            field: what to look at.
+
+        Raises:
+            InputError: a picture that does not fit the model.
+        """
+        box = self.box(picture, field)
+        if found := self._encoded.get((key, box)):
+            return found
+        raw, note = self._in_units_of_model(picture, box)
+        with self._lock, torch.inference_mode():
+            image = torch.from_numpy(self.run.intensity.normalise(raw))[None].to(self.device)
+            encoded = Encoded(box, image, self.model(image), note)
+        self._encoded.put((key, box), encoded, 256 * box.height * box.width)  # 64 floats a pixel, roughly
+        return encoded
+
+    def features(self, encoded: Encoded) -> npt.NDArray[np.float32] | None:
+        """Give W_f f + b of f_comb's first layer, (h, w, channels), or ``None`` where a model has no f_comb."""
+        model = self.model
+        if not isinstance(model, ProbabilisticUNet) or model.combine is None:
+            return None
+        with self._lock, torch.inference_mode():
+            projected = model.combine.project(model.unet(encoded.image))
+        return np.ascontiguousarray(projected[0].float().permute(1, 2, 0).cpu().numpy())
+
+    def draw(self, key: str, encoded: Encoded, n: int, seed: int) -> Draws:
+        """Draw hypotheses, once. With the same seed, fewer are the first of more where there is a latent space."""
+        if found := self._draws.get((key, encoded.box, n, seed)):
+            return found
+        generator = torch.Generator(self.device).manual_seed(seed)
+        distribution = encoded.distribution
+        with self._lock, torch.inference_mode():
+            if isinstance(distribution, LatentSegmentation):
+                latents = draw_from(distribution.latent, MAXIMUM_SAMPLES, generator)[:n, 0]
+                draws = _decoded(distribution, latents)
+            else:
+                labels = distribution.sample(n, generator)[:, 0].to(torch.uint8).cpu().numpy()
+                marginals = distribution.probabilities(n, generator)[0].float().cpu().numpy()
+                draws = Draws(labels, None, marginals)
+        self._draws.put((key, encoded.box, n, seed), draws, draws.labels.nbytes + draws.probabilities.nbytes)
+        return draws
+
+    def decode(self, encoded: Encoded, z: Sequence[float]) -> npt.NDArray[np.uint8]:
+        """Give the labels (h, w) of one latent.
+
+        Raises:
+            InputError: the model has no latent space, or one of another dimension.
+        """
+        distribution = encoded.distribution
+        if not isinstance(distribution, LatentSegmentation):
+            raise InputError("this model has no latent space; its hypotheses can only be drawn")
+        dimensions = distribution.latent.event_shape[0]
+        if len(z) != dimensions or not np.isfinite(z).all():
+            raise InputError(f"a latent of {len(z)} numbers was given; {dimensions} finite ones are needed")
+        with self._lock, torch.inference_mode():
+            return _decoded(distribution, torch.tensor([list(z)], device=self.device)).labels[0]
+
+    def latent(self, encoded: Encoded, picture: Picture) -> dict[str, Any] | None:
+        """Give prior and readers' posteriors as lists: mean and sigma, each (D,). ``None`` without a latent space."""
+        distribution = encoded.distribution
+        if not isinstance(distribution, LatentSegmentation):
+            return None
+        with self._lock, torch.inference_mode():
+            readers = encoded.box.of(picture.readers)
+            posteriors = [
+                distribution.posterior(torch.from_numpy(np.array(one))[None].to(self.device)) for one in readers
+            ]
+            return {
+                "prior": _moments(distribution.latent),
+                "readers": [_moments(posterior) for posterior in posteriors],
+            }
+
+    def _in_units_of_model(self, picture: Picture, box: Box) -> tuple[npt.NDArray[Any], str]:
+        """Raw values of a field in the unit that the model was trained on, and what was done for it."""
+        raw, unit = box.of(picture.values), self.run.intensity.unit
+        if self.model.in_channels == 1 and len(raw) == 3 and (raw[0] == raw[1]).all() and (raw[0] == raw[2]).all():
+            raw = raw[:1]
+        if unit == "HU" and not picture.unit and raw.dtype == np.uint8:
+            raise InputError("this model was trained on Hounsfield units; give a DICOM slice, or .npy in HU")
+        if unit == "grey level" and raw.dtype != np.uint8:
+            low, high = float(raw.min()), float(raw.max())
+            scaled = (raw.astype(np.float32) - low) * np.float32(255 / max(high - low, 1e-6))
+            return (
+                scaled,
+                f"{low:g} to {high:g}{' ' + picture.unit if picture.unit else ''} shown to the model as 0 to 255",
+            )
+        return raw, ""
+
+
+def _decoded(distribution: LatentSegmentation, latents: torch.Tensor) -> Draws:
+    labels, total = [], torch.zeros(())
+    for z in latents:
+        logits = distribution.logits(z[None])
+        labels.append(logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy())
+        total = total.to(z.device) + logits.softmax(dim=1)[0]
+    return Draws(np.stack(labels), latents.float().cpu().numpy(), (total / len(latents)).cpu().numpy())
+
+
+def _moments(gaussian: torch.distributions.Distribution) -> dict[str, list[float]]:
+    return {"mean": gaussian.mean[0].tolist(), "sigma": gaussian.stddev[0].tolist()}

@@ -1,0 +1,52 @@
+"""Modes: hypotheses that say nearly the same, counted as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from probunet.metrics import pairwise_distance
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A group of hypotheses.
+
+    Attributes:
+        members: positions of its hypotheses.
+        representative: the member that is closest to all others.
+        frequency: share of all hypotheses.
+    """
+
+    members: list[int]
+    representative: int
+    frequency: float
+
+
+def group(labels: npt.NDArray[np.uint8], num_classes: int, distance: float) -> list[Mode]:
+    """Group hypotheses whose average distance (1 - IoU) is small, most frequent group first.
+
+    Average linkage; the IoU is averaged over the classes that either of two hypotheses has (the foreground alone
+    where there are two classes), and two empty hypotheses are equal.
+
+    Args:
+        labels: (n, H, W) class ids.
+        num_classes: classes K.
+        distance: groups are kept apart from this average distance on, in (0, 1].
+    """
+    count = len(labels)
+    if count == 1:
+        return [Mode([0], 0, 1.0)]
+    apart = np.nan_to_num(pairwise_distance(labels[None], num_classes=num_classes, empty="skip", workers=1)[0], nan=0.0)
+    np.fill_diagonal(apart, 0.0)
+    names = fcluster(linkage(squareform(apart, checks=False), "average"), distance, "distance")
+    modes = []
+    for name in np.unique(names):
+        members = np.flatnonzero(names == name)
+        middle = members[apart[np.ix_(members, members)].sum(axis=1).argmin()]
+        modes.append(Mode(members.tolist(), int(middle), len(members) / count))
+    return sorted(modes, key=lambda mode: (-mode.frequency, mode.members[0]))
