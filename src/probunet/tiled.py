@@ -22,7 +22,8 @@ from probunet.models.latent import one_hot, with_latent
 from probunet.models.m_heads import MHeads
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.models.unet import UNet
-from probunet.nets.gaussian import draw, standard_normal
+from probunet.nets.gaussian import standard_normal
+from probunet.nets.prior import draw_from
 from probunet.tiles import Tiling, make_tiling, reduced, strips
 from probunet.types import Image, Label, Logits, Samples
 
@@ -153,11 +154,11 @@ def _latent(model: ProbabilisticUNet | Image2ImageVAE, image: Image, tiling: Til
 
     def propose(label: Label, n: int, generator: torch.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
         proposal = posterior(label)
-        z = draw(proposal, n, generator)
+        z = draw_from(proposal, n, generator)
         return z, prior.log_prob(z) - proposal.log_prob(z)
 
     def draws(n: int, generator: torch.Generator | None) -> torch.Tensor:
-        return draw(prior, n, generator)
+        return draw_from(prior, n, generator)
 
     return _Parts(None, draws, draws, propose, lambda z: _decode_latents(model, image, tiling, z))
 

@@ -13,7 +13,8 @@ from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import BLOCK, LatentSegmentation, one_hot
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.combine import Combine
-from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, draw
+from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
+from probunet.nets.prior import draw_from
 from probunet.types import IGNORE
 
 
@@ -47,7 +48,7 @@ def test_loss_is_equation_4_with_its_reductions():
     loss = model.loss(image, label, torch.Generator().manual_seed(1))
     distribution = model(image)
     posterior = distribution.posterior(label)
-    z = draw(posterior, 1, torch.Generator().manual_seed(1))[0]
+    z = draw_from(posterior, 1, torch.Generator().manual_seed(1))[0]
     log_probability = distribution.logits(z).log_softmax(dim=1)
     known = label != IGNORE
     picked = log_probability.gather(1, torch.where(known, label, 0)[:, None])[:, 0]
@@ -197,7 +198,7 @@ def test_samples_that_are_decoded_together_are_those_decoded_alone(inject):
     n = 2 * BLOCK // 256 + 2  # a first one, two full blocks, and one left over
     with torch.inference_mode():
         together = distribution.sample(n, torch.Generator().manual_seed(0))
-        latents = draw(distribution.latent, n, torch.Generator().manual_seed(0))
+        latents = draw_from(distribution.latent, n, torch.Generator().manual_seed(0))
         alone = torch.stack([most_probable(distribution.logits(z)) for z in latents])
     assert together.shape == (n, 1, 16, 16)
     assert (together != alone).float().mean() < 1e-4  # float sums in another order

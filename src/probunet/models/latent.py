@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
-from probunet.nets.gaussian import draw
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
@@ -92,7 +91,7 @@ class LatentSegmentation(SegmentationDistribution):
         proposal = self.posterior(label)
         weights = [
             self.latent.log_prob(z) - proposal.log_prob(z) - cross_entropy(self.logits(z), label)
-            for z in draw(proposal, samples, generator)
+            for z in draw_from(proposal, samples, generator)
         ]
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
 
@@ -112,7 +111,7 @@ def evidence_bound(
         generator: source of the one draw from the posterior.
     """
     posterior = distribution.posterior(label)
-    z = draw(posterior, 1, generator)[0]
+    z = draw_from(posterior, 1, generator)[0]
     reconstruction = cross_entropy(distribution.logits(z), label).mean()
     terms = {"reconstruction": reconstruction}
     if isinstance(distribution.latent, Independent):

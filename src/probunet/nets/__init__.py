@@ -1,7 +1,8 @@
 """The parts of the method: feature U-Net, Gaussian nets, f_comb. Nothing here is trained alone."""
 
 from probunet.nets.combine import Combine
-from probunet.nets.gaussian import GaussianNet, draw, standard_normal
+from probunet.nets.gaussian import GaussianNet, standard_normal
+from probunet.nets.prior import draw_from
 from probunet.nets.unet import Encoder, FeatureUNet
 
-__all__ = ["Combine", "Encoder", "FeatureUNet", "GaussianNet", "draw", "standard_normal"]
+__all__ = ["Combine", "Encoder", "FeatureUNet", "GaussianNet", "draw_from", "standard_normal"]

@@ -53,14 +53,3 @@ def standard_normal(batch: int, latent_dims: int, device: torch.device) -> Indep
     """
     zeros = torch.zeros(batch, latent_dims, device=device)
     return Independent(Normal(zeros, torch.ones_like(zeros), validate_args=False), 1, validate_args=False)
-
-
-def draw(gaussian: Independent, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Draw n reparameterised latents for every image.
-
-    Returns:
-        (n, B, D); gradients reach mean and sigma.
-    """
-    mean, sigma = gaussian.base_dist.loc, gaussian.base_dist.scale
-    noise = torch.randn((n, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + sigma * noise
