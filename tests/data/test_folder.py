@@ -171,6 +171,21 @@ def test_other_sizes_are_cropped_and_padded_around_the_centre(tmp_path):
     assert (store.manifest["notes"]["padded_images"], store.manifest["notes"]["cropped_images"]) == (1, 1)
 
 
+def test_a_single_label_file_as_in_nnunet_is_one_reader(tmp_path):
+    root = make(tmp_path / "mine", 2)
+    for i in range(2):
+        folder = root / f"labelsTr/case{i}"
+        (folder / "anna.png").rename(root / f"labelsTr/case{i}.png")
+        shutil.rmtree(folder)
+    dataset = open_folder(root)
+    assert dataset.readers == ("reader",)
+    _, labels = read_case(dataset.cases[0], 1, 2, None)
+    assert np.array_equal(labels[0, 0], blob(0)[1][0])
+    (root / "labelsTr/case1").mkdir()
+    with pytest.raises(InputError, match="there are both"):
+        open_folder(root)
+
+
 def test_groups_stay_together_and_ignore_is_taken_over(tmp_path):
     groups = {f"case{i}": f"patient{i // 2}" for i in range(8)}
     labels = {"background": 0, "lesion": 1, "ignore": 2}

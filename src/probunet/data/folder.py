@@ -2,6 +2,7 @@
 
 ``dataset.json`` says what there is, ``imagesTr/<case>_0000.<ext>`` holds channel 0 of a case (or all, for RGB), and
 ``labelsTr/<case>/<reader>.<ext>`` what one reader marked. Readers may be different and differently many for each case.
+nnU-Net's own ``labelsTr/<case>.<ext>`` is a case with a single reader.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def open_folder(root: Path) -> Dataset:
         raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(READERS)}")
     images = _images(root / "imagesTr", suffix, len(channels))
     readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
-    _refuse_strangers(root / "labelsTr", readings)
+    _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
     readers = tuple(sorted({reader for files in readings.values() for reader in files}))
     groups = facts.get("groups", {})
     for key, named in (("groups", groups), ("splits", _splits(facts, where))):
@@ -196,6 +197,11 @@ def _images(folder: Path, suffix: str, channels: int) -> dict[str, tuple[Path, .
 
 
 def _readings(folder: Path, suffix: str) -> dict[str, Path]:
+    single = folder.with_name(folder.name + suffix)
+    if single.exists():
+        if folder.exists():
+            raise InputError(f"there are both {single} and a folder of readings {folder}; keep one of them")
+        return {"reader": single}
     found: dict[str, Path] = {}
     for path in _listed(folder):
         if ending(path) != suffix:
@@ -207,7 +213,7 @@ def _readings(folder: Path, suffix: str) -> dict[str, Path]:
     return found
 
 
-def _refuse_strangers(folder: Path, known: dict[str, Any]) -> None:
+def _refuse_strangers(folder: Path, known: set[str]) -> None:
     if strangers := [path for path in _listed(folder) if path.name not in known]:
         raise InputError(f"{strangers[0]} belongs to no case in imagesTr; remove it or add its image")
 
