@@ -54,7 +54,8 @@ def test_soft_maps_by_hand():
     assert float(soft_distance(p, q)) == pytest.approx(1.5 / 2.5)
     assert float(soft_distance(p, p)) == 0
     faint, nothing = torch.tensor([[0.1, 0.2, 0.0]]), torch.zeros(1, 3)
-    assert float(soft_distance(faint, nothing)) == pytest.approx(0.3)
+    assert float(soft_distance(faint, nothing)) == pytest.approx(0.2)  # the surest pixel
+    assert float(soft_distance(faint, faint + 0.2)) == pytest.approx(0.6 / 0.9 * 0.4)
     assert float(soft_distance(faint, nothing, "one")) == pytest.approx(1.0)
     assert float(soft_distance(p, nothing)) == pytest.approx(1.0)
 
@@ -62,7 +63,7 @@ def test_soft_maps_by_hand():
 def test_a_vanishing_hypothesis_has_a_finite_gradient_towards_the_empty_reader():
     p = torch.full((1, 4), 0.01, requires_grad=True)
     soft_distance(p, torch.zeros(1, 4)).sum().backward()
-    assert torch.equal(p.grad, torch.ones(1, 4))
+    assert torch.equal(p.grad, torch.full((1, 4), 0.25))
 
 
 def test_the_score_by_hand():
@@ -160,16 +161,25 @@ def test_the_score_reaches_the_prior_and_costs_one_pass_of_the_unet(generator):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
 
 
-def test_a_low_temperature_takes_faint_probabilities_from_an_empty_hypothesis():
-    """A hundred pixels of probability 1/10 are ten pixels of lesion to the soft distance, and none to the metric."""
-    faint = torch.zeros(2, 1, 2, 10, 10)
+def test_presence_is_learned_from_the_surest_pixel():
+    soft = torch.tensor([[0.3, 0.1, 0.05, 0.2]], requires_grad=True)
+    soft_distance(soft, torch.zeros(1, 4)).backward()
+    assert soft.grad.tolist() == [[1, 0, 0, 0]]
+
+
+def test_a_low_temperature_takes_faint_probabilities_away():
+    """A hundred pixels of probability 1/10 double the union of a lesion of ten, and are nothing to the metric."""
+    faint = torch.zeros(2, 1, 2, 10, 11)
     faint[:, :, 0] = torch.tensor(9.0).log()
-    nothing = torch.zeros(1, 1, 10, 10, dtype=torch.uint8)
-    distribution = Fixed(torch.zeros(2, 1, 10, 10), 2)
+    faint[..., 0] = torch.tensor([-99.0, 99.0])[:, None]
+    lesion = torch.zeros(1, 1, 10, 11, dtype=torch.uint8)
+    lesion[..., 0] = 1
+    distribution = Fixed(torch.zeros(2, 1, 10, 11), 2)
     distribution.logits = faint
-    scores = [float(EnergyScore(samples=2, temperature=t).of(distribution, nothing, {})) for t in (1.0, 0.3)]
-    assert scores[0] == pytest.approx(2.0)  # distance 1
-    assert scores[1] == pytest.approx(2 * 100 / (1 + 9 ** (1 / 0.3)), rel=1e-4)
+    scores = [float(EnergyScore(samples=2, temperature=t).of(distribution, lesion, {})) for t in (1.0, 0.3)]
+    assert scores[0] == pytest.approx(2 * 0.5)
+    rest = 100 / (1 + 9 ** (1 / 0.3))
+    assert scores[1] == pytest.approx(2 * rest / (10 + rest), rel=1e-4)
 
 
 def test_warm_in():

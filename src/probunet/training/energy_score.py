@@ -33,8 +33,7 @@ class EnergyScore:
         samples: hypotheses K of every image, 2 or more.
         relaxation: of the hypotheses, see ``Relaxation``.
         temperature: logits are divided by it before the softmax. Faint probabilities all over an image add up to
-            pixels that no label has, and an empty hypothesis is then as far from an empty reader as any; a low
-            temperature takes them away.
+            pixels that no label has; a low temperature takes them away, and the distance is closer to the metric's.
         warm_in: share of the training over which the weight rises from 0, linearly.
     """
 
@@ -147,27 +146,27 @@ def unbiased_energy_score(
 
 
 def soft_distance(first: torch.Tensor, second: torch.Tensor, empty: Empty = "zero") -> torch.Tensor:
-    """1 - IoU of maps of probabilities: sum |p - q| / max(sum max(p, q), 1 pixel), averaged over classes.
+    """1 - IoU of maps of probabilities times the presence of either: sum |p - q| / sum m * max m, m = max(p, q).
 
     It is the metric itself on hard maps, for every convention about empty ones; zero between equal maps, soft or
-    hard, so that a blurred hypothesis is not repelled from itself (the product form, sum pq, does that); and
-    continuous, also where a hypothesis vanishes.
+    hard, so that a blurred hypothesis is not repelled from itself (the product form, sum pq, does that); and against
+    an empty map it is the probability of the surest pixel, so that a hypothesis learns how often to be empty.
 
     Args:
         first: (..., K, P) probabilities of each class at each pixel, 0 where a pixel does not count.
         second: the same, or broadcastable to it.
-        empty: what a class that neither map has contributes; a union below one pixel counts by its size.
+        empty: what a class that neither map has contributes, in proportion to its absence.
 
     Returns:
         (...) distance, 0 to 1; 0 where ``skip`` leaves nothing.
     """
+    either = torch.maximum(first, second)
+    union, presence = either.sum(dim=-1), either.amax(dim=-1)
     intersection = torch.minimum(first, second).sum(dim=-1)
-    total = first.sum(dim=-1) + second.sum(dim=-1)
-    union = total - intersection
-    distance = (total - 2 * intersection) / union.clamp(min=1.0)
+    smallest = torch.finfo(union.dtype).eps
+    distance = (union - intersection) / union.clamp(min=smallest) * presence
     if empty == "skip":
-        present = union.clamp(max=1.0).sum(dim=-1)
-        return distance.sum(dim=-1) / present.clamp(min=torch.finfo(distance.dtype).eps)
+        return distance.sum(dim=-1) / presence.sum(dim=-1).clamp(min=smallest)
     if empty == "one":
-        distance = distance + (1 - union.clamp(max=1.0))
+        distance = distance + (1 - presence)
     return distance.mean(dim=-1)
