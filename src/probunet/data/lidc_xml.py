@@ -156,9 +156,9 @@ def read_header(path: Path) -> tuple[Kind, str]:
     Raises:
         InputError: unreadable, not well-formed, with a document type or entities, or a CT file without series.
     """
-    with _parsing(path):
+    with _parsing(path), path.open("rb") as stream:  # iterparse would leave a file open that it does not read whole
         root: Element | None = None
-        for event, element in SafeTree.iterparse(path, events=("start", "end"), forbid_dtd=True):
+        for event, element in SafeTree.iterparse(stream, events=("start", "end"), forbid_dtd=True):
             root = element if root is None else root
             if _local(root) not in (_CT, _BOTH):
                 return "other", ""
