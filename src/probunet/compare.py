@@ -48,12 +48,14 @@ def compare(
         n: numbers of samples to evaluate with.
         split: part of the store to evaluate on.
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
-        energy: the energy score against all readers, added to every model's own objective; none if not given.
+        energy: the energy score against all readers, added to the models' own objective; none if not given.
 
     Raises:
         InputError: something does not fit; the message says what.
     """
     specifications = plain(models)
+    if energy:
+        energy.check(specifications)
     experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
     plans = trainings(experiment.out, specifications, seed)
     every = {training.folder: training for plan in plans.values() for training in plan}

@@ -196,8 +196,9 @@ def test_warm_in():
         ({"temperature": 0.0}, "temperature=0.0 is not positive"),
         ({"warm_in": 2.0}, "0 to 1"),
         ({"relaxation": "hard"}, "soft, straight_through"),
+        ({"models": ("vae",)}, "names 'vae'; the models are unet, pu"),
     ],
 )
 def test_what_has_no_meaning_is_refused(change, words):
     with pytest.raises(InputError, match=words):
-        EnergyScore(**change).check()
+        EnergyScore(**change).check(["unet", "pu"])

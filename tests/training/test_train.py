@@ -75,13 +75,22 @@ def test_the_energy_score_is_logged_and_belongs_to_the_settings(experiment_file,
     train(experiment_file, *only, *energy)
     run = Run(tmp_path / "run" / "probabilistic_unet")
     wanted = {"weight": 10.0, "samples": 3, "relaxation": "soft", "temperature": 0.3, "warm_in": 0.5}
-    assert run.settings["energy"] == wanted
+    assert run.settings["energy"] == {**wanted, "models": None}
     log = read_log(run.path / "log")
     assert log["train/energy_weight"][1] == pytest.approx([0, 10 / 3, 20 / 3, 10, 10, 10], abs=1e-4)
     assert len(log["train/energy_score"][1]) == 6
     assert "another 'energy'" in failing("train", "--config", str(experiment_file), *only)
     message = failing("train", "--config", str(experiment_file), *only, "--energy.samples", "1")
     assert "energy.samples=1" in message
+
+
+def test_the_energy_score_of_some_models_of_an_experiment(experiment_file, tmp_path):
+    train(experiment_file, "--energy.models", '["probabilistic_unet"]', "--energy.samples", "3")
+    plain, with_score = (Run(tmp_path / "run" / name) for name in ("unet", "probabilistic_unet"))
+    assert "energy" not in plain.settings
+    assert with_score.settings["energy"]["samples"] == 3
+    assert "train/energy_score" not in read_log(plain.path / "log")
+    assert "train/energy_score" in read_log(with_score.path / "log")
 
 
 def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):

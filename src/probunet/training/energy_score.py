@@ -8,7 +8,7 @@ One reader per image is enough for that: the expectation over images is the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -35,6 +35,7 @@ class EnergyScore:
         temperature: logits are divided by it before the softmax. Faint probabilities all over an image add up to
             pixels that no label has; a low temperature takes them away, and the distance is closer to the metric's.
         warm_in: share of the training over which the weight rises from 0, linearly.
+        models: names of the models of an experiment that are trained with it; all of them if not given.
     """
 
     weight: float = 100.0
@@ -42,14 +43,20 @@ class EnergyScore:
     relaxation: Relaxation = "soft"
     temperature: float = 0.3
     warm_in: float = 0.0
+    models: tuple[str, ...] | None = None
 
-    def check(self) -> None:
+    def check(self, models: Collection[str]) -> None:
         """Refuse what has no meaning, before any training begins.
+
+        Args:
+            models: names of the models of the experiment.
 
         Raises:
             InputError: fewer than two samples, a weight or temperature that is not positive, a share outside
-                [0, 1], or an unknown relaxation.
+                [0, 1], an unknown relaxation, or an unknown model.
         """
+        if unknown := sorted(set(self.models or ()) - set(models)):
+            raise InputError(f"energy.models names '{unknown[0]}'; the models are {', '.join(models)}")
         if self.samples < 2:
             raise InputError(f"energy.samples={self.samples}, but repulsion needs pairs; give at least 2")
         if not self.weight > 0:

@@ -8,7 +8,7 @@ import resource
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Experiment:
         optimisation: how to minimise.
         trainer: arguments of Lightning's Trainer.
         seed: of initial weights, order, augmentation and latents.
-        energy: the energy score beside every model's own objective; ``None`` for none.
+        energy: the energy score beside the models' own objective; ``None`` for none.
     """
 
     def __init__(
@@ -81,26 +81,31 @@ class Experiment:
         seed: int,
         energy: EnergyScore | None = None,
     ) -> None:
-        if energy:
-            energy.check()
-        self.energy = energy
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
+        self.energy = energy
         self.store = Store(data.store)
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
             raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
 
-    def settings(self, model: Specification, seed: int) -> dict[str, Any]:
+    def energy_of(self, folder: Path) -> EnergyScore | None:
+        """Give the energy score that a run directory's model is trained with."""
+        chosen = self.energy and (
+            self.energy.models is None or folder.relative_to(self.out).parts[0] in self.energy.models
+        )
+        return self.energy if chosen else None
+
+    def settings(self, training: Training) -> dict[str, Any]:
         """Everything that a run depends on, as plain values."""
         data = plain(asdict(self.data))
         data["store"] = str(self.data.store)
-        manifest = self.store.manifest
+        manifest, energy = self.store.manifest, self.energy_of(training.folder)
         return {
-            "model": model,
+            "model": training.specification,
             "data": data,
             "optimisation": asdict(self.optimisation),
-            **({"energy": asdict(self.energy)} if self.energy else {}),
+            **({"energy": asdict(replace(energy, models=None))} if energy else {}),
             "trainer": self.trainer,
-            "seed": seed,
+            "seed": training.seed,
             "input": {
                 "crop": data["crop"],
                 "classes": self.store.classes,
@@ -128,7 +133,7 @@ class Experiment:
             )
         self._batches(training.seed, lambda: 0, (0, 1))
         if (training.folder / "run.yaml").is_file():
-            _refuse_other_settings(Run(training.folder), self.settings(training.specification, training.seed))
+            _refuse_other_settings(Run(training.folder), self.settings(training))
 
     def is_complete(self, training: Training) -> bool:
         """Whether the training ended under the same arguments of the trainer."""
@@ -155,7 +160,7 @@ class Experiment:
         torch.manual_seed(training.seed)
         model = build_model(training.specification)
         with writing_file(training.folder / "run.yaml") as file:
-            settings = self.settings(training.specification, training.seed)
+            settings = self.settings(training)
             file.write_text(yaml.safe_dump(settings, sort_keys=False))
         run = Run(training.folder)
         self._fit(run, model, training.seed, tell)
@@ -166,7 +171,7 @@ class Experiment:
         whole = Training(self.out / name, specification, self.seed)
         if plan != [whole] and all(map(self.is_complete, plan)) and not self.is_complete(whole):
             members = [Run(training.folder) for training in plan]
-            assemble(whole.folder, self.settings(specification, self.seed), members)
+            assemble(whole.folder, self.settings(whole), members)
 
     def _fit(self, run: Run, model: SegmentationModel, seed: int, tell: Tell | None) -> None:
         trainer: pl.Trainer | None = None
@@ -177,13 +182,12 @@ class Experiment:
         def shared_progress() -> float:  # where time ends the training, processes do not agree to the last digit
             return highest(trainer, progress()) if trainer else 0.0
 
-        task = SegmentationTask(
-            model, self.optimisation, seed, shared_progress, self.store.convention(), energy=self.energy
-        )
+        convention, energy = self.store.convention(), self.energy_of(run.path)
+        task = SegmentationTask(model, self.optimisation, seed, shared_progress, convention, energy=energy)
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
         bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
         trainer = self._make_trainer(run, [stop, watch, skip, *(bars if is_first() else [])])
-        loaders = self._loaders(trainer, seed)
+        loaders = self._loaders(trainer, seed, all_readers=energy is not None)
         resume = newest_readable(run)
         with ending_together(trainer, run):
             with warnings.catch_warnings():
@@ -199,7 +203,9 @@ class Experiment:
         if trainer.is_global_zero:
             write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
-    def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
+    def _batches(
+        self, seed: int, first_step: Callable[[], int], part: tuple[int, int], all_readers: bool = False
+    ) -> TrainingBatches:
         data = self.data
         return TrainingBatches(
             self.store,
@@ -209,11 +215,12 @@ class Experiment:
             seed,
             first_step=first_step,
             part=part,
-            all_readers=self.energy is not None,
+            all_readers=all_readers,
         )
 
-    def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
+    def _loaders(self, trainer: pl.Trainer, seed: int, all_readers: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        part = (trainer.global_rank, trainer.world_size)
+        batches = self._batches(seed, lambda: trainer.global_step, part, all_readers)
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
@@ -305,7 +312,7 @@ def train(
         only: train these models only; all when not given.
         set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
             instead of refusing.
-        energy: the energy score against all readers, added to every model's own objective; none if not given.
+        energy: the energy score against all readers, added to the models' own objective; none if not given.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -317,6 +324,8 @@ def train(
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
+    if energy:
+        energy.check(specifications)
     experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
     plans = trainings(experiment.out, specifications, seed)
     console.quiet = console.quiet or not is_first()
@@ -347,7 +356,7 @@ def _set_aside(experiment: Experiment, plan: list[Training]) -> None:
         if not (training.folder / "run.yaml").is_file():
             continue
         try:
-            settings = experiment.settings(training.specification, training.seed)
+            settings = experiment.settings(training)
             _refuse_other_settings(Run(training.folder), settings)
         except InputError:
             number = 1
