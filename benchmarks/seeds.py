@@ -1,0 +1,168 @@
+"""One table of several comparisons that differ by their seed alone: agreement, calibration, likelihood, cost.
+
+    probunet compare --config configs/compare_beyond_quick.yaml --seed 0 --out runs/beyond_0
+    probunet compare --config configs/compare_beyond_quick.yaml --seed 1 --out runs/beyond_1
+    python benchmarks/seeds.py runs/beyond_0 runs/beyond_1 --reference probabilistic_unet --out results/beyond
+
+Numbers of an image are averaged over the seeds; intervals are by patient (95 % bootstrap), tests are Wilcoxon's on
+the patients' means, corrected after Holm over all models. ``spread`` is the standard deviation of the mean over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import alternating, machine
+
+from probunet.data.batches import EvaluationImages
+from probunet.data.store import Store
+from probunet.metrics import bootstrap_interval, compare, energy_distance, holm
+from probunet.run import Run, runs_in
+
+PER_IMAGE = ("ged2_n1", "ged2_n4", "ged2_n8", "ged2_n16", "ged2_unbiased", "hungarian_iou_n16", "best_dice_n16")
+MANY = 100
+
+
+def per_image(run: Run) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Columns of evaluation.csv and the patient of every row."""
+    with (run.path / "evaluation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in PER_IMAGE}, [r["group"] for r in rows]
+
+
+def fresh(run: Run, store: Store, images: int, samples: int) -> dict[str, float]:
+    """On evenly spread test images: D_GED^2 of ``MANY`` samples, -log P(Y|X), and seconds."""
+    model = run.model()
+    every = EvaluationImages(store, "test", run.crop)
+    generator = torch.Generator().manual_seed(0)
+    energies, nats = [], []
+    with torch.inference_mode():
+        for position in np.linspace(0, len(every) - 1, images).astype(int):
+            item = every[int(position)]
+            labels = item["labels"]
+            distribution = model(item["image"][None])
+            drawn = distribution.sample(MANY, generator).movedim(0, 1)
+            energies.append(float(energy_distance(drawn, labels[None], **store.convention()).value[0]))
+            bounds = [distribution.log_prob(y[None], samples, generator) for y in labels[:2]]
+            nats.append(-float(torch.stack(bounds).mean()))
+        image = item["image"][None]
+        distribution = model(image)
+        times = alternating(
+            {"encode": partial(model, image), "many": partial(distribution.sample, MANY, generator)}, repeats=5
+        )
+    return {
+        f"ged2_n{MANY}": float(np.mean(energies)),
+        "negative_log_likelihood": float(np.mean(nats)),
+        "encode_seconds": times["encode"],
+        "passes_for_100": (times["encode"] + times["many"]) / times["encode"],
+    }
+
+
+def mean_score(run: Run, metric: str) -> float:
+    """A number that belongs to a whole split: ece, brier."""
+    scores = (run.evaluation() or {})["scores"]
+    return float(next(row["mean"] for row in scores if row["metric"] == metric))
+
+
+def gather(experiments: list[Path], reference: str, images: int, samples: int) -> dict[str, Any]:
+    """Everything of the table, by name of the model."""
+    runs = {run.name: [Run(folder / run.name) for folder in experiments] for run in runs_in(experiments[0])}
+    store = Store(next(iter(runs.values()))[0].settings["data"]["store"])
+    tables = {name: [per_image(run) for run in found] for name, found in runs.items()}
+    groups = next(iter(tables.values()))[0][1]
+    averaged = {
+        name: {key: np.mean([columns[key] for columns, _ in found], axis=0) for key in PER_IMAGE}
+        for name, found in tables.items()
+    }
+    rows: dict[str, Any] = {}
+    for name, found in runs.items():
+        cells: dict[str, Any] = {}
+        for key in PER_IMAGE:
+            if np.isnan(averaged[name][key]).all():
+                continue
+            interval = bootstrap_interval(averaged[name][key], groups)
+            spread = np.std([np.nanmean(columns[key]) for columns, _ in tables[name]], ddof=1) if len(found) > 1 else 0
+            cells[key] = {
+                "mean": interval.mean, "low": interval.low, "high": interval.high, "spread": float(spread)
+            }  # fmt: skip
+        for key in ("ece", "brier"):
+            values = [mean_score(run, key) for run in found]
+            cells[key] = {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}
+        asked = [fresh(run, store, images, samples) for run in found]
+        for key in asked[0]:
+            values = [one[key] for one in asked]
+            cells[key] = {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}
+        summary = found[0].training() or {}
+        cells["parameters"] = summary["parameters"]
+        cells["training"] = [{k: (r.training() or {})[k] for k in ("steps", "seconds")} for r in found]
+        rows[name] = cells
+    others = [name for name in runs if name != reference]
+    key = "ged2_n16"
+    tests = [compare(averaged[name][key], averaged[reference][key], groups, names=(name, reference)) for name in others]
+    for name, test, corrected in zip(others, tests, holm([t.p_value for t in tests]), strict=True):
+        rows[name]["against_reference"] = {
+            "difference": test.difference.mean,
+            "low": test.difference.low,
+            "high": test.difference.high,
+            "p_value": test.p_value,
+            "p_holm": float(corrected),
+            "ratio": rows[name][key]["mean"] / rows[reference][key]["mean"],
+        }
+    return {
+        "experiments": [str(folder) for folder in experiments],
+        "reference": reference,
+        "images": len(groups),
+        "patients": len(set(groups)),
+        "images_of_fresh_numbers": images,
+        "samples_of_the_likelihood": samples,
+        "machine": machine(),
+        "models": rows,
+    }
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table for people."""
+    heads = {
+        "ged2_n1": "D² (1)", "ged2_n4": "D² (4)", "ged2_n8": "D² (8)", "ged2_n16": "D² (16)",
+        f"ged2_n{MANY}": f"D² ({MANY})", "ged2_unbiased": "unbiased", "hungarian_iou_n16": "Hungarian IoU", "best_dice_n16": "best Dice", "ece": "ECE",
+        "brier": "Brier", "negative_log_likelihood": "−log P bound, nats", "passes_for_100": "passes for 100",
+    }  # fmt: skip
+    lines = ["| model | parameters | " + " | ".join(heads.values()) + " | ratio, p (Holm) |"]
+    lines.append("|---" * (len(heads) + 3) + "|")
+    for name, cells in table["models"].items():
+        shown = []
+        for key in heads:
+            cell = cells.get(key)
+            digits = 1 if key in ("negative_log_likelihood", "passes_for_100") else 4 if key in ("ece", "brier") else 3
+            interval = f" [{cell['low']:.3f}, {cell['high']:.3f}]" if cell and key == "ged2_n16" else ""
+            shown.append(f"{cell['mean']:.{digits}f}{interval}" if cell else "–")
+        test = cells.get("against_reference")
+        last = f"{test['ratio']:.2f}, {test['p_holm']:.1g}" if test else "1"
+        lines.append(f"| {name} | {cells['parameters']:,} | " + " | ".join(shown) + f" | {last} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", type=Path, nargs="+")
+    parser.add_argument("--reference", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="writes OUT.json and OUT.md")
+    parser.add_argument("--images", type=int, default=256, help="test images of the numbers that are measured here")
+    parser.add_argument("--samples", type=int, default=64, help="of the bound on the likelihood")
+    arguments = parser.parse_args()
+    table = gather(arguments.experiments, arguments.reference, arguments.images, arguments.samples)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.with_suffix(".json").write_text(json.dumps(table, indent=2) + "\n")
+    arguments.out.with_suffix(".md").write_text(markdown(table))
+    print(markdown(table))
+
+
+if __name__ == "__main__":
+    main()
