@@ -6,11 +6,13 @@ from probunet.errors import InputError
 from probunet.models import (
     DropoutUNet,
     Ensemble,
+    HierarchicalProbabilisticUNet,
     Image2ImageVAE,
     MHeads,
     ProbabilisticUNet,
     SegmentationDistribution,
     SegmentationModel,
+    StochasticSegmentationNetwork,
     UNet,
 )
 from probunet.run import load
@@ -20,12 +22,14 @@ __version__ = version("probunet")
 __all__ = [
     "DropoutUNet",
     "Ensemble",
+    "HierarchicalProbabilisticUNet",
     "Image2ImageVAE",
     "InputError",
     "MHeads",
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
+    "StochasticSegmentationNetwork",
     "UNet",
     "__version__",
     "load",
