@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
@@ -174,10 +174,15 @@ COMMANDS = {
     "sample": Command(
         "probunet.sampling",
         "sample",
-        "draw plausible segmentations of an image file",
-        ("probunet sample runs/demo/probabilistic_unet --image crop.png -n 16 --out hypotheses",),
-        ("run",),
-        ((("-n", "--n"), int, False),),
+        "draw plausible segmentations of images and volumes",
+        (
+            "probunet sample runs/demo/probabilistic_unet crop.png -n 16 --out hypotheses",
+            "probunet sample runs/lidc/probabilistic_unet ct/ --format dicomseg --out hypotheses",
+            "probunet sample runs/lidc/probabilistic_unet slice.dcm --at 310 140 --out hypotheses",
+            "probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one",
+        ),
+        ("model", "inputs"),
+        ((("-n", "--n"), int, False), (("--at",), int, True)),
     ),
     "explore": Command(
         "probunet.explore.command",
@@ -274,6 +279,8 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     signature = inspect.signature(function).parameters
     for parameter in command.positional:
         needed: dict[str, Any] = {} if signature[parameter].default is inspect.Parameter.empty else {"nargs": "?"}
+        if get_origin(get_type_hints(function)[parameter]) is list:
+            needed = {"nargs": "+"}
         parser.add_argument(parameter, type=Path, help=described[parameter], **needed)
     for flags, kind, several in command.flags:
         parameter = flags[-1].removeprefix("--")

@@ -64,16 +64,29 @@ def write_nifti(file: Path, volume: npt.NDArray[Any], series: Series) -> None:
         InputError: nibabel is not installed, another ending or shape, what :func:`affine` refuses, or a file that
             cannot be written.
     """
+    shape = (len(series.slices), *series.slices[0].shape)
+    if volume.shape != shape:
+        raise InputError(f"{file}: a volume of shape {volume.shape} does not fit the series; {shape} is needed")
+    write_volume(file, volume, affine(series))
+
+
+def write_volume(file: Path, volume: npt.NDArray[Any], place: npt.NDArray[np.float64]) -> None:
+    """Write class ids or numbers at a place in space.
+
+    Args:
+        file: .nii or .nii.gz.
+        volume: (S, rows, columns).
+        place: (4, 4) from (column, row, slice) to mm.
+
+    Raises:
+        InputError: nibabel is not installed, another ending, or a file that cannot be written.
+    """
     try:
         import nibabel
     except ImportError as error:
         raise InputError(f"{file} needs nibabel; install it with: pip install 'probunet[nifti]'") from error
     if not file.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{file} does not end in .nii or .nii.gz; name it so")
-    shape = (len(series.slices), *series.slices[0].shape)
-    if volume.shape != shape:
-        raise InputError(f"{file}: a volume of shape {volume.shape} does not fit the series; {shape} is needed")
-    place = affine(series)
     image = nibabel.Nifti1Image(volume.transpose(2, 1, 0), place)
     image.header.set_xyzt_units("mm")
     image.set_sform(place, code="scanner")

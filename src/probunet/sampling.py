@@ -1,109 +1,102 @@
-"""Hypotheses for an image file: PNG and .npy in, PNG and .npy out."""
+"""``probunet sample``: hypotheses for images of any kind, with their probabilities, modes and place in space."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
 
 from probunet.errors import InputError
-from probunet.files import writing_folder
-from probunet.progress import console
+from probunet.files import remove_remains, writing_folder
+from probunet.images import find_pictures
+from probunet.progress import console, progress_bar
 from probunet.run import runs_in
+from probunet.sample_formats import FORMATS, Format
+from probunet.sampler import Request, Sampler
 
 
-def sample(run: Path, image: Path, out: Path, n: int = 16, seed: int = 0, device: str = "cpu") -> None:
-    """Draw plausible segmentations of one image.
+def sample(
+    model: Path,
+    inputs: list[Path],
+    out: Path,
+    n: int = 16,
+    seed: int = 0,
+    format: Format = "png",
+    z: str | None = None,
+    at: list[int] | None = None,
+    mode_distance: float = 0.5,
+    device: str = "auto",
+) -> None:
+    """Draw plausible segmentations of images and volumes.
 
-    Writes samples.npy (n, H, W) uint8 class ids, probabilities.npy (K, H, W) float32, and PNG pictures: every
-    hypothesis (class ids spread over the grey range), the probability of each class, and contact_sheet.png.
+    Makes a folder for every image in OUT: samples.npy (n, slices, H, W) class ids, probabilities.npy (slices, K, H, W),
+    entropy.npy (slices, H, W) in nats, summary.json with the modes (groups of like hypotheses: frequency, area or
+    volume, log-likelihood), contact_sheet.png, and the hypotheses in the format that was asked for. What is there
+    already is kept, so that the same command goes on where it was stopped.
 
     Args:
-        run: run directory of a trained model.
-        image: .png (grey, or with as many channels as the model takes) or .npy (H, W) or (C, H, W), in the raw
-            values of the training data (grey levels, HU).
-        out: folder to make.
+        model: run directory of a trained model.
+        inputs: PNG, TIFF, .npy, NIfTI, NRRD, MetaImage or DICOM files, or folders of them, in the raw values of the
+            training data (grey levels, HU). Slices of a volume share the random part of each hypothesis.
+        out: folder of the results.
         n: how many hypotheses.
         seed: of the samples; the same seed gives the same files.
-        device: where the model runs: cpu, cuda, cuda:1, ...
+        format: png, nifti, npz, or dicomseg for DICOM input.
+        z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
+        at: row and column, in pixels: only a field of the training size around this place is looked at.
+        mode_distance: average 1 - IoU from which on hypotheses belong to different modes.
+        device: where the model runs: auto, cpu, cuda, cuda:1, ...
 
     Raises:
         InputError: no model, or an image that cannot be read or does not fit it.
     """
-    runs = runs_in(run)
+    runs = runs_in(model)
     if len(runs) > 1:
-        raise InputError(f"{run} holds several models; name one of {', '.join(str(r.path) for r in runs)}")
+        raise InputError(f"{model} holds several models; name one of {', '.join(str(r.path) for r in runs)}")
     if n < 1:
         raise InputError(f"the number of hypotheses must be at least 1, got {n}")
-    model = runs[0].model(device)
-    raw = read_image(image)
-    batch = torch.from_numpy(runs[0].intensity.normalise(raw))[None].to(device)
-    generator = torch.Generator(device).manual_seed(seed)
-    with torch.inference_mode():
-        try:
-            distribution = model(batch)
-        except InputError as error:
-            raise InputError(f"{image}: {error}") from error
-        samples = distribution.sample(n, generator)[:, 0].to(torch.uint8).cpu().numpy()
-        probabilities = distribution.probabilities(max(n, 64), generator)[0].float().cpu().numpy()
-    with writing_folder(out) as folder:
-        np.save(folder / "samples.npy", samples)
-        np.save(folder / "probabilities.npy", probabilities)
-        _write_pictures(folder, raw, samples, probabilities, runs[0].classes)
-    distinct = len(np.unique(samples.reshape(n, -1), axis=0))
-    console.print(f"{n} hypotheses of {image} ({distinct} different ones) are in {out}")
+    if not 0 < mode_distance <= 1:
+        raise InputError(f"mode_distance={mode_distance} is no distance; give above 0 and up to 1")
+    if at is not None and len(at) != 2:
+        raise InputError(f"--at needs a row and a column, got {at}")
+    latents = None if z is None else read_latents(z)
+    place = None if at is None else (at[0], at[1])
+    request = Request(n if latents is None else len(latents), seed, latents, place, mode_distance, format)
+    pictures = find_pictures(inputs)
+    FORMATS[format].check(pictures)
+    sampler = Sampler(runs[0], device)
+    kept = 0
+    with progress_bar() as bar:
+        task = bar.add_task("sampling", total=sum(picture.shape[0] for picture in pictures))
+        for picture in pictures:
+            folder = out / picture.name
+            if sampler.is_done(folder, picture, request):
+                kept += 1
+            else:
+                remove_remains(folder)
+                with writing_folder(folder) as temporary:
+                    sampler.write(temporary, picture, request, lambda: bar.advance(task))
+            bar.update(task, completed=sum(p.shape[0] for p in pictures[: pictures.index(picture) + 1]))
+    done = f"{len(pictures)} image{'s' if len(pictures) > 1 else ''} in {out}"
+    console.print(f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""))
 
 
-def read_image(file: Path) -> npt.NDArray[Any]:
-    """Read raw values from a PNG or .npy file.
-
-    Returns:
-        (C, H, W).
+def read_latents(text: str) -> npt.NDArray[np.float32]:
+    """Read latents from a .npy file (n, D) or (D,), or from numbers separated by commas.
 
     Raises:
-        InputError: unreadable, truncated, of an unknown kind or shape, or not finite.
+        InputError: neither, or not finite.
     """
     try:
-        if file.suffix == ".npy":
-            array = np.load(file, allow_pickle=False)
+        if text.endswith(".npy"):
+            z = np.atleast_2d(np.load(text, allow_pickle=False)).astype(np.float32)
         else:
-            with PILImage.open(file, formats=["PNG"]) as picture:
-                array = np.asarray(picture.convert("RGB") if picture.mode in ("P", "RGBA") else picture)
-            array = np.moveaxis(array, -1, 0) if array.ndim == 3 else array
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{file} cannot be read as PNG or .npy ({error})") from error
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or array.dtype.kind not in "uif":
+            z = np.array([[float(number) for number in text.split(",")]], np.float32)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"{file} holds {array.dtype} values of shape {array.shape}; numbers of shape (H, W) or (C, H, W) are needed"
-        )
-    if not np.isfinite(array).all():
-        raise InputError(f"{file} holds values that are NaN or infinite; clean the image first")
-    return array
-
-
-def _write_pictures(
-    folder: Path,
-    raw: npt.NDArray[Any],
-    samples: npt.NDArray[np.uint8],
-    probabilities: npt.NDArray[np.float32],
-    classes: list[str],
-) -> None:
-    grey = 255 // max(len(classes) - 1, 1)
-    for i, hypothesis in enumerate(samples):
-        PILImage.fromarray(hypothesis * np.uint8(grey)).save(folder / f"sample-{i:03d}.png")
-    for k, name in enumerate(classes):
-        if k:
-            picture = (probabilities[k] * 255).round().astype(np.uint8)
-            PILImage.fromarray(picture).save(folder / f"probability-{name}.png")
-    from probunet.report.panels import contact_sheet  # matplotlib takes a second to load
-
-    contact_sheet(folder / "contact_sheet.png", raw, samples, probabilities)
+            f"--z {text} is neither a .npy file of latents nor numbers such as 0.5,-1,0 ({error})"
+        ) from error
+    if z.ndim != 2 or not len(z) or not np.isfinite(z).all():
+        raise InputError(f"--z {text} holds values of shape {z.shape}; finite ones of shape (n, D) are needed")
+    return z

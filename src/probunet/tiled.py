@@ -34,6 +34,10 @@ PRIOR_SIZE = 1024
 """Longest side in pixels of what the prior net sees."""
 
 
+TILEABLE = ProbabilisticUNet, Image2ImageVAE, DropoutUNet, UNet, MHeads, Ensemble
+"""Models whose draws are a few numbers for the whole image; the others need it whole."""
+
+
 @dataclass(frozen=True)
 class _Parts:
     """A distribution taken apart: draws, (N, ...), that hold for the whole image, and the logits they lead to.

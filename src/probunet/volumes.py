@@ -22,7 +22,7 @@ import torch
 from probunet.errors import InputError
 from probunet.files import writing_file
 from probunet.models.base import SegmentationModel
-from probunet.tiled import PRIOR_SIZE, TILE, tiled
+from probunet.tiled import PRIOR_SIZE, TILE, TILEABLE, tiled
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def stream_samples(
     """Draw n hypotheses of a volume; memory holds one slice and one strip of the answer.
 
     Args:
-        model: any model of this package.
+        model: any model of this package; one that is not ``TILEABLE`` sees every slice whole.
         slices: each (C, H, W) float32, in order along the axis, on the device of the model; may be read one by one.
             A single image is a volume of one slice.
         n: how many hypotheses.
@@ -77,6 +77,13 @@ def stream_samples(
         top = 0
         with torch.inference_mode():
             try:
+                one_tile = max(image.shape[-2:]) <= min(tile, prior_size)
+                if one_tile or not isinstance(model, TILEABLE):
+                    whole = model(image[None])
+                    labels = whole.sample(n, same)
+                    probabilities = whole.probabilities(n, same.manual_seed(seed))
+                    yield Strip(index, 0, labels[:, 0].cpu().numpy(), probabilities[0].float().cpu().numpy())
+                    continue
                 distribution = tiled(model, image[None], tile, margin, prior_size)
             except InputError as error:
                 raise InputError(f"slice {index}: {error}") from error

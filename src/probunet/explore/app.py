@@ -17,9 +17,9 @@ from probunet.errors import InputError
 from probunet.explore.cases import Case, Cases
 from probunet.explore.engine import MAXIMUM_SAMPLES, Draws, Encoded, Engine, Field
 from probunet.explore.export import WRITERS
-from probunet.explore.grouping import group
 from probunet.explore.guard import Guard
 from probunet.explore.pictures import MAXIMUM_BYTES, SUFFIXES, Picture
+from probunet.hypotheses import modes
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 
 BINARY = "application/octet-stream"
@@ -183,9 +183,9 @@ def _hypotheses(app: FastAPI) -> None:
         draws, encoded, _ = drawn.draws()
         classes = len(drawn.engine.run.classes)
         counted = [np.bincount(one.ravel(), minlength=classes).tolist() for one in draws.labels]
-        modes = [vars(mode) for mode in group(draws.labels, classes, distance)]
+        groups = [vars(mode) for mode in modes(draws.labels, classes, distance)]
         latents = None if draws.latents is None else draws.latents.tolist()
-        return {"field": vars(encoded.box), "latents": latents, "pixels": counted, "modes": modes}
+        return {"field": vars(encoded.box), "latents": latents, "pixels": counted, "modes": groups}
 
     @app.get("/api/cases/{case}/labels")
     def labels(drawn: D) -> Response:

@@ -1,4 +1,4 @@
-"""Modes: hypotheses that say nearly the same, counted as one."""
+"""Modes: hypotheses that say nearly the same, counted as one, with their frequency and a representative."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Mode:
     frequency: float
 
 
-def group(labels: npt.NDArray[np.uint8], num_classes: int, distance: float) -> list[Mode]:
+def modes(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = 0.5) -> list[Mode]:
     """Group hypotheses whose average distance (1 - IoU) is small, most frequent group first.
 
     Average linkage; the IoU is averaged over the classes that either of two hypotheses has (the foreground alone
     where there are two classes), and two empty hypotheses are equal.
 
     Args:
-        labels: (n, H, W) class ids.
+        labels: (n, H, W) or (n, S, H, W) class ids; a memory-mapped array is read block by block.
         num_classes: classes K.
         distance: groups are kept apart from this average distance on, in (0, 1].
     """
@@ -44,9 +44,9 @@ def group(labels: npt.NDArray[np.uint8], num_classes: int, distance: float) -> l
     apart = np.nan_to_num(pairwise_distance(labels[None], num_classes=num_classes, empty="skip", workers=1)[0], nan=0.0)
     np.fill_diagonal(apart, 0.0)
     names = fcluster(linkage(squareform(apart, checks=False), "average"), distance, "distance")
-    modes = []
+    found = []
     for name in np.unique(names):
         members = np.flatnonzero(names == name)
         middle = members[apart[np.ix_(members, members)].sum(axis=1).argmin()]
-        modes.append(Mode(members.tolist(), int(middle), len(members) / count))
-    return sorted(modes, key=lambda mode: (-mode.frequency, mode.members[0]))
+        found.append(Mode(members.tolist(), int(middle), len(members) / count))
+    return sorted(found, key=lambda mode: (-mode.frequency, mode.members[0]))

@@ -1,0 +1,331 @@
+"""A trained model at work on pictures: their own grid and units in, labels on that grid out, modes and likelihoods."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as PILImage
+
+import probunet
+from probunet.errors import InputError
+from probunet.hypotheses import Mode, modes
+from probunet.images import Picture
+from probunet.models.base import SegmentationModel, most_probable
+from probunet.models.latent import LatentSegmentation
+from probunet.run import Run, write_json
+from probunet.sample_formats import FORMATS, Drawn, Format
+from probunet.volumes import Strip, stream_samples, write_strips
+
+SAME_SPACING = 0.01
+"""Relative difference of pixel sizes up to which an image is taken as it is."""
+
+LIKELIHOOD_PIXELS = 512 * 512
+"""Images up to this size get the likelihood of their modes; it needs the whole image at once."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every image.
+
+    Attributes:
+        n: how many hypotheses.
+        seed: of the hypotheses; each image draws from a generator of its own, made of this and its name.
+        z: (n, D) latents to decode in place of draws, or ``None``.
+        at: row and column of the middle of the only field to segment, of the size that the model was trained on.
+        mode_distance: average 1 - IoU from which on two hypotheses are different modes.
+        format: in which the hypotheses are written beside the arrays.
+    """
+
+    n: int
+    seed: int
+    z: npt.NDArray[np.float32] | None
+    at: tuple[int, int] | None
+    mode_distance: float
+    format: Format
+
+
+class Sampler:
+    """A trained model that segments pictures.
+
+    Args:
+        run: the trained model.
+        device: auto, cpu, cuda, ...
+    """
+
+    def __init__(self, run: Run, device: str) -> None:
+        self.run = run
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.spacing: list[float] | None = run.settings["input"].get("spacing_mm")
+        self.model: SegmentationModel = run.model(self.device)
+
+    @cached_property
+    def identity(self) -> str:
+        """Checksum of the weights."""
+        digest = hashlib.sha256()
+        for value in self.model.state_dict().values():
+            digest.update(value.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def is_done(self, folder: Path, picture: Picture, request: Request) -> bool:
+        """Whether a folder holds the answer to this very question.
+
+        Raises:
+            InputError: it holds the answer to another one.
+        """
+        if not folder.exists():
+            return False
+        try:
+            found = json.loads((folder / "summary.json").read_text())["request"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder} exists and is no result of this command; remove it or choose another --out"
+            ) from error
+        if found != self._question(picture, request):
+            raise InputError(
+                f"{folder} holds samples that were asked for differently; remove it or choose another --out"
+            )
+        return True
+
+    def _question(self, picture: Picture, request: Request) -> dict[str, Any]:
+        return {
+            "input": str(picture.source),
+            "weights": self.identity,
+            "n": request.n,
+            "seed": request.seed,
+            "z": None if request.z is None else request.z.tolist(),
+            "at": None if request.at is None else list(request.at),
+            "mode_distance": request.mode_distance,
+            "format": request.format,
+        }
+
+    def write(self, folder: Path, picture: Picture, request: Request, tell: Any) -> None:
+        """Write everything about one picture into a folder.
+
+        Raises:
+            InputError: the picture cannot be read or does not fit the model.
+        """
+        picture = _with_channels(picture, self.model.in_channels)
+        notes: set[str] = set()
+        try:
+            strips = self._told(self._strips(picture, request, notes), tell)
+            files = folder / "samples.npy", folder / "probabilities.npy"
+            write_strips(strips, request.n, self.model.num_classes, picture.shape, *files)
+        except InputError as error:
+            raise InputError(f"{picture.source}: {error}") from error
+        samples, probabilities = (np.load(file, mmap_mode="r") for file in files)
+        _write_entropy(folder / "entropy.npy", probabilities)
+        groups = modes(samples, self.model.num_classes, request.mode_distance)
+        drawn = Drawn(
+            picture, samples, probabilities, groups, self.run.classes, self.run.settings["model"]["class_path"]
+        )
+        FORMATS[request.format].write(folder, drawn)
+        _sheet(folder / "contact_sheet.png", drawn)
+        likelihoods, reason = self._likelihoods(picture, request, samples, groups)
+        write_json(
+            folder / "summary.json",
+            {
+                "request": self._question(picture, request),
+                "model": str(self.run.path),
+                "shape": list(picture.shape),
+                "spacing_mm": picture.spacing_mm and list(picture.spacing_mm),
+                "slice_mm": picture.slice_mm,
+                "classes": self.run.classes,
+                "different_hypotheses": len({hashlib.sha256(one.tobytes()).digest() for one in samples}),
+                "modes": [self._mode(m, drawn, p) for m, p in zip(groups, likelihoods, strict=True)],
+                "log_likelihood": "nats, importance-weighted bound, of the representative"
+                if reason is None
+                else reason,
+                "notes": sorted(notes),
+                "versions": {"probunet": probunet.__version__, "torch": torch.__version__},
+            },
+        )
+
+    def _mode(self, mode: Mode, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
+        shown = drawn.samples[mode.representative]
+        pixels = {name: int((shown == k).sum()) for k, name in enumerate(self.run.classes) if k}
+        facts: dict[str, Any] = {**vars(mode), "pixels": pixels, "log_likelihood": likelihood}
+        size = drawn.pixel_size()
+        if size is not None:
+            unit, factor = size
+            facts[unit] = {name: count * factor for name, count in pixels.items()}
+        return facts
+
+    def _told(self, strips: Iterator[Strip], tell: Any) -> Iterator[Strip]:
+        for strip in strips:
+            yield strip
+            tell()
+
+    def _strips(self, picture: Picture, request: Request, notes: set[str]) -> Iterator[Strip]:
+        """Whole slices on the picture's own grid, one after the other."""
+        depth, height, width = picture.shape
+        generator = torch.Generator(self.device).manual_seed(_seed_of(request.seed, picture.name))
+        fields = [self._field(picture, request)] * depth
+        inputs = (self._seen(picture, index, fields[index], notes) for index in range(depth))
+        given = (self._given(x, i, request.z) for i, x in enumerate(inputs)) if request.z is not None else None
+        strips = given or _whole_slices(stream_samples(self.model, inputs, request.n, generator))
+        for strip in strips:
+            top, left, rows, columns = fields[strip.index]
+            labels, probabilities = _resized(strip, (rows, columns))
+            if (rows, columns) != (height, width):
+                around = ((0, 0), (top, height - top - rows), (left, width - left - columns))
+                labels = np.pad(labels, around)
+                probabilities = np.pad(probabilities, around)
+                probabilities[0] += probabilities.sum(axis=0) == 0  # background where nobody looked
+            yield Strip(strip.index, 0, labels, probabilities)
+
+    def _field(self, picture: Picture, request: Request) -> tuple[int, int, int, int]:
+        """Top, left, rows and columns of what is looked at."""
+        _, height, width = picture.shape
+        if request.at is None:
+            return 0, 0, height, width
+        row, column = request.at
+        if not (0 <= row < height and 0 <= column < width):
+            raise InputError(f"row {row}, column {column} is outside the {height}x{width} px; give a place inside")
+        crop = (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
+        scale = self._scale(picture) or (1.0, 1.0)
+        rows, columns = (min(round(c / s), m) for c, s, m in zip(crop, scale, (height, width), strict=True))
+        top, left = min(max(row - rows // 2, 0), height - rows), min(max(column - columns // 2, 0), width - columns)
+        return top, left, rows, columns
+
+    def _scale(self, picture: Picture) -> tuple[float, float] | None:
+        """Factors from the picture's grid to that of the model, or ``None`` where they are the same or not known."""
+        if picture.spacing_mm is None or not self.spacing:
+            return None
+        row, column = (mine / its for mine, its in zip(picture.spacing_mm, self.spacing, strict=True))
+        return None if max(abs(row - 1), abs(column - 1)) <= SAME_SPACING else (row, column)
+
+    def _seen(self, picture: Picture, index: int, field: tuple[int, int, int, int], notes: set[str]) -> torch.Tensor:
+        """What the model sees of a slice: (C, h, w) float32 on its own grid, in its own units."""
+        top, left, rows, columns = field
+        raw = picture.slice(index)[:, top : top + rows, left : left + columns]
+        values = self._in_units(raw, picture, notes)
+        scale = self._scale(picture)
+        if scale is None:
+            if self.spacing and picture.spacing_mm is None:
+                notes.add(f"pixel size not known; taken to be the model's {self.spacing} mm")
+        else:
+            size = max(round(rows * scale[0]), 1), max(round(columns * scale[1]), 1)
+            pieces = [PILImage.fromarray(c).resize(size[::-1], PILImage.Resampling.BILINEAR) for c in values]
+            values = np.stack([np.asarray(piece) for piece in pieces])
+            notes.add(f"resampled from {list(picture.spacing_mm or ())} to the model's {self.spacing} mm and back")
+        return torch.from_numpy(self.run.intensity.normalise(values)).to(self.device)
+
+    def _in_units(self, raw: npt.NDArray[Any], picture: Picture, notes: set[str]) -> npt.NDArray[np.float32]:
+        values, unit = raw.astype(np.float32), self.run.intensity.unit
+        if unit == "HU" and not picture.unit and raw.dtype == np.uint8:
+            raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
+        if unit == "grey level" and raw.dtype != np.uint8:
+            low, high = float(values.min()), float(values.max())
+            notes.add("the model was trained on grey levels: every slice is shown to it with its range as 0 to 255")
+            values = (values - low) * np.float32(255 / max(high - low, 1e-6))
+        return values
+
+    def _given(self, image: torch.Tensor, index: int, z: npt.NDArray[np.float32]) -> Strip:
+        with torch.inference_mode():
+            distribution = self.model(image[None])
+            if not isinstance(distribution, LatentSegmentation):
+                raise InputError(f"--z needs a model with one latent space; {self.run.path} has none")
+            (dims,) = distribution.latent.event_shape
+            if z.shape[1] != dims:
+                raise InputError(f"--z has {z.shape[1]} numbers a latent; the model of {self.run.path} has {dims}")
+            logits = [distribution.logits(one[None]) for one in torch.from_numpy(z).to(self.device)]
+            labels = torch.cat([most_probable(one) for one in logits])
+            shares = torch.cat([one.softmax(dim=1) for one in logits]).mean(dim=0)
+        return Strip(index, 0, labels.cpu().numpy(), shares.cpu().numpy())
+
+    def _likelihoods(
+        self, picture: Picture, request: Request, samples: npt.NDArray[np.uint8], groups: list[Mode]
+    ) -> tuple[list[float | None], str | None]:
+        """log P(representative | image) of every mode, or why it is not given."""
+        nothing: list[float | None] = [None] * len(groups)
+        if picture.shape[0] > 1:
+            return nothing, "not given for volumes: the model speaks of single slices"
+        if self._scale(picture) is not None:
+            return nothing, "not given: the hypotheses were resampled"
+        top, left, rows, columns = field = self._field(picture, request)
+        if rows * columns > LIKELIHOOD_PIXELS:
+            return nothing, f"not given for more than {LIKELIHOOD_PIXELS:,} pixels"
+        generator = torch.Generator(self.device).manual_seed(request.seed)
+        with torch.inference_mode():
+            distribution = self.model(self._seen(picture, 0, field, set())[None])
+            chosen = [samples[m.representative, 0, top : top + rows, left : left + columns] for m in groups]
+            labels = [torch.from_numpy(np.array(one))[None].to(self.device) for one in chosen]
+            return [float(distribution.log_prob(label, 64, generator)) for label in labels], None
+
+
+def _with_channels(picture: Picture, channels: int) -> Picture:
+    """The picture as the model needs it; a .npy of as many layers as the model has channels is one image.
+
+    Raises:
+        InputError: other channels than the model has.
+    """
+    depth, height, width = picture.shape
+    if picture.channels == channels:
+        return picture
+    if picture.channels == 1 and depth == channels and picture.source.suffix == ".npy":
+        layers = np.concatenate([picture.slice(i) for i in range(depth)])
+        return replace(picture, shape=(1, height, width), channels=channels, slice=lambda _: layers)
+    first = picture.slice(0)
+    if channels == 1 and picture.channels == 3 and depth == 1 and (first == first[:1]).all():
+        return replace(picture, channels=1, slice=lambda index: picture.slice(index)[:1])
+    raise InputError(f"{picture.source} has {picture.channels} channel(s), the model takes {channels}")
+
+
+def _whole_slices(strips: Iterator[Strip]) -> Iterator[Strip]:
+    """Put the strips of each slice together."""
+    waiting: list[Strip] = []
+    for strip in strips:
+        if waiting and strip.index != waiting[0].index:
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(strip)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(strips: list[Strip]) -> Strip:
+    labels = np.concatenate([strip.labels for strip in strips], axis=1)
+    return Strip(strips[0].index, 0, labels, np.concatenate([strip.probabilities for strip in strips], axis=1))
+
+
+def _resized(strip: Strip, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Labels by the nearest pixel, so that none is made up; probabilities linearly, so that they still add up to 1."""
+    if strip.labels.shape[1:] == size:
+        return strip.labels, strip.probabilities
+    rows, columns = (
+        np.floor((np.arange(after) + 0.5) * before / after).astype(np.int64)
+        for after, before in zip(size, strip.labels.shape[1:], strict=True)
+    )
+    shares = [PILImage.fromarray(k).resize(size[::-1], PILImage.Resampling.BILINEAR) for k in strip.probabilities]
+    return strip.labels[:, rows[:, None], columns], np.stack([np.asarray(one) for one in shares])
+
+
+def _write_entropy(file: Path, probabilities: npt.NDArray[np.float32]) -> None:
+    """Entropy of every pixel's class in nats."""
+    entropy = np.lib.format.open_memmap(
+        file, mode="w+", dtype=np.float32, shape=(len(probabilities), *probabilities.shape[2:])
+    )
+    for one, shares in zip(entropy, probabilities, strict=True):
+        one[:] = -(shares * np.log(np.maximum(shares, 1e-30))).sum(axis=0)
+    entropy.flush()
+
+
+def _sheet(file: Path, drawn: Drawn) -> None:
+    """Image, probability and hypotheses of the slice on which most is not background."""
+    from probunet.report.panels import contact_sheet  # matplotlib takes a second to load
+
+    fullest = int(np.argmax([float((1 - one[0]).sum()) for one in drawn.probabilities]))
+    contact_sheet(file, drawn.picture.slice(fullest), drawn.samples[:, fullest], drawn.probabilities[fullest])
+
+
+def _seed_of(seed: int, name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:7], "big")
