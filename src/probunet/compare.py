@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from rich.table import Table as RichTable
 
-from probunet.data.store import Split, Store, sha256
-from probunet.evaluation import evaluate_run
+from probunet.data.store import Split, Store
+from probunet.evaluation import evaluate_run, is_evaluated
 from probunet.models.base import SegmentationModel
 from probunet.processes import Task, Tell, run_in_processes
 from probunet.progress import console
@@ -90,13 +90,7 @@ def _evaluate_missing(
     numbers = sorted(set(n))
     tasks = []
     for run in runs:
-        asked = {"seed": seed, "checkpoint": sha256(run.best), "split": split, "n": [str(i) for i in numbers]}
-        found = run.evaluation()
-        if found is None or asked != {
-            **{key: found.get(key) for key in ("seed", "checkpoint")},
-            "split": found["data"]["split"],
-            "n": list(found["ged2"]),
-        }:
+        if not is_evaluated(run, Store(store), split, numbers, seed):
             tasks.append(Task(run.name, partial(_evaluate, run, store, split, numbers, seed)))
     if len(tasks) < len(runs):
         console.print(f"{len(runs) - len(tasks)} of {len(runs)} models are evaluated already")

@@ -15,6 +15,7 @@ from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, 
 from probunet.data.flips import draw_flips, modes
 from probunet.data.store import Split, Store
 from probunet.errors import InputError
+from probunet.shards import seed_of
 from probunet.types import Image, Label
 
 Crop: TypeAlias = int | tuple[int, int]
@@ -98,7 +99,7 @@ class TrainingBatches(IterableDataset[Batch]):
         """Make batch number ``step`` (this process's part of it)."""
         rank, ranks = self.part
         chosen = self._chosen(step)
-        generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, 1 + step * ranks + rank))
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
         image = torch.from_numpy(self.store.intensity.normalise(raw))
         reader = self._readers(chosen, generator)
@@ -222,7 +223,3 @@ def _checked_crop(store: Store, crop: Crop) -> tuple[int, int]:
     if h > height or w > width:
         raise InputError(f"a crop of {h}x{w} px does not fit the {height}x{width} px images of {store.path}")
     return h, w
-
-
-def _mix(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
