@@ -32,6 +32,7 @@ def compare(
     split: Split = "test",
     workers: int | None = None,
     energy: EnergyScore | None = None,
+    compile: bool = False,
 ) -> None:
     """Train all models on the same data with the same schedule and seed, evaluate them, and write the report.
 
@@ -49,12 +50,13 @@ def compare(
         split: part of the store to evaluate on.
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
         energy: the energy score against all readers, added to every model's own objective; none if not given.
+        compile: compile the networks (torch.compile) for the training, where that works.
 
     Raises:
         InputError: something does not fit; the message says what.
     """
     specifications = plain(models)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
     plans = trainings(experiment.out, specifications, seed)
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():

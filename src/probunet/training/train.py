@@ -32,6 +32,7 @@ from probunet.progress import console
 from probunet.run import Run, build_model, write_json
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
 from probunet.training.checkpoints import WholeCheckpoints, newest_readable
+from probunet.training.compiled import CompileNetworks
 from probunet.training.energy_score import EnergyScore
 from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.nonfinite import SkipNotFinite
@@ -70,6 +71,7 @@ class Experiment:
         trainer: arguments of Lightning's Trainer.
         seed: of initial weights, order, augmentation and latents.
         energy: the energy score beside every model's own objective; ``None`` for none.
+        compile: compile the networks, where that works.
     """
 
     def __init__(
@@ -80,10 +82,11 @@ class Experiment:
         trainer: dict[str, Any],
         seed: int,
         energy: EnergyScore | None = None,
+        compile: bool = False,
     ) -> None:
         if energy:
             energy.check()
-        self.energy = energy
+        self.energy, self.compile = energy, compile
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
         self.store = Store(data.store)
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
@@ -100,6 +103,7 @@ class Experiment:
             "optimisation": asdict(self.optimisation),
             **({"energy": asdict(self.energy)} if self.energy else {}),
             "trainer": self.trainer,
+            **({"compile": True} if self.compile else {}),
             "seed": seed,
             "input": {
                 "crop": data["crop"],
@@ -181,8 +185,9 @@ class Experiment:
             model, self.optimisation, seed, shared_progress, self.store.convention(), energy=self.energy
         )
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
+        compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
         bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
-        trainer = self._make_trainer(run, [stop, watch, skip, *(bars if is_first() else [])])
+        trainer = self._make_trainer(run, [stop, watch, skip, *compiling, *(bars if is_first() else [])])
         loaders = self._loaders(trainer, seed)
         resume = newest_readable(run)
         with ending_together(trainer, run):
@@ -199,7 +204,9 @@ class Experiment:
         if trainer.is_global_zero:
             write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
-    def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
+    def _batches(
+        self, seed: int, first_step: Callable[[], int], part: tuple[int, int], device: str | torch.device = "cpu"
+    ) -> TrainingBatches:
         data = self.data
         return TrainingBatches(
             self.store,
@@ -210,10 +217,13 @@ class Experiment:
             first_step=first_step,
             part=part,
             all_readers=self.energy is not None,
+            device=device,
         )
 
     def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
+        part, device = (trainer.global_rank, trainer.world_size), trainer.strategy.root_device
+        where = device if device.type == "cuda" else "cpu"  # others cannot do all that augmentation needs
+        batches = self._batches(seed, lambda: trainer.global_step, part, where)
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
@@ -292,6 +302,7 @@ def train(
     only: list[str] | None = None,
     set_aside: bool = False,
     energy: EnergyScore | None = None,
+    compile: bool = False,
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -306,6 +317,8 @@ def train(
         set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
             instead of refusing.
         energy: the energy score against all readers, added to every model's own objective; none if not given.
+        compile: compile the networks (torch.compile), which takes minutes at the start and pays on a GPU; where it
+            does not work, a note says so and they run as they are.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -317,7 +330,7 @@ def train(
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
     plans = trainings(experiment.out, specifications, seed)
     console.quiet = console.quiet or not is_first()
     if set_aside and is_first():
