@@ -165,6 +165,17 @@ def test_a_damaged_part_is_named(copy, failing):
     assert (copy / "evaluation.json").is_file()
 
 
+def test_parts_that_another_process_merged_meanwhile_are_not_missed(copy, monkeypatch):
+    monkeypatch.setattr(evaluation.Parts, "missing", lambda self: [])  # seen just before they were removed
+    main(["evaluate", str(copy), *NUMBERS])
+    assert not (copy / "evaluation.json").exists()
+
+
+def test_a_shard_without_work_is_no_failure(copy, capsys):
+    main(["evaluate", str(copy), *NUMBERS, "--shard", "7/8"])
+    assert "3 batches of others are missing" in " ".join(capsys.readouterr().err.split())
+
+
 def test_two_processes_side_by_side_give_the_numbers_of_this_one(trained, tmp_path):
     """The same seed gives the same numbers in every process."""
     runs = [Path(shutil.copytree(trained / "probabilistic_unet", tmp_path / name)) for name in ("one", "two")]

@@ -94,11 +94,11 @@ class Parts:
 
     def _read(self, number: int) -> Part:
         file = self._file(number)
-        if not file.is_file():
-            raise FileNotFoundError(file)
         try:
             content = _each(read_checkpoint(file), torch.Tensor, torch.Tensor.numpy)
         except InputError as error:
+            if not file.is_file():
+                raise FileNotFoundError(file) from error
             raise InputError(f"{file} is damaged; remove it and give the same command again") from error
         sets = {name: SetScores([_batch(fields)]) for name, fields in content["sets"].items()}
         return Part(**{**content, "sets": sets})
