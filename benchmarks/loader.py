@@ -10,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from measure import alternating, machine
+from measure import DEVICE, alternating, machine
 from train_step import store
 
 from probunet.data.augment import Augmentation
@@ -28,7 +28,7 @@ def main() -> None:
         data = store(Path(folder), given.size)
         kinds = {"deformed": Augmentation(), "cropped_only": Augmentation(probability=0)}
         streams = {
-            name: iter(TrainingBatches(data, given.size, given.batch, augmentation, seed=0))
+            name: iter(TrainingBatches(data, given.size, given.batch, augmentation, seed=0, device=DEVICE))
             for name, augmentation in kinds.items()
         }
         works = {name: lambda stream=stream: next(stream) for name, stream in streams.items()}

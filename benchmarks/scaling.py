@@ -1,7 +1,8 @@
 """How time grows: with processes (DDP over Gloo, one thread each), with image size, with the number of classes: JSON.
 
 Processes: images a second of one and of two processes with the same number of images each. Size and classes: the
-slope of log time against log pixels, and against log classes, over training steps of the same small network.
+slope of log time against log pixels, and against log classes, over training steps of the same small network, on one
+thread: two that wait for each other would measure what else the machine does. About a minute on two quiet cores.
 
     python benchmarks/scaling.py > benchmarks/results/scaling.json
 """
@@ -90,8 +91,9 @@ def grow(name: str, values: list[int], repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
+    torch.set_num_threads(1)
     where = machine()
     rates = {n: processes(n, 3 * given.repeats) for n in (1, 2)}
     found = {

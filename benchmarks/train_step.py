@@ -102,7 +102,7 @@ def measure(size: int, batch: int, channels: list[int], repeats: int) -> dict[st
     product_bf16, _ = matrix_product(torch.bfloat16)
     count = flops(step, image, label)
     with tempfile.TemporaryDirectory() as folder:
-        batches = iter(TrainingBatches(store(Path(folder), size), size, batch, Augmentation(), seed=0))
+        batches = iter(TrainingBatches(store(Path(folder), size), size, batch, Augmentation(), seed=0, device=DEVICE))
 
         def load() -> Batch:
             return next(batches)

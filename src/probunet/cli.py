@@ -167,6 +167,7 @@ COMMANDS = {
         (
             "probunet evaluate runs/demo",
             "probunet evaluate runs/demo/probabilistic_unet --data data/elsewhere --split test --n 1 4 8 16",
+            "torchrun --nproc_per_node 4 -m probunet evaluate runs/lidc --device cuda --shard auto",
         ),
         ("run",),
         ((("-n", "--n"), int, True),),

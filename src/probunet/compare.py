@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from rich.table import Table as RichTable
 
-from probunet.data.store import Split, Store, sha256
-from probunet.evaluation import evaluate_run
+from probunet.data.store import Split, Store
+from probunet.evaluation import evaluate_run, is_evaluated
 from probunet.models.base import SegmentationModel
 from probunet.processes import Task, Tell, run_in_processes
 from probunet.progress import console
@@ -32,6 +32,7 @@ def compare(
     split: Split = "test",
     workers: int | None = None,
     energy: EnergyScore | None = None,
+    compile: bool = False,
 ) -> None:
     """Train all models on the same data with the same schedule and seed, evaluate them, and write the report.
 
@@ -49,6 +50,7 @@ def compare(
         split: part of the store to evaluate on.
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
         energy: the energy score against all readers, added to the models' own objective; none if not given.
+        compile: compile the networks (torch.compile) for the training, where that works.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -56,7 +58,7 @@ def compare(
     specifications = plain(models)
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
     plans = trainings(experiment.out, specifications, seed)
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():
@@ -92,13 +94,7 @@ def _evaluate_missing(
     numbers = sorted(set(n))
     tasks = []
     for run in runs:
-        asked = {"seed": seed, "checkpoint": sha256(run.best), "split": split, "n": [str(i) for i in numbers]}
-        found = run.evaluation()
-        if found is None or asked != {
-            **{key: found.get(key) for key in ("seed", "checkpoint")},
-            "split": found["data"]["split"],
-            "n": list(found["ged2"]),
-        }:
+        if not is_evaluated(run, Store(store), split, numbers, seed):
             tasks.append(Task(run.name, partial(_evaluate, run, store, split, numbers, seed)))
     if len(tasks) < len(runs):
         console.print(f"{len(runs) - len(tasks)} of {len(runs)} models are evaluated already")

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
 import probunet
 from probunet.data.batches import Crop, EvaluationImages
-from probunet.data.flips import mode_probabilities
 from probunet.data.store import Split, Store, sha256
 from probunet.errors import InputError
+from probunet.evaluation_parts import Parts, results, score_part
 from probunet.files import writing_file
-from probunet.metrics import Interval, mode_frequencies_from, pixel_frequencies
 from probunet.models.base import SegmentationModel
 from probunet.processes import Tell
 from probunet.progress import console, progress_bar
-from probunet.reference_points import REFERENCE_POINTS, always_empty
 from probunet.run import Run, runs_in, write_json
-from probunet.scoring import SetScores, score_batch
+from probunet.scoring import SetScores
+from probunet.shards import WHOLE, Shard, read_shard
 from probunet.types import IGNORE
 
 BATCH = 32
@@ -46,8 +46,6 @@ FLIP_CONVENTIONS = {
     "probabilities",
     "empty": "a class that neither map has is left out of the average over classes",
 }
-Cells = dict[str, dict[str, float | None]]
-"""From a number of samples to mean, low and high."""
 
 
 def evaluate(
@@ -57,8 +55,12 @@ def evaluate(
     n: list[int] | None = None,
     seed: int = 0,
     device: str = "cpu",
+    shard: str | None = None,
 ) -> None:
     """Score the samples of a trained model against all readers and write evaluation.json into its run directory.
+
+    What is scored is kept batch by batch until all is there: the same command goes on where it was stopped, and
+    several processes can share the work (shard). Their number does not change the numbers.
 
     Args:
         run: run directory, or an experiment with several of them.
@@ -67,22 +69,48 @@ def evaluate(
         n: numbers of samples, 1 4 8 16 if not given.
         seed: of the samples and of the bootstrap.
         device: where the model runs: cpu, cuda, cuda:1, ...
+        shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
+            last writes the result. All of it if not given.
 
     Raises:
-        InputError: no model, no data, or data that does not fit the model.
+        InputError: no model, no data, data that does not fit the model, or no such shard.
     """
     numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
     if not numbers or numbers[0] < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
+    share = read_shard(shard)
+    console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
     for one in runs_in(run):
         store = Store(data or one.settings["data"]["store"])
         _tell_other_units(one, store)
-        evaluate_run(one, store, split, numbers, seed, device)
+        if share.count > 1 and is_evaluated(one, store, split, numbers, seed):
+            console.print(f"{one.path} is evaluated already; remove its evaluation.json to do it again")
+        else:
+            evaluate_run(one, store, split, numbers, seed, share.device(device), shard=share)
+
+
+def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> bool:
+    """Whether ``evaluation.json`` answers this very question about these very weights."""
+    found = run.evaluation()
+    return found is not None and _question(run, store, split, numbers, seed) == {
+        "checkpoint": found["checkpoint"],
+        "data": found["data"]["checksum"],
+        "split": found["data"]["split"],
+        "n": [int(n) for n in found["ged2"]],
+        "seed": found["seed"],
+    }
 
 
 def evaluate_run(
-    run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str, tell: Tell | None = None
-) -> dict[str, Any]:
+    run: Run,
+    store: Store,
+    split: Split,
+    numbers: list[int],
+    seed: int,
+    device: str,
+    tell: Tell | None = None,
+    shard: Shard = WHOLE,
+) -> dict[str, Any] | None:
     """Evaluate one model and write ``evaluation.json`` and ``evaluation.csv``.
 
     Args:
@@ -93,123 +121,85 @@ def evaluate_run(
         seed: of the samples and of the bootstrap.
         device: where the model runs.
         tell: told how far it is; a bar shows it as well.
+        shard: what this process does of it.
 
     Returns:
-        The content of ``evaluation.json``.
+        The content of ``evaluation.json``; ``None`` where other shards are not ready.
     """
     model = run.model(device)
     _check_fit(run, model, store)
     images = EvaluationImages(store, split, run.crop)
-    started = time.perf_counter()
-    distinct, found, pixels = _score_all(run, model, images, numbers, seed, device, tell)
+    question = _question(run, store, split, numbers, seed)
+    parts = _parts(run, store, question, len(images.batches(BATCH)))
+    _score_missing(run, model, images, parts, numbers, seed, shard, tell)
+    if missing := parts.missing():
+        console.print(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
+        return None
+    if (whole := parts.merged()) is None:
+        return None
     examples = [store.examples[i] for i in images.indices]
     groups = [example.group for example in examples]
-    rows = {name: scores.summaries(groups, confidence=0.95, seed=seed) for name, scores in found.items()}
     content = {
         "run": str(run.path),
         "model": run.settings["model"]["class_path"],
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": _data_facts(store, split, run.crop, groups),
         "conventions": {**CONVENTIONS, **(FLIP_CONVENTIONS if store.flips else {})},
-        "checkpoint": sha256(run.best),
+        "checkpoint": question["checkpoint"],
         "seed": seed,
-        "distinct_hypotheses": distinct,
-        **_energy(rows["model"], numbers),
-        "scores": rows["model"],
-        "reference_points": {name: _energy(rows[name], numbers) for name in rows if name != "model"},
-        **({"modes": _modes(store, found["model"], pixels, max(numbers), groups, seed)} if store.flips else {}),
+        "distinct_hypotheses": whole.distinct,
+        **results(store, whole, numbers, groups, seed),
         "timing": _timing(model, images, seed, device),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(whole.seconds, 1),
         "versions": {
             "probunet": probunet.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
     }
-    _write_csv(run.path / "evaluation.csv", [example.name for example in examples], groups, found["model"])
+    _write_csv(run.path / "evaluation.csv", [example.name for example in examples], groups, whole.sets["model"])
     write_json(run.path / "evaluation.json", content)
+    parts.remove()
     return content
 
 
-def _score_all(
+def _question(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
+    """What the numbers of an evaluation depend on."""
+    checksum = store.manifest["files"]["images.npy"]["sha256"]
+    return {"checkpoint": sha256(run.best), "data": checksum, "split": split, "n": list(numbers), "seed": seed}
+
+
+def _parts(run: Run, store: Store, question: dict[str, Any], count: int) -> Parts:
+    """Where the parts of this evaluation are kept, and of no other one."""
+    whole = {**question, "files": store.manifest["files"], "batch": BATCH, "version": probunet.__version__}
+    name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
+    return Parts(run.path / f"evaluation-{name}.parts", count)
+
+
+def _score_missing(
     run: Run,
     model: SegmentationModel,
     images: EvaluationImages,
+    parts: Parts,
     numbers: list[int],
     seed: int,
-    device: str,
+    shard: Shard,
     tell: Tell | None,
-) -> tuple[int | None, dict[str, SetScores], npt.NDArray[np.int64]]:
-    """Score the model and every reference point, batch by batch.
-
-    Returns:
-        How many different hypotheses the model has, the scores of ``"model"`` and of each reference point, and
-        counts of the pixels of classes that flip, see ``pixel_frequencies``.
-    """
-    generator, draws = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
-    flips = images.store.flips
-    switches = [(flip.class_id, flip.flipped_id) for flip in flips]
-    pixels = np.zeros((len(switches), 3), np.int64)
-    points = {name: f for name, f in REFERENCE_POINTS.items() if not (flips and f is always_empty)}
-    found = {name: SetScores() for name in ("model", *points)}
-    options = images.store.convention()
-    distinct: int | None = None
-    most = max(numbers)
-    with progress_bar() as bar, torch.inference_mode():
-        task = bar.add_task(f"evaluating {run.name}", total=len(images))
-        for batch in DataLoader(images, batch_sampler=images.batches(BATCH)):
-            distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
-            distinct = distribution.distinct
-            samples = distribution.sample(most, generator).movedim(0, 1).cpu().numpy()
-            labels = batch["labels"].numpy()
-            found["model"].add(score_batch(samples, labels, numbers, options, calibrated=True))
-            if switches:
-                pixels += pixel_frequencies(labels[:, 0], samples, switches)
-            for name, hypotheses in points.items():
-                drawn = hypotheses(labels, most, draws, options["weights"])
-                found[name].add(score_batch(drawn, labels, numbers, options, calibrated=False))
-            bar.advance(task, len(labels))
+) -> None:
+    """Score what is missing of this shard, batch by batch."""
+    rows = images.batches(BATCH)
+    mine, missing = shard.of(range(len(rows))), set(parts.missing())
+    todo = [number for number in mine if number in missing]
+    total = sum(len(rows[number]) for number in mine)
+    with progress_bar() as bar:
+        done = total - sum(len(rows[number]) for number in todo)
+        task = bar.add_task(f"evaluating {run.name}", total=total, completed=done)
+        loader = DataLoader(images, batch_sampler=[rows[number] for number in todo])
+        for number, batch in zip(todo, loader, strict=True):
+            parts.write(number, score_part(model, batch, number, images.store, numbers, seed))
+            bar.advance(task, len(rows[number]))
             if tell:
-                tell(bar.tasks[task].completed / len(images), f"{bar.tasks[task].completed:.0f} images")
-    return distinct, found, pixels
-
-
-def _modes(
-    store: Store,
-    scores: SetScores,
-    pixels: npt.NDArray[np.int64],
-    samples: int,
-    groups: list[str],
-    seed: int,
-) -> dict[str, Any]:
-    """Frequencies of the modes of label flips, and of single pixels (paper, Figs. 5 and 8 to 10)."""
-    counts = np.concatenate([batch.modes for batch in scores.batches if batch.modes is not None])
-    truth = mode_probabilities(store.flips)
-    found = mode_frequencies_from(counts, truth, groups=groups, seed=seed)
-    rows = zip(store.flips, pixels.tolist(), strict=True)
-    return {
-        "n": samples,
-        "probabilities": truth.tolist(),
-        "counts": found.counts.tolist(),
-        "total_variation": _interval(found.total_variation),
-        "total_variation_floor": found.total_variation_floor,
-        "kl": _interval(found.kl),
-        "pixels": [
-            {
-                "class": store.classes[flip.class_id],
-                "flipped": store.classes[flip.flipped_id],
-                "probability": flip.probability,
-                "total": total,
-                "kept": kept,
-                "flipped_count": flipped,
-            }
-            for flip, (total, kept, flipped) in rows
-        ],
-    }
-
-
-def _interval(value: Interval) -> dict[str, float]:
-    return {"mean": value.mean, "low": value.low, "high": value.high}
+                tell(bar.tasks[task].completed / total, f"{bar.tasks[task].completed:.0f} images")
 
 
 def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, device: str) -> dict[str, Any]:
@@ -230,17 +220,6 @@ def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, devic
         "batch": 1,
         "threads": torch.get_num_threads(),
         "device": device,
-    }
-
-
-def _energy(rows: list[dict[str, Any]], numbers: list[int]) -> dict[str, Cells]:
-    """D_GED^2 by number of samples, from the rows of all scores; ``None`` where it is not defined."""
-    cells = {(row["metric"], row["n"]): {key: row[key] for key in ("mean", "low", "high")} for row in rows}
-    undefined: dict[str, float | None] = dict.fromkeys(("mean", "low", "high"))
-    unbiased = cells.get(("ged2_unbiased", None), undefined)
-    return {
-        "ged2": {str(n): cells["ged2", n] for n in numbers},
-        "ged2_unbiased": {str(n): unbiased if n > 1 else undefined for n in numbers},
     }
 
 

@@ -80,3 +80,16 @@ def test_what_does_not_fit_is_refused(store):
         stream(store, batch_size=13)
     with pytest.raises(InputError, match="crop of 40x40 px"):
         EvaluationImages(store, "test", 40)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_batches_are_made_there(store):
+    """Without deformation nothing but the readers is drawn, and those are drawn on the CPU."""
+    here, there = (stream(store, device=device).batch(3) for device in ("cpu", "cuda"))
+    assert there.image.is_cuda
+    assert there.label.is_cuda
+    torch.testing.assert_close(there.image.cpu(), here.image)
+    assert torch.equal(there.label.cpu(), here.label)
+    first, second = (stream(store, device="cuda", augmentation=Augmentation()).batch(3) for _ in range(2))
+    assert torch.equal(first.image, second.image)
+    assert torch.equal(first.label, second.label)

@@ -91,7 +91,7 @@ def test_three_in_a_row_name_the_cases_and_dump_the_batch(tmp_path):
     assert dump["state_dict"].keys() == {f"model.{name}" for name in model.state_dict()}
 
 
-@pytest.mark.parametrize("kind", [pu.ProbabilisticUNet, pu.UNet])
+@pytest.mark.parametrize("kind", [pu.ProbabilisticUNet, pu.MHeads])
 def test_two_hundred_nasty_batches_leave_every_weight_finite(kind, tmp_path):
     torch.manual_seed(0)
     model = kind(**TINY)

@@ -15,6 +15,7 @@ from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, 
 from probunet.data.flips import draw_flips, modes
 from probunet.data.store import Split, Store
 from probunet.errors import InputError
+from probunet.shards import seed_of
 from probunet.types import Image, Label
 
 Crop: TypeAlias = int | tuple[int, int]
@@ -51,6 +52,8 @@ class TrainingBatches(IterableDataset[Batch]):
         first_step: asked once when the iteration starts.
         part: (rank, ranks) where several processes share every batch.
         all_readers: whether a batch also carries the labels of all readers; the rest of it stays the same.
+        device: where images are deformed and labels flip, and where batches are; another kind of device draws other
+            random numbers from the same seed.
 
     Raises:
         InputError: the crop is larger than the stored images, there are fewer training images than a batch, or the
@@ -67,10 +70,11 @@ class TrainingBatches(IterableDataset[Batch]):
         first_step: Callable[[], int] = lambda: 0,
         part: tuple[int, int] = (0, 1),
         all_readers: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.store, self.crop, self.batch_size = store, _checked_crop(store, crop), batch_size
         self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
-        self.all_readers = all_readers
+        self.all_readers, self.device = all_readers, torch.device(device)
         self.indices = store.indices("train")
         if augmentation.gamma_probability and store.images.dtype != np.uint8:
             raise InputError(
@@ -98,18 +102,20 @@ class TrainingBatches(IterableDataset[Batch]):
         """Make batch number ``step`` (this process's part of it)."""
         rank, ranks = self.part
         chosen = self._chosen(step)
-        generator = torch.Generator().manual_seed(_mix(self.seed, 1 + step * ranks + rank))
+        seed = seed_of(self.seed, 1 + step * ranks + rank)
+        generator = torch.Generator().manual_seed(seed)
+        there = generator if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
-        image = torch.from_numpy(self.store.intensity.normalise(raw))
+        image = torch.from_numpy(self.store.intensity.normalise(raw)).to(self.device)
         reader = self._readers(chosen, generator)
         taken = np.arange(self.store.readers)[None] if self.all_readers else reader[:, None]
-        labels = torch.from_numpy(np.asarray(self.store.labels[chosen[:, None], taken]))
+        labels = torch.from_numpy(np.asarray(self.store.labels[chosen[:, None], taken])).to(self.device)
         source = (int(image.shape[-2]), int(image.shape[-1]))
-        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, generator)
+        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, there)
         warped = warp_labels(labels, grid)
         label = warped[np.arange(len(chosen)), reader] if self.all_readers else warped[:, 0]
         if self.store.flips:
-            label = draw_flips(label, self.store.flips, generator)
+            label = draw_flips(label, self.store.flips, there)
             warped = label[:, None]
         return Batch(warp_image(image, grid), label, warped if self.all_readers else None)
 
@@ -222,7 +228,3 @@ def _checked_crop(store: Store, crop: Crop) -> tuple[int, int]:
     if h > height or w > width:
         raise InputError(f"a crop of {h}x{w} px does not fit the {height}x{width} px images of {store.path}")
     return h, w
-
-
-def _mix(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -32,6 +32,7 @@ from probunet.progress import console
 from probunet.run import Run, build_model, write_json
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
 from probunet.training.checkpoints import WholeCheckpoints, newest_readable
+from probunet.training.compiled import CompileNetworks
 from probunet.training.energy_score import EnergyScore
 from probunet.training.members import Specification, Training, assemble, trainings
 from probunet.training.nonfinite import SkipNotFinite
@@ -70,6 +71,7 @@ class Experiment:
         trainer: arguments of Lightning's Trainer.
         seed: of initial weights, order, augmentation and latents.
         energy: the energy score beside the models' own objective; ``None`` for none.
+        compile: compile the networks, where that works.
     """
 
     def __init__(
@@ -80,9 +82,10 @@ class Experiment:
         trainer: dict[str, Any],
         seed: int,
         energy: EnergyScore | None = None,
+        compile: bool = False,
     ) -> None:
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
-        self.energy = energy
+        self.energy, self.compile = energy, compile
         self.store = Store(data.store)
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
             raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
@@ -105,6 +108,7 @@ class Experiment:
             "optimisation": asdict(self.optimisation),
             **({"energy": asdict(replace(energy, models=None))} if energy else {}),
             "trainer": self.trainer,
+            **({"compile": True} if self.compile else {}),
             "seed": training.seed,
             "input": {
                 "crop": data["crop"],
@@ -185,8 +189,9 @@ class Experiment:
         convention, energy = self.store.convention(), self.energy_of(run.path)
         task = SegmentationTask(model, self.optimisation, seed, shared_progress, convention, energy=energy)
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
+        compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
         bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
-        trainer = self._make_trainer(run, [stop, watch, skip, *(bars if is_first() else [])])
+        trainer = self._make_trainer(run, [stop, watch, skip, *compiling, *(bars if is_first() else [])])
         loaders = self._loaders(trainer, seed, all_readers=energy is not None)
         resume = newest_readable(run)
         with ending_together(trainer, run):
@@ -204,7 +209,12 @@ class Experiment:
             write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
     def _batches(
-        self, seed: int, first_step: Callable[[], int], part: tuple[int, int], all_readers: bool = False
+        self,
+        seed: int,
+        first_step: Callable[[], int],
+        part: tuple[int, int],
+        all_readers: bool = False,
+        device: str | torch.device = "cpu",
     ) -> TrainingBatches:
         data = self.data
         return TrainingBatches(
@@ -216,11 +226,13 @@ class Experiment:
             first_step=first_step,
             part=part,
             all_readers=all_readers,
+            device=device,
         )
 
     def _loaders(self, trainer: pl.Trainer, seed: int, all_readers: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        part = (trainer.global_rank, trainer.world_size)
-        batches = self._batches(seed, lambda: trainer.global_step, part, all_readers)
+        part, device = (trainer.global_rank, trainer.world_size), trainer.strategy.root_device
+        where = device if device.type == "cuda" else "cpu"  # others cannot do all that augmentation needs
+        batches = self._batches(seed, lambda: trainer.global_step, part, all_readers, where)
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
@@ -299,6 +311,7 @@ def train(
     only: list[str] | None = None,
     set_aside: bool = False,
     energy: EnergyScore | None = None,
+    compile: bool = False,
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -313,6 +326,8 @@ def train(
         set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
             instead of refusing.
         energy: the energy score against all readers, added to the models' own objective; none if not given.
+        compile: compile the networks (torch.compile), which takes minutes at the start and pays on a GPU; where it
+            does not work, a note says so and they run as they are.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -326,7 +341,7 @@ def train(
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
     plans = trainings(experiment.out, specifications, seed)
     console.quiet = console.quiet or not is_first()
     if set_aside and is_first():

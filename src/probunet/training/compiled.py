@@ -1,0 +1,55 @@
+"""Compiled networks for a training, tried first on a copy, and left alone with a note where that does not work."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from probunet.data.batches import Crop
+from probunet.models.base import SegmentationModel
+from probunet.progress import console
+
+
+class CompileNetworks(Callback):
+    """Compiles the networks that a model is made of (U-Net, prior net, ...); its parameters stay the same.
+
+    The objective around them, with its checks of values and its random draws, stays as it is. One step on a copy
+    shows first whether it can be done here; a compiler keeps what it made, so that the model itself takes less time.
+
+    Args:
+        crop: height and width of the images, in pixels.
+        batch_size: images a step, over all processes.
+    """
+
+    def __init__(self, crop: Crop, batch_size: int) -> None:
+        self.size = (crop, crop) if isinstance(crop, int) else crop
+        self.batch_size = batch_size
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Try, and compile; the model is on its device by now."""
+        model: SegmentationModel = pl_module.model  # type: ignore[assignment]
+        devices = [] if pl_module.device.type == "cpu" else [pl_module.device]
+        try:
+            with torch.random.fork_rng(devices), trainer.precision_plugin.train_step_context():
+                self._step(_compiled(copy.deepcopy(model)), self.batch_size // trainer.world_size)
+        except Exception as error:  # whatever a compiler, or a GPU too old for it, has to say
+            reason = (str(error) or repr(error)).strip().splitlines()[0]
+            text = f"note: the networks cannot be compiled here and run as they are ({reason})"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            _compiled(model)
+
+    def _step(self, model: SegmentationModel, batch: int) -> None:
+        device = next(model.parameters()).device
+        image = torch.zeros(batch, model.in_channels, *self.size, device=device)
+        label = torch.zeros(batch, *self.size, dtype=torch.uint8, device=device)
+        generator = torch.Generator(device).manual_seed(0)
+        model.loss(image.contiguous(memory_format=torch.channels_last), label, generator).total.backward()
+
+
+def _compiled(model: SegmentationModel) -> SegmentationModel:
+    for network in model.children():
+        network.compile()
+    return model
