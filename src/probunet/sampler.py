@@ -21,6 +21,7 @@ from probunet.hypotheses import Mode, modes
 from probunet.images import Picture
 from probunet.models.base import SegmentationModel, most_probable
 from probunet.models.latent import LatentSegmentation
+from probunet.progress import console
 from probunet.run import Run, write_json
 from probunet.sample_formats import FORMATS, Drawn, Format
 from probunet.volumes import Strip, stream_samples, write_strips
@@ -128,7 +129,9 @@ class Sampler:
             picture, samples, probabilities, groups, self.run.classes, self.run.settings["model"]["class_path"]
         )
         FORMATS[request.format].write(folder, drawn)
-        _sheet(folder / "contact_sheet.png", drawn)
+        _sheet(folder / "contact_sheet.png", drawn, self._field(picture, request))
+        for note in sorted(notes):
+            console.print(f"note: {picture.source.name}: {note}", markup=False, highlight=False)
         likelihoods, reason = self._likelihoods(picture, request, samples, groups)
         write_json(
             folder / "summary.json",
@@ -169,6 +172,7 @@ class Sampler:
         depth, height, width = picture.shape
         generator = torch.Generator(self.device).manual_seed(_seed_of(request.seed, picture.name))
         fields = [self._field(picture, request)] * depth
+        self._note_on_size(picture, fields[0], notes)
         inputs = (self._seen(picture, index, fields[index], notes) for index in range(depth))
         given = (self._given(x, i, request.z) for i, x in enumerate(inputs)) if request.z is not None else None
         strips = given or _whole_slices(stream_samples(self.model, inputs, request.n, generator))
@@ -190,8 +194,7 @@ class Sampler:
         row, column = request.at
         if not (0 <= row < height and 0 <= column < width):
             raise InputError(f"row {row}, column {column} is outside the {height}x{width} px; give a place inside")
-        crop = (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
-        scale = self._scale(picture) or (1.0, 1.0)
+        crop, scale = self._crop(), self._scale(picture) or (1.0, 1.0)
         rows, columns = (min(round(c / s), m) for c, s, m in zip(crop, scale, (height, width), strict=True))
         top, left = min(max(row - rows // 2, 0), height - rows), min(max(column - columns // 2, 0), width - columns)
         return top, left, rows, columns
@@ -202,6 +205,18 @@ class Sampler:
             return None
         row, column = (mine / its for mine, its in zip(picture.spacing_mm, self.spacing, strict=True))
         return None if max(abs(row - 1), abs(column - 1)) <= SAME_SPACING else (row, column)
+
+    def _note_on_size(self, picture: Picture, field: tuple[int, int, int, int], notes: set[str]) -> None:
+        crop, scale = self._crop(), self._scale(picture) or (1.0, 1.0)
+        seen = [round(size * s) for size, s in zip(field[2:], scale, strict=True)]
+        if any(size > 1.5 * trained for size, trained in zip(seen, crop, strict=True)):
+            notes.add(
+                f"the model was trained on {crop[0]}x{crop[1]} px and sees {seen[0]}x{seen[1]} px; if those were crops "
+                "around something, choose a place with --at"
+            )
+
+    def _crop(self) -> tuple[int, int]:
+        return (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
 
     def _seen(self, picture: Picture, index: int, field: tuple[int, int, int, int], notes: set[str]) -> torch.Tensor:
         """What the model sees of a slice: (C, h, w) float32 on its own grid, in its own units."""
@@ -319,12 +334,15 @@ def _write_entropy(file: Path, probabilities: npt.NDArray[np.float32]) -> None:
     entropy.flush()
 
 
-def _sheet(file: Path, drawn: Drawn) -> None:
-    """Image, probability and hypotheses of the slice on which most is not background."""
+def _sheet(file: Path, drawn: Drawn, field: tuple[int, int, int, int]) -> None:
+    """Image, probability and hypotheses of the field, on the slice on which most is not background."""
     from probunet.report.panels import contact_sheet  # matplotlib takes a second to load
 
+    top, left, rows, columns = field
     fullest = int(np.argmax([float((1 - one[0]).sum()) for one in drawn.probabilities]))
-    contact_sheet(file, drawn.picture.slice(fullest), drawn.samples[:, fullest], drawn.probabilities[fullest])
+    shown = (slice(top, top + rows), slice(left, left + columns))
+    image, samples = drawn.picture.slice(fullest)[:, *shown], drawn.samples[:, fullest, *shown]
+    contact_sheet(file, image, samples, drawn.probabilities[fullest][:, *shown])
 
 
 def _seed_of(seed: int, name: str) -> int:
