@@ -14,7 +14,8 @@ import yaml
 
 from probunet.cli import main
 from probunet.data.store import Store
-from probunet.run import Run, load, read_checkpoint
+from probunet.run import Run, read_checkpoint
+from probunet.saved import load
 
 CONFIG = """
 out: {out}

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from probunet.errors import InputError
+from probunet.hub import from_pretrained, push_to_hub
 from probunet.models import (
     DropoutUNet,
     Ensemble,
@@ -15,7 +16,7 @@ from probunet.models import (
     StochasticSegmentationNetwork,
     UNet,
 )
-from probunet.run import load
+from probunet.saved import load
 
 __version__ = version("probunet")
 
@@ -32,5 +33,7 @@ __all__ = [
     "StochasticSegmentationNetwork",
     "UNet",
     "__version__",
+    "from_pretrained",
     "load",
+    "push_to_hub",
 ]

@@ -185,6 +185,16 @@ COMMANDS = {
         ("model", "inputs"),
         ((("-n", "--n"), int, False), (("--at",), int, True)),
     ),
+    "export": Command(
+        "probunet.export",
+        "export",
+        "a trained model to pass on: safetensors and JSON, or ONNX",
+        (
+            "probunet export runs/demo/probabilistic_unet --out demo_model --licence 'CC BY 4.0'",
+            "probunet export runs/demo/probabilistic_unet --out demo_onnx --format onnx",
+        ),
+        ("model",),
+    ),
     "explore": Command(
         "probunet.explore.command",
         "explore",

@@ -27,7 +27,38 @@ from probunet.files import writing_file
 from probunet.models.base import SegmentationModel
 
 
-class Run:
+class TrainedModel:
+    """What goes with a model's weights: how it was made, and what its input was.
+
+    Args:
+        path: where it is kept.
+        file: that the settings were read from, for messages.
+        settings: ``model`` (class path and arguments) and ``input`` (intensity, crop, classes, spacing).
+
+    Raises:
+        InputError: something is missing.
+    """
+
+    def __init__(self, path: Path, file: Path, settings: dict[str, Any]) -> None:
+        self.path, self.name, self.settings = path, path.name, settings
+        try:
+            self.intensity = Intensity(**settings["input"]["intensity"])
+            crop = settings["input"]["crop"]
+            self.crop: Crop = crop if isinstance(crop, int) else (crop[0], crop[1])
+            self.classes: list[str] = settings["input"]["classes"]
+        except (KeyError, TypeError, IndexError) as error:
+            raise InputError(f"{file} cannot be read ({error!r}); train or export the model again") from error
+
+    def model(self, device: str = "cpu") -> SegmentationModel:
+        """Build the model and load its weights, ready for use.
+
+        Raises:
+            InputError: no weights, or some that cannot be read or do not fit the model.
+        """
+        raise NotImplementedError
+
+
+class Run(TrainedModel):
     """A run directory, opened for reading.
 
     Args:
@@ -38,19 +69,14 @@ class Run:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        file = self.path / "run.yaml"
+        file = Path(path) / "run.yaml"
         if not file.is_file():
-            raise InputError(f"{self.path} is not a run directory (no run.yaml); train one with 'probunet train'")
+            raise InputError(f"{path} is not a run directory (no run.yaml); train one with 'probunet train'")
         try:
-            self.settings: dict[str, Any] = yaml.safe_load(file.read_text())
-            self.name = self.path.name
-            self.intensity = Intensity(**self.settings["input"]["intensity"])
-            crop = self.settings["input"]["crop"]
-            self.crop: Crop = crop if isinstance(crop, int) else (crop[0], crop[1])
-            self.classes: list[str] = self.settings["input"]["classes"]
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+            settings = yaml.safe_load(file.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read ({error!r}); train the model again") from error
+        super().__init__(Path(path), file, settings)
 
     @property
     def best(self) -> Path:
@@ -80,23 +106,28 @@ class Run:
         return json.loads(file.read_text()) if file.is_file() else None
 
     def model(self, device: str = "cpu") -> SegmentationModel:
-        """Build the model and load the weights of the best checkpoint, ready for use.
-
-        Raises:
-            InputError: no checkpoint, or one that cannot be read or does not fit the model.
-        """
+        """Build the model and load the weights of the best checkpoint; see the base class."""
         if not self.best.is_file():
             raise InputError(
                 f"{self.path} has no checkpoint ({self.best.relative_to(self.path)} is missing); "
                 "train the model first, or go on with its training"
             )
-        model = build_model(self.settings["model"])
         weights = read_checkpoint(self.best)["state_dict"]
-        try:
-            model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
-        except RuntimeError as error:
-            raise InputError(f"{self.best} does not fit the model in run.yaml; train it again") from error
-        return model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        named = {name.removeprefix("model."): value for name, value in weights.items()}
+        return ready(build_model(self.settings["model"]), named, self.best, device)
+
+
+def ready(model: SegmentationModel, weights: Mapping[str, torch.Tensor], file: Path, device: str) -> SegmentationModel:
+    """Give a model its weights.
+
+    Raises:
+        InputError: they do not fit; names the file.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{file} does not fit the model that is described beside it; make it again") from error
+    return model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def runs_in(path: Path | str) -> list[Run]:
@@ -112,18 +143,6 @@ def runs_in(path: Path | str) -> list[Run]:
     if not found:
         raise InputError(f"{path} holds no trained model (no run.yaml); train one with 'probunet train'")
     return [Run(folder) for folder in found]
-
-
-def load(path: Path | str, device: str = "cpu") -> SegmentationModel:
-    """Load the trained model of a run directory, or of an experiment that holds exactly one.
-
-    Raises:
-        InputError: no model or several models there, or no readable checkpoint.
-    """
-    runs = runs_in(path)
-    if len(runs) > 1:
-        raise InputError(f"{path} holds several models; name one of {', '.join(str(run.path) for run in runs)}")
-    return runs[0].model(device)
 
 
 def build_model(specification: Mapping[str, Any]) -> SegmentationModel:

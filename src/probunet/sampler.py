@@ -22,7 +22,7 @@ from probunet.images import Picture
 from probunet.models.base import SegmentationModel, most_probable
 from probunet.models.latent import LatentSegmentation
 from probunet.progress import console
-from probunet.run import Run, write_json
+from probunet.run import TrainedModel, write_json
 from probunet.sample_formats import FORMATS, Drawn, Format
 from probunet.volumes import Strip, stream_samples, write_strips
 
@@ -62,7 +62,7 @@ class Sampler:
         device: auto, cpu, cuda, ...
     """
 
-    def __init__(self, run: Run, device: str) -> None:
+    def __init__(self, run: TrainedModel, device: str) -> None:
         self.run = run
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.spacing: list[float] | None = run.settings["input"].get("spacing_mm")

@@ -11,9 +11,9 @@ from probunet.errors import InputError
 from probunet.files import remove_remains, writing_folder
 from probunet.images import find_pictures
 from probunet.progress import console, progress_bar
-from probunet.run import runs_in
 from probunet.sample_formats import FORMATS, Format
 from probunet.sampler import Request, Sampler
+from probunet.saved import open_model
 
 
 def sample(
@@ -36,7 +36,7 @@ def sample(
     already is kept, so that the same command goes on where it was stopped.
 
     Args:
-        model: run directory of a trained model.
+        model: run directory of a trained model, or an exported folder.
         inputs: PNG, TIFF, .npy, NIfTI, NRRD, MetaImage or DICOM files, or folders of them, in the raw values of the
             training data (grey levels, HU). Slices of a volume share the random part of each hypothesis.
         out: folder of the results.
@@ -51,9 +51,7 @@ def sample(
     Raises:
         InputError: no model, or an image that cannot be read or does not fit it.
     """
-    runs = runs_in(model)
-    if len(runs) > 1:
-        raise InputError(f"{model} holds several models; name one of {', '.join(str(r.path) for r in runs)}")
+    trained = open_model(model)
     if n < 1:
         raise InputError(f"the number of hypotheses must be at least 1, got {n}")
     if not 0 < mode_distance <= 1:
@@ -65,7 +63,7 @@ def sample(
     request = Request(n if latents is None else len(latents), seed, latents, place, mode_distance, format)
     pictures = find_pictures(inputs)
     FORMATS[format].check(pictures)
-    sampler = Sampler(runs[0], device)
+    sampler = Sampler(trained, device)
     kept = 0
     with progress_bar() as bar:
         task = bar.add_task("sampling", total=sum(picture.shape[0] for picture in pictures))

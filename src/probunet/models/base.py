@@ -1,13 +1,15 @@
 """``model(image)`` is a probability distribution over segmentations: the interface of every model.
 
-Both classes are abstract and without behaviour; a new model is one file with one class of each kind.
+Both classes are abstract; a new model is one file with one class of each kind.
 """
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
@@ -94,10 +96,25 @@ class SegmentationModel(nn.Module, ABC):
     Attributes:
         in_channels: channels of the image.
         num_classes: classes K.
+        arguments: what the constructor was called with, so that a saved model can be made again.
     """
 
     in_channels: int
     num_classes: int
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the arguments; making the network is left to the class."""
+        model = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(model, *args, **kwargs)
+        object.__setattr__(model, "arguments", dict(list(bound.arguments.items())[1:]))
+        return model
+
+    def save(self, folder: Path | str, **facts: Any) -> None:
+        """Write the model as a folder for ``probunet.load``; see :func:`probunet.saved.save`."""
+        from probunet.saved import save  # which knows the models
+
+        save(self, folder, **facts)
 
     @abstractmethod
     def forward(self, image: Image) -> SegmentationDistribution:
