@@ -32,10 +32,6 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
-    "stochastic_segmentation_network": lambda c, k: pu.StochasticSegmentationNetwork(c, k, channels=(4, 6, 6)),
-    "hierarchical_probabilistic_unet": lambda c, k: pu.HierarchicalProbabilisticUNet(
-        c, k, channels=(4, 6, 6, 6), latent_dims=(1, 1)
-    ),
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
 }
 

@@ -7,13 +7,11 @@ from probunet.hub import from_pretrained, push_to_hub
 from probunet.models import (
     DropoutUNet,
     Ensemble,
-    HierarchicalProbabilisticUNet,
     Image2ImageVAE,
     MHeads,
     ProbabilisticUNet,
     SegmentationDistribution,
     SegmentationModel,
-    StochasticSegmentationNetwork,
     UNet,
 )
 from probunet.saved import load
@@ -23,14 +21,12 @@ __version__ = version("probunet")
 __all__ = [
     "DropoutUNet",
     "Ensemble",
-    "HierarchicalProbabilisticUNet",
     "Image2ImageVAE",
     "InputError",
     "MHeads",
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
-    "StochasticSegmentationNetwork",
     "UNet",
     "__version__",
     "from_pretrained",

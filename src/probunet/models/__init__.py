@@ -3,19 +3,16 @@
 from probunet.models.base import Loss, SegmentationDistribution, SegmentationModel
 from probunet.models.dropout_unet import DropoutUNet
 from probunet.models.ensemble import Ensemble
-from probunet.models.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import LatentSegmentation
 from probunet.models.m_heads import MHeads
 from probunet.models.mixture import MixtureSegmentation
 from probunet.models.probabilistic_unet import ProbabilisticUNet
-from probunet.models.stochastic_segmentation_network import StochasticSegmentationNetwork
 from probunet.models.unet import UNet
 
 __all__ = [
     "DropoutUNet",
     "Ensemble",
-    "HierarchicalProbabilisticUNet",
     "Image2ImageVAE",
     "LatentSegmentation",
     "Loss",
@@ -24,6 +21,5 @@ __all__ = [
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
-    "StochasticSegmentationNetwork",
     "UNet",
 ]

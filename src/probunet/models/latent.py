@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
-from probunet.models.geco import Geco
-from probunet.models.top_k import top_k_cross_entropy
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
@@ -99,12 +97,7 @@ class LatentSegmentation(SegmentationDistribution):
 
 
 def evidence_bound(
-    distribution: LatentSegmentation,
-    label: Label,
-    beta: float,
-    generator: torch.Generator | None = None,
-    top_k: float = 1.0,
-    geco: Geco | None = None,
+    distribution: LatentSegmentation, label: Label, beta: float, generator: torch.Generator | None = None
 ) -> Loss:
     """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
@@ -116,12 +109,10 @@ def evidence_bound(
         label: (B, H, W) class ids or ``IGNORE``.
         beta: weight of the KL term.
         generator: source of the one draw from the posterior.
-        top_k: share of the pixels that count, see ``probunet.models.top_k``.
-        geco: finds the weight of the reconstruction, in place of ``beta``.
     """
     posterior = distribution.posterior(label)
     z = draw_from(posterior, 1, generator)[0]
-    reconstruction, pixels = top_k_cross_entropy(distribution.logits(z), label, top_k, generator)
+    reconstruction = cross_entropy(distribution.logits(z), label).mean()
     terms = {"reconstruction": reconstruction}
     if isinstance(distribution.latent, Independent):
         kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
@@ -129,8 +120,7 @@ def evidence_bound(
         terms |= {"kl": kl} | {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
     else:
         terms["kl"] = kl = _divergence(posterior, distribution.latent, z).mean()
-    total = geco(reconstruction, pixels, kl) if geco else reconstruction + beta * kl
-    return Loss(total, {name: value.detach() for name, value in terms.items()}, distribution)
+    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()}, distribution)
 
 
 def _divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.Tensor:

@@ -12,9 +12,7 @@ from torch.distributions import Independent
 
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationModel, check_image, check_label
-from probunet.models.geco import Geco
 from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
-from probunet.models.top_k import check_share
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.prior import PriorFamily, prior_net
@@ -47,8 +45,6 @@ class ProbabilisticUNet(SegmentationModel):
             hypothesis costs a run of the whole U-Net and f_comb is left out.
         prior_family: of a conditional prior: ``axis_aligned`` Gaussian (paper), Gaussian with ``full`` covariance,
             ``mixture`` of four axis-aligned Gaussians, or normalising ``flow`` (needs the extra ``flow``).
-        kappa: nats a pixel that the reconstruction may cost, in place of ``beta``, see ``probunet.models.geco``.
-        top_k: share of the pixels, the hardest ones, that count in training, see ``probunet.models.top_k``.
 
     Raises:
         InputError: an option that does not exist, channels for an f_comb that is left out, or a family for a
@@ -69,8 +65,6 @@ class ProbabilisticUNet(SegmentationModel):
         posterior: Posterior = "image_and_label",
         inject: Inject = "end",
         prior_family: PriorFamily = "axis_aligned",
-        kappa: float | None = None,
-        top_k: float = 1.0,
     ) -> None:
         super().__init__()
         for name, value, known in (("prior", prior, Prior), ("posterior", posterior, Posterior)):
@@ -79,14 +73,12 @@ class ProbabilisticUNet(SegmentationModel):
         _check_option("prior_family", prior_family, get_args(PriorFamily))
         if prior == "fixed" and prior_family != "axis_aligned":
             raise InputError(f"prior='fixed' is N(0, I), which leaves no prior_family={prior_family!r}; leave one out")
-        check_share(top_k)
         if inject == "start" and (combine_channels is not None or combine_layers != 3):
             raise InputError(
                 "inject='start' has no f_comb, so combine_layers and combine_channels mean nothing; leave them out"
             )
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.latent_dims, self.beta, self.top_k = latent_dims, beta, top_k
-        self.geco = None if kappa is None else Geco(kappa)
+        self.latent_dims, self.beta = latent_dims, beta
         self.posterior_sees_image = posterior == "image_and_label"
         seen = num_classes + (in_channels if self.posterior_sees_image else 0)
         self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions)
@@ -120,7 +112,7 @@ class ProbabilisticUNet(SegmentationModel):
 
         See the base class.
         """
-        return evidence_bound(self(image), label, self.beta, generator, self.top_k, self.geco)
+        return evidence_bound(self(image), label, self.beta, generator)
 
     def _decoder(self, image: Image) -> Callable[[Latent], Logits]:
         if self.combine is not None:
