@@ -33,6 +33,7 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
+    "stochastic_segmentation_network": lambda c, k: pu.StochasticSegmentationNetwork(c, k, channels=(4, 6, 6), rank=3),
 }
 
 

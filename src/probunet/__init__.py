@@ -11,6 +11,7 @@ from probunet.models import (
     ProbabilisticUNet,
     SegmentationDistribution,
     SegmentationModel,
+    StochasticSegmentationNetwork,
     UNet,
 )
 from probunet.run import load
@@ -26,6 +27,7 @@ __all__ = [
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
+    "StochasticSegmentationNetwork",
     "UNet",
     "__version__",
     "load",

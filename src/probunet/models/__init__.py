@@ -8,6 +8,7 @@ from probunet.models.latent import LatentSegmentation
 from probunet.models.m_heads import MHeads
 from probunet.models.mixture import MixtureSegmentation
 from probunet.models.probabilistic_unet import ProbabilisticUNet
+from probunet.models.stochastic_segmentation_network import StochasticSegmentationNetwork
 from probunet.models.unet import UNet
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
+    "StochasticSegmentationNetwork",
     "UNet",
 ]
