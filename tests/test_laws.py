@@ -32,8 +32,15 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
+    "geco_and_top_k": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, top_k=0.9, target=0.1),
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
     "stochastic_segmentation_network": lambda c, k: pu.StochasticSegmentationNetwork(c, k, channels=(4, 6, 6), rank=3),
+    "hierarchical_probabilistic_unet": lambda c, k: pu.HierarchicalProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=0.2
+    ),
+    "hierarchical_elbo": lambda c, k: pu.HierarchicalProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=1.0, target=None
+    ),
 }
 
 

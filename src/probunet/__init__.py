@@ -6,6 +6,7 @@ from probunet.errors import InputError
 from probunet.models import (
     DropoutUNet,
     Ensemble,
+    HierarchicalProbabilisticUNet,
     Image2ImageVAE,
     MHeads,
     ProbabilisticUNet,
@@ -21,6 +22,7 @@ __version__ = version("probunet")
 __all__ = [
     "DropoutUNet",
     "Ensemble",
+    "HierarchicalProbabilisticUNet",
     "Image2ImageVAE",
     "InputError",
     "MHeads",

@@ -3,6 +3,8 @@
 from probunet.models.base import Loss, SegmentationDistribution, SegmentationModel
 from probunet.models.dropout_unet import DropoutUNet
 from probunet.models.ensemble import Ensemble
+from probunet.models.hierarchical import HierarchicalSegmentation
+from probunet.models.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import LatentSegmentation
 from probunet.models.m_heads import MHeads
@@ -14,6 +16,8 @@ from probunet.models.unet import UNet
 __all__ = [
     "DropoutUNet",
     "Ensemble",
+    "HierarchicalProbabilisticUNet",
+    "HierarchicalSegmentation",
     "Image2ImageVAE",
     "LatentSegmentation",
     "Loss",

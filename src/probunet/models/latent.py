@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
+from probunet.models.geco import Geco, objective
+from probunet.models.top_k import top_k_cross_entropy
 from probunet.nets.gaussian import draw
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
@@ -98,7 +100,13 @@ class LatentSegmentation(SegmentationDistribution):
 
 
 def evidence_bound(
-    distribution: LatentSegmentation, label: Label, beta: float, generator: torch.Generator | None = None
+    distribution: LatentSegmentation,
+    label: Label,
+    beta: float,
+    generator: torch.Generator | None = None,
+    *,
+    top_k: float = 1.0,
+    geco: Geco | None = None,
 ) -> Loss:
     """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
@@ -109,19 +117,22 @@ def evidence_bound(
         distribution: of a batch of images.
         label: (B, H, W) class ids or ``IGNORE``.
         beta: weight of the KL term.
-        generator: source of the one draw from the posterior.
+        generator: source of the one draw from the posterior, and of the pixels of ``top_k``.
+        top_k: share of the pixels that count, see ``top_k_cross_entropy``.
+        geco: constraint on the reconstruction, instead of beta.
     """
     posterior = distribution.posterior(label)
     z = draw(posterior, 1, generator)[0]
-    reconstruction = cross_entropy(distribution.logits(z), label).mean()
-    terms = {"reconstruction": reconstruction}
+    reconstruction, pixels = top_k_cross_entropy(distribution.logits(z), label, top_k, generator)
+    dimensions: dict[str, torch.Tensor] = {}
     if isinstance(distribution.latent, Independent):
         kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
         kl = kl_per_dimension.sum()
-        terms |= {"kl": kl} | {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
+        dimensions = {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
     else:
-        terms["kl"] = kl = _divergence(posterior, distribution.latent, z).mean()
-    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()}, distribution)
+        kl = _divergence(posterior, distribution.latent, z).mean()
+    total, terms = objective(reconstruction, pixels, kl, beta, geco)
+    return Loss(total, {name: value.detach() for name, value in (terms | dimensions).items()}, distribution)
 
 
 def _divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import nn
@@ -70,7 +70,7 @@ class LowRankNormalSegmentation(SegmentationDistribution):
     def _draws(self, n: int, generator: torch.Generator | None) -> Iterator[torch.Tensor]:
         """Draw n times in all, several at a time: (some, B, K, H, W)."""
         batch, rank = self.factor.shape[:2]
-        options = {"generator": generator, "device": self.mean.device, "dtype": self.mean.dtype}
+        options: dict[str, Any] = {"generator": generator, "device": self.mean.device, "dtype": self.mean.dtype}
         together = max(TOGETHER // self.mean.numel(), 1)
         for start in range(0, n, together):
             some = min(together, n - start)
