@@ -41,6 +41,7 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     "hierarchical_elbo": lambda c, k: pu.HierarchicalProbabilisticUNet(
         c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=1.0, target=None
     ),
+    "phiseg": lambda c, k: pu.PHiSeg(c, k, channels=(4, 6, 6), latent_dims=(1, 2)),
 }
 
 

@@ -9,6 +9,7 @@ from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import LatentSegmentation
 from probunet.models.m_heads import MHeads
 from probunet.models.mixture import MixtureSegmentation
+from probunet.models.phiseg import PHiSeg
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.models.stochastic_segmentation_network import StochasticSegmentationNetwork
 from probunet.models.unet import UNet
@@ -23,6 +24,7 @@ __all__ = [
     "Loss",
     "MHeads",
     "MixtureSegmentation",
+    "PHiSeg",
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
