@@ -9,6 +9,7 @@ from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import LatentSegmentation
 from probunet.models.m_heads import MHeads
 from probunet.models.mixture import MixtureSegmentation
+from probunet.models.mixture_of_experts import ExpertSegmentation, MixtureOfExperts
 from probunet.models.phiseg import PHiSeg
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.models.stochastic_segmentation_network import StochasticSegmentationNetwork
@@ -17,12 +18,14 @@ from probunet.models.unet import UNet
 __all__ = [
     "DropoutUNet",
     "Ensemble",
+    "ExpertSegmentation",
     "HierarchicalProbabilisticUNet",
     "HierarchicalSegmentation",
     "Image2ImageVAE",
     "LatentSegmentation",
     "Loss",
     "MHeads",
+    "MixtureOfExperts",
     "MixtureSegmentation",
     "PHiSeg",
     "ProbabilisticUNet",

@@ -56,15 +56,7 @@ class LatentSegmentation(SegmentationDistribution):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        latents = draw_from(self.latent, n, generator)
-        first = most_probable(self.logits(latents[0]))
-        labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
-        labels[0] = first
-        together = max(BLOCK // first.numel(), 1) if len(first) == 1 else 1
-        for i in range(1, n, together):
-            z = latents[i : i + together].flatten(0, 1)
-            labels[i : i + together] = most_probable(self.logits(z)).unflatten(0, (-1, len(first)))
-        return labels
+        return decoded_labels(self.logits, draw_from(self.latent, n, generator))
 
     def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """Decode n reparameterised latents of the prior, (n, B, K, H, W); see ``SupportsLogitsSamples``.
@@ -97,6 +89,19 @@ class LatentSegmentation(SegmentationDistribution):
             for z in draw(proposal, samples, generator)
         ]
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+
+
+def decoded_labels(decode: Callable[[Latent], Logits], latents: torch.Tensor) -> Samples:
+    """Decode latents (n, B, D) and take the most probable class of each; those of a single image several at once."""
+    first = most_probable(decode(latents[0]))
+    n = len(latents)
+    labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
+    labels[0] = first
+    together = max(BLOCK // first.numel(), 1) if len(first) == 1 else 1
+    for i in range(1, n, together):
+        z = latents[i : i + together].flatten(0, 1)
+        labels[i : i + together] = most_probable(decode(z)).unflatten(0, (-1, len(first)))
+    return labels
 
 
 def evidence_bound(

@@ -119,9 +119,14 @@ class FeatureUNet(nn.Module):
             (B, channels[0], H, W).
         """
         height, width = x.shape[-2:]
-        *skips, deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple), disturb)
+        scales = self.encoder(pad_to_multiple(x, self.encoder.multiple), disturb)
+        return self.expand(scales, disturb)[..., :height, :width]
+
+    def expand(self, scales: list[torch.Tensor], disturb: Disturb | None = None) -> torch.Tensor:
+        """Compute the feature map of the size of the finest of the encoder's scales; see :meth:`forward`."""
+        *skips, deepest = scales
         for i, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             up = F.interpolate(deepest, scale_factor=2, mode="bilinear", align_corners=False)
             incoming = torch.cat([skip, up], dim=1)
             deepest = block(disturb(incoming) if disturb and i < INNERMOST else incoming)
-        return deepest[..., :height, :width]
+        return deepest

@@ -26,7 +26,7 @@ from probunet.data.batches import Crop, EvaluationImages, SharedBatches, Trainin
 from probunet.data.store import Store
 from probunet.errors import InputError
 from probunet.files import writing_file
-from probunet.models.base import SegmentationModel
+from probunet.models.base import LearnsFromReaders, SegmentationModel
 from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
@@ -183,7 +183,7 @@ class Experiment:
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
         bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
         trainer = self._make_trainer(run, [stop, watch, skip, *(bars if is_first() else [])])
-        loaders = self._loaders(trainer, seed)
+        loaders = self._loaders(trainer, model, seed)
         resume = newest_readable(run)
         with ending_together(trainer, run):
             with warnings.catch_warnings():
@@ -199,7 +199,9 @@ class Experiment:
         if trainer.is_global_zero:
             write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
 
-    def _batches(self, seed: int, first_step: Callable[[], int], part: tuple[int, int]) -> TrainingBatches:
+    def _batches(
+        self, seed: int, first_step: Callable[[], int], part: tuple[int, int], all_readers: bool = False
+    ) -> TrainingBatches:
         data = self.data
         return TrainingBatches(
             self.store,
@@ -209,11 +211,15 @@ class Experiment:
             seed,
             first_step=first_step,
             part=part,
-            all_readers=self.energy is not None,
+            all_readers=all_readers,
         )
 
-    def _loaders(self, trainer: pl.Trainer, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        batches = self._batches(seed, lambda: trainer.global_step, (trainer.global_rank, trainer.world_size))
+    def _loaders(
+        self, trainer: pl.Trainer, model: SegmentationModel, seed: int
+    ) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        part = (trainer.global_rank, trainer.world_size)
+        all_readers = self.energy is not None or isinstance(model, LearnsFromReaders)
+        batches = self._batches(seed, lambda: trainer.global_step, part, all_readers)
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
