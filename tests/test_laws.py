@@ -9,7 +9,7 @@ import torch
 
 import probunet as pu
 from probunet.errors import InputError
-from probunet.models.base import SegmentationModel
+from probunet.models.base import SegmentationModel, SupportsLogitsSamples
 from probunet.models.latent import LatentSegmentation
 from probunet.nets.prior import PriorFamily
 from probunet.training.energy_score import EnergyScore
@@ -32,7 +32,17 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
+    "geco_and_top_k": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, top_k=0.9, target=0.1),
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
+    "stochastic_segmentation_network": lambda c, k: pu.StochasticSegmentationNetwork(c, k, channels=(4, 6, 6), rank=3),
+    "hierarchical_probabilistic_unet": lambda c, k: pu.HierarchicalProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=0.2
+    ),
+    "hierarchical_elbo": lambda c, k: pu.HierarchicalProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=1.0, target=None
+    ),
+    "phiseg": lambda c, k: pu.PHiSeg(c, k, channels=(4, 6, 6), latent_dims=(1, 2)),
+    "mixture_of_experts": lambda c, k: pu.MixtureOfExperts(c, k, channels=(4, 6, 6), experts=3),
 }
 
 
@@ -90,6 +100,8 @@ def test_hypotheses_as_logits_train_the_model_that_made_them(make, generator):
     distribution = loss.distribution or model(images(2))
     if isinstance(distribution, LatentSegmentation) and not distribution.latent.has_rsample:
         pytest.skip("the choice of a mixture's component has no gradient")
+    if not isinstance(distribution, SupportsLogitsSamples):
+        pytest.skip("the choice of an expert has no gradient")
     assert distribution.logits_samples(2, generator).shape == (2, 2, 3, 24, 20)
     model.zero_grad()
     EnergyScore(samples=3).of(distribution, readers, {}, generator).backward()

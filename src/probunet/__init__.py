@@ -7,11 +7,15 @@ from probunet.hub import from_pretrained, push_to_hub
 from probunet.models import (
     DropoutUNet,
     Ensemble,
+    HierarchicalProbabilisticUNet,
     Image2ImageVAE,
     MHeads,
+    MixtureOfExperts,
+    PHiSeg,
     ProbabilisticUNet,
     SegmentationDistribution,
     SegmentationModel,
+    StochasticSegmentationNetwork,
     UNet,
 )
 from probunet.saved import load
@@ -21,12 +25,16 @@ __version__ = version("probunet")
 __all__ = [
     "DropoutUNet",
     "Ensemble",
+    "HierarchicalProbabilisticUNet",
     "Image2ImageVAE",
     "InputError",
     "MHeads",
+    "MixtureOfExperts",
+    "PHiSeg",
     "ProbabilisticUNet",
     "SegmentationDistribution",
     "SegmentationModel",
+    "StochasticSegmentationNetwork",
     "UNet",
     "__version__",
     "from_pretrained",

@@ -69,6 +69,25 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(experiment_fi
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+def test_a_model_that_learns_from_all_readers_is_given_them_and_geco_survives_the_checkpoint(experiment_file, tmp_path):
+    settings = yaml.safe_load(experiment_file.read_text())
+    small = {"channels": [4, 4], "latent_dims": 2}
+    settings["models"] = {
+        "experts": {"class_path": "probunet.MixtureOfExperts", "init_args": small},
+        "geco": {"class_path": "probunet.ProbabilisticUNet", "init_args": small | {"target": 0.01}},
+    }
+    experiment_file.write_text(yaml.safe_dump(settings))
+    given = []
+    whole = pu.MixtureOfExperts.loss_of_readers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pu.MixtureOfExperts, "loss_of_readers", lambda *a: given.append(a[2].shape) or whole(*a))
+        train(experiment_file)
+    assert len(given) == 6
+    assert {shape[1] for shape in given} == {4}
+    kept = weights(tmp_path / "run" / "geco")["model.geco.log_multiplier"]
+    assert kept.item() == pytest.approx(6 * 0.01)  # the target is out of reach in six steps, each of which adds 0.01
+
+
 def test_the_energy_score_is_logged_and_belongs_to_the_settings(experiment_file, tmp_path, failing):
     energy = ["--energy.samples", "3", "--energy.weight", "10", "--energy.warm_in", "0.5"]
     only = ["--only", "probabilistic_unet"]

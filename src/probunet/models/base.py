@@ -74,6 +74,24 @@ class SupportsLogitsSamples(Protocol):
         ...
 
 
+@runtime_checkable
+class LearnsFromReaders(Protocol):
+    """A model with an objective for all readers of an image together, which is taken where there are several."""
+
+    def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Give the training objective.
+
+        Args:
+            image: (B, C, H, W) float32.
+            labels: (B, R, H, W) class ids or ``IGNORE``; of a reader who did not look at an image, ``IGNORE`` alone.
+            generator: source of randomness, on the device of the model.
+
+        Raises:
+            InputError: as of ``SegmentationModel.loss``.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Loss:
     """What to minimise, and what to log about it.

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
+from probunet.models.geco import Geco, objective
+from probunet.models.top_k import top_k_cross_entropy
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
@@ -53,15 +55,7 @@ class LatentSegmentation(SegmentationDistribution):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        latents = draw_from(self.latent, n, generator)
-        first = most_probable(self.logits(latents[0]))
-        labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
-        labels[0] = first
-        together = max(BLOCK // first.numel(), 1) if len(first) == 1 else 1
-        for i in range(1, n, together):
-            z = latents[i : i + together].flatten(0, 1)
-            labels[i : i + together] = most_probable(self.logits(z)).unflatten(0, (-1, len(first)))
-        return labels
+        return decoded_labels(self.logits, draw_from(self.latent, n, generator))
 
     def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """Decode n reparameterised latents of the prior, (n, B, K, H, W); see ``SupportsLogitsSamples``.
@@ -96,8 +90,27 @@ class LatentSegmentation(SegmentationDistribution):
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
 
 
+def decoded_labels(decode: Callable[[Latent], Logits], latents: torch.Tensor) -> Samples:
+    """Decode latents (n, B, D) and take the most probable class of each; those of a single image several at once."""
+    first = most_probable(decode(latents[0]))
+    n = len(latents)
+    labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
+    labels[0] = first
+    together = max(BLOCK // first.numel(), 1) if len(first) == 1 else 1
+    for i in range(1, n, together):
+        z = latents[i : i + together].flatten(0, 1)
+        labels[i : i + together] = most_probable(decode(z)).unflatten(0, (-1, len(first)))
+    return labels
+
+
 def evidence_bound(
-    distribution: LatentSegmentation, label: Label, beta: float, generator: torch.Generator | None = None
+    distribution: LatentSegmentation,
+    label: Label,
+    beta: float,
+    generator: torch.Generator | None = None,
+    *,
+    top_k: float = 1.0,
+    geco: Geco | None = None,
 ) -> Loss:
     """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
@@ -108,19 +121,22 @@ def evidence_bound(
         distribution: of a batch of images.
         label: (B, H, W) class ids or ``IGNORE``.
         beta: weight of the KL term.
-        generator: source of the one draw from the posterior.
+        generator: source of the one draw from the posterior, and of the pixels of ``top_k``.
+        top_k: share of the pixels that count, see ``top_k_cross_entropy``.
+        geco: constraint on the reconstruction, instead of beta.
     """
     posterior = distribution.posterior(label)
     z = draw_from(posterior, 1, generator)[0]
-    reconstruction = cross_entropy(distribution.logits(z), label).mean()
-    terms = {"reconstruction": reconstruction}
+    reconstruction, pixels = top_k_cross_entropy(distribution.logits(z), label, top_k, generator)
+    dimensions: dict[str, torch.Tensor] = {}
     if isinstance(distribution.latent, Independent):
         kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
         kl = kl_per_dimension.sum()
-        terms |= {"kl": kl} | {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
+        dimensions = {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
     else:
-        terms["kl"] = kl = _divergence(posterior, distribution.latent, z).mean()
-    return Loss(reconstruction + beta * kl, {name: value.detach() for name, value in terms.items()}, distribution)
+        kl = _divergence(posterior, distribution.latent, z).mean()
+    total, terms = objective(reconstruction, pixels, kl, beta, geco)
+    return Loss(total, {name: value.detach() for name, value in (terms | dimensions).items()}, distribution)
 
 
 def _divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch.distributions import Independent
 
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationModel, check_image, check_label
+from probunet.models.geco import Geco, check_objective
 from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import GaussianNet, standard_normal
@@ -45,10 +46,12 @@ class ProbabilisticUNet(SegmentationModel):
             hypothesis costs a run of the whole U-Net and f_comb is left out.
         prior_family: of a conditional prior: ``axis_aligned`` Gaussian (paper), Gaussian with ``full`` covariance,
             ``mixture`` of four axis-aligned Gaussians, or normalising ``flow`` (needs the extra ``flow``).
+        top_k: share of the pixels of a batch, drawn by their loss, that the reconstruction counts (paper: 1, all).
+        target: nats per counted pixel that the reconstruction is constrained to, instead of ``beta`` (paper: none).
 
     Raises:
-        InputError: an option that does not exist, channels for an f_comb that is left out, or a family for a
-            fixed prior.
+        InputError: an option that does not exist, channels for an f_comb that is left out, a family for a
+            fixed prior, a share outside (0, 1], or a target that is not positive.
     """
 
     def __init__(
@@ -65,8 +68,11 @@ class ProbabilisticUNet(SegmentationModel):
         posterior: Posterior = "image_and_label",
         inject: Inject = "end",
         prior_family: PriorFamily = "axis_aligned",
+        top_k: float = 1.0,
+        target: float | None = None,
     ) -> None:
         super().__init__()
+        check_objective(top_k, target)
         for name, value, known in (("prior", prior, Prior), ("posterior", posterior, Posterior)):
             _check_option(name, value, get_args(known))
         _check_option("inject", inject, get_args(Inject))
@@ -78,7 +84,8 @@ class ProbabilisticUNet(SegmentationModel):
                 "inject='start' has no f_comb, so combine_layers and combine_channels mean nothing; leave them out"
             )
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.latent_dims, self.beta = latent_dims, beta
+        self.latent_dims, self.beta, self.top_k = latent_dims, beta, top_k
+        self.geco = Geco(target) if target is not None else None
         self.posterior_sees_image = posterior == "image_and_label"
         seen = num_classes + (in_channels if self.posterior_sees_image else 0)
         self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions)
@@ -112,7 +119,7 @@ class ProbabilisticUNet(SegmentationModel):
 
         See the base class.
         """
-        return evidence_bound(self(image), label, self.beta, generator)
+        return evidence_bound(self(image), label, self.beta, generator, top_k=self.top_k, geco=self.geco)
 
     def _decoder(self, image: Image) -> Callable[[Latent], Logits]:
         if self.combine is not None:

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 INNERMOST = 3
 """How many encoder blocks, and how many decoder blocks, count as the innermost ones (paper, section 4)."""
 
+Block = Callable[[int, int, int], nn.Module]
+"""Makes the convolutions of one scale, from their channels before and behind and their number."""
+
 Disturb = Callable[[torch.Tensor], torch.Tensor]
 """What happens to the input of an innermost block, for example dropout; keeps the shape."""
 
@@ -39,7 +42,8 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
 
 
-def _block(in_channels: int, out_channels: int, convolutions: int) -> nn.Sequential:
+def plain_block(in_channels: int, out_channels: int, convolutions: int) -> nn.Module:
+    """Make 3x3 convolutions with a ReLU behind each."""
     layers: list[nn.Module] = []
     for i in range(convolutions):
         layers += [
@@ -56,12 +60,15 @@ class Encoder(nn.Module):
         in_channels: channels of the input.
         channels: channels of each scale, finest first; average pooling halves the size between scales.
         convolutions: 3x3 convolutions with ReLU at each scale.
+        block: their form.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int = 3) -> None:
+    def __init__(
+        self, in_channels: int, channels: Sequence[int], convolutions: int = 3, block: Block = plain_block
+    ) -> None:
         super().__init__()
         sizes = [in_channels, *channels]
-        self.blocks = nn.ModuleList(_block(before, after, convolutions) for before, after in itertools.pairwise(sizes))
+        self.blocks = nn.ModuleList(block(before, after, convolutions) for before, after in itertools.pairwise(sizes))
         self.multiple = 2 ** (len(channels) - 1)
 
     def forward(self, x: torch.Tensor, disturb: Disturb | None = None) -> list[torch.Tensor]:
@@ -96,7 +103,7 @@ class FeatureUNet(nn.Module):
         self.encoder = Encoder(in_channels, channels, convolutions)
         coarse_to_fine = list(channels)[::-1]
         self.decoder = nn.ModuleList(
-            _block(coarse + fine, fine, convolutions) for coarse, fine in itertools.pairwise(coarse_to_fine)
+            plain_block(coarse + fine, fine, convolutions) for coarse, fine in itertools.pairwise(coarse_to_fine)
         )
         self.out_channels = channels[0]
         self.apply(initialise)
@@ -112,9 +119,14 @@ class FeatureUNet(nn.Module):
             (B, channels[0], H, W).
         """
         height, width = x.shape[-2:]
-        *skips, deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple), disturb)
+        scales = self.encoder(pad_to_multiple(x, self.encoder.multiple), disturb)
+        return self.expand(scales, disturb)[..., :height, :width]
+
+    def expand(self, scales: list[torch.Tensor], disturb: Disturb | None = None) -> torch.Tensor:
+        """Compute the feature map of the size of the finest of the encoder's scales; see :meth:`forward`."""
+        *skips, deepest = scales
         for i, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             up = F.interpolate(deepest, scale_factor=2, mode="bilinear", align_corners=False)
             incoming = torch.cat([skip, up], dim=1)
             deepest = block(disturb(incoming) if disturb and i < INNERMOST else incoming)
-        return deepest[..., :height, :width]
+        return deepest

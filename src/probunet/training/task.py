@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule
 
 from probunet.data.batches import Batch
 from probunet.metrics import energy_distance
-from probunet.models.base import Loss, SegmentationModel
+from probunet.models.base import LearnsFromReaders, Loss, SegmentationModel
 from probunet.training.energy_score import EnergyScore
 from probunet.training.nonfinite import nan_unless_finite
 from probunet.types import Image
@@ -97,7 +97,7 @@ class SegmentationTask(LightningModule):
         """One step of the objective, with the terms in the log."""
         generator = self._generator(self.global_step, self.global_rank)
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        loss = self._with_energy(self.model.loss(image, batch.label, generator), image, batch.labels, generator)
+        loss = self._with_energy(self._loss(image, batch, generator), image, batch.labels, generator)
         now, before = time.perf_counter(), self._last_time
         self._last_time = now
         if before is not None:
@@ -107,6 +107,11 @@ class SegmentationTask(LightningModule):
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict({f"train/{name}": value for name, value in loss.terms.items()})
         return nan_unless_finite(loss.total)
+
+    def _loss(self, image: Image, batch: Batch, generator: torch.Generator) -> Loss:
+        if isinstance(self.model, LearnsFromReaders) and batch.labels is not None:
+            return self.model.loss_of_readers(image, batch.labels, generator)
+        return self.model.loss(image, batch.label, generator)
 
     def _with_energy(self, loss: Loss, image: Image, labels: torch.Tensor | None, generator: torch.Generator) -> Loss:
         if self.energy is None or labels is None:

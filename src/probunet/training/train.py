@@ -26,7 +26,7 @@ from probunet.data.batches import Crop, EvaluationImages, SharedBatches, Trainin
 from probunet.data.store import Store
 from probunet.errors import InputError
 from probunet.files import writing_file
-from probunet.models.base import SegmentationModel
+from probunet.models.base import LearnsFromReaders, SegmentationModel
 from probunet.processes import Tell
 from probunet.progress import console
 from probunet.run import Run, build_model, write_json
@@ -192,7 +192,7 @@ class Experiment:
         compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
         bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
         trainer = self._make_trainer(run, [stop, watch, skip, *compiling, *(bars if is_first() else [])])
-        loaders = self._loaders(trainer, seed, all_readers=energy is not None)
+        loaders = self._loaders(trainer, seed, all_readers=energy is not None or isinstance(model, LearnsFromReaders))
         resume = newest_readable(run)
         with ending_together(trainer, run):
             with warnings.catch_warnings():

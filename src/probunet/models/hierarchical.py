@@ -1,0 +1,161 @@
+"""A distribution over segmentations with latents at several scales, and its objective (Kohl et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias, final
+
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
+from probunet.models.geco import Geco, objective
+from probunet.models.latent import BLOCK
+from probunet.models.top_k import top_k_cross_entropy
+from probunet.nets.latent_decoder import Choose
+from probunet.types import Label, Logits, Samples
+
+Descend: TypeAlias = Callable[[Choose], list[Logits]]
+"""Asks for the latents of every level, coarsest first, and gives logits (B, K, H, W): the last are the hypothesis,
+those before it what the coarser levels alone make of it."""
+
+
+@final
+class HierarchicalSegmentation(SegmentationDistribution):
+    """P(Y | X) as an integral over latents z_0, z_1, ..., each a map that depends on the coarser ones.
+
+    Args:
+        descend: through the levels of P(z_l | z_<l, X) to the logits; a single image goes with any number of latents.
+        posterior: from a label to the same way through Q(z_l | z_<l, X, Y).
+    """
+
+    distinct = None
+
+    def __init__(self, descend: Descend, posterior: Callable[[Label], Callable[[Choose], object]]) -> None:
+        self.descend, self.posterior = descend, posterior
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, fixed: Collection[int] = (), together: int | None = None
+    ) -> Samples:
+        """Draw n hypotheses; see the base class.
+
+        Args:
+            n: how many.
+            generator: source of randomness.
+            fixed: levels (0: the coarsest) whose latents are their mean instead of a draw: what is left of the
+                variation is that of the other levels.
+            together: hypotheses of a single image that are decoded at once; as many as the cache holds if not given.
+        """
+        first = most_probable(self._hypotheses(1, generator, fixed))
+        labels = first.new_empty((n, *first.shape))
+        labels[0] = first
+        if len(first) > 1:
+            together = 1
+        elif together is None:
+            together = max(BLOCK // first.numel(), 1)
+        for i in range(1, n, together):
+            logits = self._hypotheses(min(together, n - i), generator, fixed)
+            labels[i : i + together] = most_probable(logits).unflatten(0, (-1, len(first)))
+        return labels
+
+    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Decode n reparameterised draws of all levels, (n, B, K, H, W); see ``SupportsLogitsSamples``."""
+        return torch.stack([self._hypotheses(1, generator) for _ in range(n)])
+
+    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Average the softmax over draws from the prior; see the base class."""
+        total = self._hypotheses(1, generator).softmax(dim=1)
+        for _ in range(samples - 1):
+            total = total + self._hypotheses(1, generator).softmax(dim=1)
+        return total / samples
+
+    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Importance-weighted bound over all levels, proposals from the posterior (Burda et al. 2016, Eq. 8)."""
+        infer = self.posterior(label)
+        weights = []
+        for _ in range(samples):
+            logits, latents, posterior, prior = self.reconstruct(infer, generator)
+            ratios = [
+                (p.log_prob(z) - q.log_prob(z)).flatten(1).sum(dim=1)
+                for z, q, p in zip(latents, posterior, prior, strict=True)
+            ]
+            weights.append(torch.stack(ratios).sum(dim=0) - cross_entropy(logits[-1], label))
+        return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+
+    def reconstruct(
+        self, infer: Callable[[Choose], object], generator: torch.Generator | None = None
+    ) -> tuple[list[Logits], list[torch.Tensor], list[Normal], list[Normal]]:
+        """Draw the latents of all levels from a posterior and decode them.
+
+        Args:
+            infer: what ``posterior`` gives for a label.
+            generator: source of the draw.
+
+        Returns:
+            Logits as of ``Descend``, latents, and by level the distributions Q and P that they met.
+        """
+        latents: list[torch.Tensor] = []
+        posterior: list[Normal] = []
+        prior: list[Normal] = []
+
+        def draw(level: int, distribution: Normal) -> torch.Tensor:
+            posterior.append(distribution)
+            latents.append(_drawn(distribution, 1, generator))
+            return latents[-1]
+
+        def given(level: int, distribution: Normal) -> torch.Tensor:
+            prior.append(distribution)
+            return latents[level]
+
+        infer(draw)
+        return self.descend(given), latents, posterior, prior
+
+    def _hypotheses(self, n: int, generator: torch.Generator | None, fixed: Collection[int] = ()) -> Logits:
+        """Logits (B, K, H, W); of n hypotheses (n, K, H, W) where there is a single image."""
+
+        def choose(level: int, prior: Normal) -> torch.Tensor:
+            return prior.mean if level in fixed else _drawn(prior, n if len(prior.mean) == 1 else 1, generator)
+
+        logits = self.descend(choose)[-1]
+        return logits.expand(n, -1, -1, -1) if len(logits) == 1 else logits  # where all levels are fixed
+
+
+def _drawn(normal: Normal, n: int, generator: torch.Generator | None) -> torch.Tensor:
+    mean = normal.mean
+    shape = (len(mean) * n, *mean.shape[1:])
+    noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + normal.stddev * noise
+
+
+def hierarchical_bound(
+    distribution: HierarchicalSegmentation,
+    label: Label,
+    generator: torch.Generator | None = None,
+    *,
+    beta: float = 1.0,
+    level_weights: Sequence[float] | None = None,
+    top_k: float = 1.0,
+    geco: Geco | None = None,
+) -> Loss:
+    """Reconstruction of all that is decoded, and the KL of every level, each summed, both batch averages.
+
+    KL of a level is analytic, given the draw of the coarser ones from the posterior.
+
+    Args:
+        distribution: of a batch of images.
+        label: (B, H, W) class ids or ``IGNORE``.
+        generator: source of the one draw from the posterior, and of the pixels of ``top_k``.
+        beta: weight of KL where there is no constraint.
+        level_weights: of each level's KL, coarsest first; 1 if not given.
+        top_k: share of the pixels that count, see ``top_k_cross_entropy``.
+        geco: constraint on the reconstruction.
+    """
+    logits, _, posterior, prior = distribution.reconstruct(distribution.posterior(label), generator)
+    found = [top_k_cross_entropy(output, label, top_k, generator) for output in logits]
+    reconstruction, pixels = (torch.stack(part).sum(dim=0) for part in zip(*found, strict=True))
+    levels = [kl_divergence(q, p).flatten(1).sum(dim=1).mean() for q, p in zip(posterior, prior, strict=True)]
+    kl = torch.stack([w * x for w, x in zip(level_weights or [1.0] * len(levels), levels, strict=True)]).sum()
+    total, terms = objective(reconstruction, pixels, kl, beta, geco)
+    terms |= {f"kl_level/{level}": value for level, value in enumerate(levels)}
+    return Loss(total, {name: value.detach() for name, value in terms.items()}, distribution)
