@@ -12,11 +12,13 @@ memory of the thousand items that are written in one go.
 
 from __future__ import annotations
 
+import itertools
 import math
 import mmap
 import pickletools
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +105,14 @@ def read_items(path: Path) -> Iterator[tuple[Any, Any]]:
 def _instructions(content: mmap.mmap) -> Iterator[tuple[str, Any]]:
     """Name and argument of every instruction. Lengths that reach beyond the file's end are cut short, then refused."""
     content.seek(0)
-    for opcode, arg, _ in pickletools.genops(cast(BinaryIO, content)):
-        yield opcode.name, arg
+    instructions = pickletools.genops(cast(BinaryIO, content))
+    while True:
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # escapes of damaged texts
+            several = list(itertools.islice(instructions, 32))
+        if not several:
+            return
+        for opcode, arg, _ in several:
+            yield opcode.name, arg
 
 
 class _Machine:
