@@ -1,0 +1,81 @@
+// The image, moved and zoomed, with what is drawn over it.
+
+import { fresh } from "./paint.js";
+
+export class View {
+  // layers(): { image, over: [{ image, box }], paths: [{ path, box, colour, width, dash }] }, all in pixels of the image
+  constructor(element, layers) {
+    this.element = element;
+    this.layers = layers;
+    this.zoom = 1;
+    this.centre = [0, 0];
+    this.pointers = new Map();
+    element.addEventListener("pointerdown", (event) => this.press(event));
+    element.addEventListener("pointermove", (event) => this.move(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      element.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
+    }
+    element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    new ResizeObserver(() => (this.whole ? this.fit(this.whole) : this.draw())).observe(element);
+  }
+
+  // Show all of a box, also when the canvas changes its size, until somebody moves or zooms.
+  fit(box) {
+    this.whole = box;
+    const { top, left, width, height } = box, shown = this.element.getBoundingClientRect();
+    this.zoom = 0.94 * Math.min(shown.width / width, shown.height / height);
+    this.centre = [left + width / 2, top + height / 2];
+    this.draw();
+  }
+
+  press(event) {
+    this.element.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+  }
+
+  move(event) {
+    const before = this.pointers.get(event.pointerId);
+    if (!before) return;
+    this.whole = null;
+    const now = [event.clientX, event.clientY], others = [...this.pointers].filter(([id]) => id !== event.pointerId);
+    if (others.length) { // two fingers: zoom
+      const far = ([x, y]) => Math.hypot(x - others[0][1][0], y - others[0][1][1]);
+      this.zoom *= far(now) / Math.max(far(before), 1);
+    } else {
+      this.centre = this.centre.map((c, i) => c - (now[i] - before[i]) / this.zoom);
+    }
+    this.pointers.set(event.pointerId, now);
+    this.draw();
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    this.whole = null;
+    const box = this.element.getBoundingClientRect();
+    const from = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
+    const zoom = Math.min(Math.max(this.zoom * Math.exp(-event.deltaY / 400), 0.1), 80);
+    this.centre = this.centre.map((c, i) => c + from[i] / this.zoom - from[i] / zoom);
+    this.zoom = zoom;
+    this.draw();
+  }
+
+  draw() {
+    const { context, width, height } = fresh(this.element), { image, over, paths } = this.layers();
+    if (!image) return;
+    context.translate(width / 2, height / 2);
+    context.scale(this.zoom, this.zoom);
+    context.translate(-this.centre[0], -this.centre[1]);
+    context.imageSmoothingEnabled = this.zoom < 3;
+    context.drawImage(image, 0, 0);
+    for (const { image: map, box } of over) context.drawImage(map, box.left, box.top);
+    for (const { path, box, colour, width: line, dash } of paths) {
+      context.save();
+      context.translate(box.left, box.top);
+      context.strokeStyle = colour;
+      context.lineWidth = line / this.zoom;
+      context.setLineDash((dash || []).map((d) => d / this.zoom));
+      context.stroke(path);
+      context.restore();
+    }
+  }
+}

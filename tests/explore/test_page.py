@@ -1,0 +1,145 @@
+"""The page in a real browser: choose, drag, decode, upload; nothing on the console."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_data import blob, png
+
+pytest.importorskip("fastapi", reason="the extra 'explore' is not installed")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; install it to test the page")
+
+import uvicorn  # noqa: E402
+
+from probunet.explore.app import make_app  # noqa: E402
+from probunet.explore.cases import Cases, cases_of  # noqa: E402
+from probunet.explore.command import _listening  # noqa: E402
+from probunet.explore.engine import Engine  # noqa: E402
+from probunet.explore.guard import LOOPBACK  # noqa: E402
+from probunet.run import Run  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def served(trained, store):
+    engine = Engine(Run(trained / "probabilistic_unet"))
+    listener = _listening("127.0.0.1", 0)
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(engine, Cases(cases_of(store.path, "test")), LOOPBACK), log_level="error")
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/", engine
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    opened = browser.new_page(viewport={"width": 1280, "height": 720})
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(served[0])
+    opened.wait_for_selector(".mode")
+    opened.complaints = complaints
+    yield opened
+    opened.close()
+
+
+def until(page, condition: str) -> None:
+    """Wait; the page's own security policy keeps the driver from waiting inside of it."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"this never came true: {condition[:200]}")
+
+
+def seen(page) -> str:
+    return page.evaluate("document.getElementById('view').toDataURL()")
+
+
+def test_choose_a_case_and_a_mode(page):
+    before = seen(page)
+    page.select_option("#cases", index=1)
+    until(page, f"document.getElementById('view').toDataURL() !== {before!r}")
+    assert "case=1" in page.url
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".mode[aria-selected=true]").count() == 1
+    assert "%" in page.inner_text("#absent")
+    for name in ("probability", "entropy"):
+        shown = seen(page)
+        page.check(f"input[value={name}]")
+        until(page, f"document.getElementById('view').toDataURL() !== {shown!r}")
+    assert page.complaints == []
+
+
+def test_the_mask_follows_the_handle_as_pytorch_would_have_it(page, served):
+    """The labels that f_comb gives in the browser are those of the model, at 99.9 % of the pixels."""
+    box = page.locator("#plane").bounding_box()
+    before = seen(page)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.97 * box["width"], box["y"] + 0.04 * box["height"], steps=5)
+    page.mouse.up()
+    until(page, "document.getElementById('rate').textContent.includes('ms an update')")
+    until(page, f"document.getElementById('view').toDataURL() !== {before!r}")
+    script = """async () => {
+        const { FComb } = await import('/fcomb.js'), { array, json } = await import('/api.js');
+        const model = await json('/api/model'), features = await array('/api/cases/0/features', Float32Array);
+        const comb = new FComb(model.combine, features.data), found = [];
+        for (const z of %s) found.push([...comb.labels(z)]);
+        return found;
+    }"""
+    latents = torch.randn(6, 6, generator=torch.Generator().manual_seed(0)) * 2
+    decoded = np.array(page.evaluate(script % latents.tolist()))
+    _, engine = served
+    encoded = engine._encoded.get(("0", next(box for key, box in engine._encoded._values if key == "0")))
+    with torch.inference_mode():
+        expected = np.stack([encoded.distribution.logits(z[None]).argmax(dim=1)[0].numpy() for z in latents])
+    assert (decoded.reshape(expected.shape) == expected).mean() >= 0.999
+    assert page.complaints == []
+
+
+def test_a_link_restores_what_was_seen(page, served):
+    page.click("#mean")
+    page.fill("#z5", "2") if page.locator("#z5").count() else page.fill("#z0", "2")
+    until(page, "location.hash.includes('z=')")
+    address, shown = page.url, seen(page)
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector(".mode")
+    until(page, f"document.getElementById('view').toDataURL() === {shown!r}")
+    assert page.complaints == []
+
+
+def test_upload_a_good_and_a_bad_file(page, tmp_path: Path):
+    (tmp_path / "good.png").write_bytes(png(blob(3)[0][0]))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    page.set_input_files("#file", tmp_path / "good.png")
+    until(page, "document.getElementById('cases').value.startsWith('upload-')")
+    page.set_input_files("#file", tmp_path / "bad.png")
+    until(page, "document.getElementById('message').textContent.includes('does not begin like a PNG')")
+    assert [c for c in page.complaints if "422" not in c] == []  # the browser logs the refusal itself
+
+
+def test_a_phone_shows_everything_below_each_other(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#plane").bounding_box()["y"] > page.locator("#view").bounding_box()["y"]
