@@ -23,7 +23,7 @@ from probunet.hypotheses import modes
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 
 BINARY = "application/octet-stream"
-Format = Literal["png", "npz", "nifti"]
+Format = Literal["png", "npz", "nifti", "dicomseg"]
 
 
 class Asked:
@@ -152,6 +152,7 @@ def _pictures(app: FastAPI) -> None:
             "window": [float(low), float(high if high > low else asked_values.max() + 1)],
             "spacing_mm": picture.spacing,
             "readers": len(picture.readers),
+            "dicom": bool(picture.dicom),
             "field": vars(encoded.box),
             "note": encoded.note,
             "latent": asked.engine.latent(encoded, picture),
@@ -235,7 +236,7 @@ def _hypotheses(app: FastAPI) -> None:
             "latents": latents,
         }
         where = {"Content-Disposition": f'attachment; filename="hypotheses.{ending}"'}
-        return Response(write(whole, facts), media_type=BINARY, headers=where)
+        return Response(write(whole, facts, picture), media_type=BINARY, headers=where)
 
 
 def _combine(engine: Engine) -> dict[str, Any] | None:

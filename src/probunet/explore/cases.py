@@ -64,7 +64,7 @@ class Cases:
         """
         picture = read_picture(name, content)
         key = f"upload-{secrets.token_hex(8)}"
-        self._uploads.put(key, Case(name, lambda: picture), picture.values.nbytes)
+        self._uploads.put(key, Case(name, lambda: picture), picture.values.nbytes + len(picture.dicom))
         return key
 
 

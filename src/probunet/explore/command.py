@@ -14,7 +14,7 @@ from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
 from probunet.progress import console
-from probunet.run import runs_in
+from probunet.saved import open_model
 
 SHORTEST_TOKEN = 16
 
@@ -48,10 +48,7 @@ def explore(
         raise InputError(f"--host {host} lets other machines in; give --token with a secret of your own")
     if token is not None and (len(token) < SHORTEST_TOKEN or not token.isalnum() or not token.isascii()):
         raise InputError(f"the token must be at least {SHORTEST_TOKEN} letters and digits, got {len(token)} characters")
-    runs = runs_in(model)
-    if len(runs) > 1:
-        raise InputError(f"{model} holds several models; name one of {', '.join(str(r.path) for r in runs)}")
-    engine, cases = Engine(runs[0], device), Cases(cases_of(data, split))
+    engine, cases = Engine(open_model(model), device), Cases(cases_of(data, split))
     app = make_app(engine, cases, LOOPBACK if loopback else None, token)
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host

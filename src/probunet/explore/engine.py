@@ -18,7 +18,7 @@ from probunet.models.base import SegmentationDistribution
 from probunet.models.latent import LatentSegmentation
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.prior import draw_from
-from probunet.run import Run
+from probunet.run import TrainedModel
 
 MAXIMUM_SAMPLES = 128
 MAXIMUM_FIELD = 512
@@ -91,11 +91,11 @@ class Engine:
     """A trained model that many threads may ask.
 
     Args:
-        run: the run directory.
+        run: a run directory or an exported folder, opened.
         device: where the model runs.
     """
 
-    def __init__(self, run: Run, device: str = "cpu") -> None:
+    def __init__(self, run: TrainedModel, device: str = "cpu") -> None:
         self.run, self.device = run, torch.device(device)
         self.model = run.model(device)
         self._lock = Lock()

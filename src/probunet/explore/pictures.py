@@ -39,12 +39,14 @@ class Picture:
         unit: ``HU``, ``grey level``, ..., or an empty text where nobody knows.
         spacing: mm between rows, mm between columns, or ``None``.
         readers: (R, H, W) uint8 class ids, R possibly 0.
+        dicom: the DICOM file that it came from, empty where it came from another.
     """
 
     values: npt.NDArray[Any]
     unit: str
     spacing: tuple[float, float] | None
     readers: npt.NDArray[np.uint8]
+    dicom: bytes = b""
 
 
 def read_picture(name: str, content: bytes) -> Picture:
@@ -73,7 +75,7 @@ def read_picture(name: str, content: bytes) -> Picture:
         values = _pillow(name, content, kind)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{name} holds values that are NaN or infinite; clean the image first")
-    return Picture(values, unit, spacing, np.zeros((0, *values.shape[1:]), np.uint8))
+    return Picture(values, unit, spacing, np.zeros((0, *values.shape[1:]), np.uint8), content if kind == "DCM" else b"")
 
 
 def _pillow(name: str, content: bytes, kind: str) -> npt.NDArray[Any]:

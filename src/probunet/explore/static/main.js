@@ -64,6 +64,8 @@ async function open(key, z = null) {
     live = null;
     at("cases").value = key;
     at("note").textContent = known.note;
+    at("dicomseg").disabled = !known.dicom;
+    if (at("format").selectedOptions[0].disabled) at("format").value = "png";
     setWindow(known.range, known.window);
     latentControls();
     await draw(mine);
@@ -282,7 +284,7 @@ function step(by) {
 function exported(all) {
   const format = at("format").value, path = `/api/cases/${encodeURIComponent(chosen.case)}/export`;
   const which = all ? "" : live ? `&z=${chosen.z.join()}` : `&pick=${hypotheses.modes[chosen.pick].representative}`;
-  const ending = { png: all && chosen.n > 1 ? "zip" : "png", npz: "npz", nifti: "nii.gz" }[format];
+  const ending = { png: all && chosen.n > 1 ? "zip" : "png", npz: "npz", nifti: "nii.gz", dicomseg: "zip" }[format];
   save(`${path}?format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`, `hypotheses.${ending}`).catch((e) => say(e.message));
 }
 
@@ -291,6 +293,7 @@ function wire() {
   at("previous").addEventListener("click", () => step(-1));
   at("next").addEventListener("click", () => step(1));
   at("file").addEventListener("change", () => { if (at("file").files.length) take(at("file").files[0]); });
+  at("file").addEventListener("click", () => { at("file").value = ""; }); // the same file again is a change too
   for (const [id, key] of [["n", "n"], ["distance", "distance"]]) {
     at(id).value = chosen[key];
     at(id).addEventListener("change", () => {
