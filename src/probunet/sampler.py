@@ -29,8 +29,9 @@ from probunet.volumes import Strip, stream_samples, write_strips
 SAME_SPACING = 0.01
 """Relative difference of pixel sizes up to which an image is taken as it is."""
 
-LIKELIHOOD_PIXELS = 512 * 512
-"""Images up to this size get the likelihood of their modes; it needs the whole image at once."""
+LIKELIHOOD_PIXELS = 256 * 256
+"""Fields up to this size get the likelihood of their modes: each takes 64 runs of the decoder on the whole field, a
+minute for a slice of 512x512 px on one core."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,8 @@ class Sampler:
             distribution = self.model(self._seen(picture, 0, field, set())[None])
             chosen = [samples[m.representative, 0, top : top + rows, left : left + columns] for m in groups]
             labels = [torch.from_numpy(np.array(one))[None].to(self.device) for one in chosen]
-            return [float(distribution.log_prob(label, 64, generator)) for label in labels], None
+            # of a probability, so at most 0, which an estimate from few draws can pass
+            return [min(float(distribution.log_prob(label, 64, generator)), 0.0) for label in labels], None
 
 
 def _with_channels(picture: Picture, channels: int) -> Picture:
@@ -335,14 +337,15 @@ def _write_entropy(file: Path, probabilities: npt.NDArray[np.float32]) -> None:
 
 
 def _sheet(file: Path, drawn: Drawn, field: tuple[int, int, int, int]) -> None:
-    """Image, probability and hypotheses of the field, on the slice on which most is not background."""
+    """Image, probability, modes and hypotheses of the field, on the slice on which most is not background."""
     from probunet.report.panels import contact_sheet  # matplotlib takes a second to load
 
     top, left, rows, columns = field
     fullest = int(np.argmax([float((1 - one[0]).sum()) for one in drawn.probabilities]))
     shown = (slice(top, top + rows), slice(left, left + columns))
     image, samples = drawn.picture.slice(fullest)[:, *shown], drawn.samples[:, fullest, *shown]
-    contact_sheet(file, image, samples, drawn.probabilities[fullest][:, *shown])
+    groups = [(mode.representative, mode.frequency) for mode in drawn.modes]
+    contact_sheet(file, image, samples, drawn.probabilities[fullest][:, *shown], groups)
 
 
 def _seed_of(seed: int, name: str) -> int:

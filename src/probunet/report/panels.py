@@ -35,26 +35,37 @@ def section(results: Results) -> Section:
     return Section("What does every method propose?", [], [], pictures)
 
 
-def contact_sheet(file: Path, image: npt.NDArray[Any], samples: Pixels, probabilities: npt.NDArray[np.float32]) -> None:
-    """Write a picture of an image, the probability that a pixel is not background, and the hypotheses.
+def contact_sheet(
+    file: Path,
+    image: npt.NDArray[Any],
+    samples: Pixels,
+    probabilities: npt.NDArray[np.float32],
+    modes: Sequence[tuple[int, float]],
+) -> None:
+    """Write a picture of an image, of what is probable and uncertain, of the modes and of all hypotheses.
 
     Args:
         file: .png to write.
         image: (C, H, W), any intensities.
         samples: (N, H, W) class ids.
         probabilities: (K, H, W).
+        modes: position of the representative and frequency of each; as many as fit are shown.
     """
     palette = class_palette(len(probabilities), ())
-    columns = min(len(samples), COLUMNS)
+    columns = max(min(len(samples), COLUMNS), 4)
     rows = -(-len(samples) // columns)
-    columns = max(columns, 2)
     figure = grid_figure(1.4 * columns, 1.55 * (rows + 1))
     axes = figure.subplots(rows + 1, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     show(axes[0, 0], as_rgb(image), "image")
-    axes[0, 1].imshow(1 - probabilities[0], cmap="viridis", vmin=0, vmax=1)
-    axes[0, 1].set_title("probability", fontsize=7)
+    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(axis=0) / np.log(len(probabilities))
+    for axis, values, title in ((axes[0, 1], 1 - probabilities[0], "probability"), (axes[0, 2], entropy, "entropy")):
+        axis.imshow(values, cmap="viridis", vmin=0, vmax=1)
+        axis.set_title(title, fontsize=7, pad=2)
+    for i, (axis, (member, frequency)) in enumerate(zip(axes[0, 3:], modes, strict=False), start=1):
+        show_hypothesis(axis, paint(image, samples[member], palette), samples[member])
+        axis.set_title(f"mode {i} of {len(modes)}: {frequency:.0%}", fontsize=7, pad=2)
     for axis, sample in zip(axes[1:].flat, samples, strict=False):
         show_hypothesis(axis, paint(image, sample, palette), sample)
     figure.savefig(file, dpi=100)
