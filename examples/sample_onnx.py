@@ -15,10 +15,9 @@ model, image, out = map(Path, sys.argv[1:4])
 facts = json.loads((model / "probunet.json").read_text())
 encode, decode = (onnxruntime.InferenceSession(model / f"{name}.onnx") for name in ("encode", "decode"))
 raw, intensity = np.load(image).astype(np.float32), facts["input"]["intensity"]
-pad = [(0, -size % facts["multiple"]) for size in raw.shape]
-x = np.pad((raw - intensity["offset"]) / intensity["scale"], pad, mode="edge")[None, None].astype(np.float32)
+x = ((raw - intensity["offset"]) / intensity["scale"])[None, None].astype(np.float32)
 features, mean, log_sigma = encode.run(None, {"image": x})
 eps = np.random.default_rng(int(sys.argv[4]) if sys.argv[4:] else 0).standard_normal((16, mean.shape[1]))
 latents = (mean + np.exp(log_sigma) * eps).astype(np.float32)
 logits = [decode.run(None, {"features": features, "z": z[None]})[0][0] for z in latents]
-np.save(out, np.stack([one.argmax(axis=0).astype(np.uint8) for one in logits])[:, : raw.shape[0], : raw.shape[1]])
+np.save(out, np.stack([one.argmax(axis=0).astype(np.uint8) for one in logits]))

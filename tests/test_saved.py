@@ -1,7 +1,6 @@
-"""A model as a folder: what is saved is loaded, what is damaged or later is refused; ONNX says what PyTorch says."""
+"""A model as a folder: what is saved is loaded, what is damaged or later is refused."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from test_laws import MODELS, images
 import probunet as pu
 from probunet.cli import main
 from probunet.saved import SavedModel
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "sample_onnx.py"
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -95,29 +92,3 @@ def test_nothing_is_overwritten(tmp_path):
     pu.UNet(channels=(4, 6)).save(tmp_path / "model")
     with pytest.raises(pu.InputError, match="exists already"):
         pu.UNet(channels=(4, 6)).save(tmp_path / "model")
-
-
-def test_onnx_says_what_pytorch_says_for_any_batch_and_size(trained, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    folder = tmp_path / "onnx"
-    main(["export", str(trained / "probabilistic_unet"), "--out", str(folder), "--format", "onnx"])
-    encode, decode = (runtime.InferenceSession(folder / f"{name}.onnx") for name in ("encode", "decode"))
-    model = pu.load(trained / "probabilistic_unet")
-    for shape in ((1, 1, 32, 32), (3, 1, 48, 20)):
-        image, z = torch.randn(shape), torch.randn(shape[0], 6)
-        features, mean, log_sigma = encode.run(None, {"image": image.numpy()})
-        (logits,) = decode.run(None, {"features": features, "z": z.numpy()})
-        with torch.inference_mode():
-            expected = model(image)
-            assert np.abs(logits - expected.logits(z).numpy()).max() < 1e-4
-        assert np.abs(mean - expected.latent.mean.numpy()).max() < 1e-4
-        assert np.abs(log_sigma - expected.latent.stddev.log().numpy()).max() < 1e-4
-    np.save(tmp_path / "image.npy", blob(0)[0][0][:31, :29])
-    subprocess.run([sys.executable, EXAMPLE, folder, tmp_path / "image.npy", tmp_path / "out.npy"], check=True)
-    assert np.load(tmp_path / "out.npy").shape == (16, 31, 29)
-
-
-def test_only_a_probabilistic_unet_has_two_graphs(trained, tmp_path, failing):
-    message = failing("export", str(trained / "unet"), "--out", str(tmp_path / "x"), "--format", "onnx")
-    assert "is a UNet" in message
