@@ -32,6 +32,7 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
+    "batch_norm": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, batch_norm=True),
     "geco_and_top_k": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, top_k=0.9, target=0.1),
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
     "stochastic_segmentation_network": lambda c, k: pu.StochasticSegmentationNetwork(c, k, channels=(4, 6, 6), rank=3),
@@ -125,7 +126,7 @@ def _constant(value, *size, generator=None, **options):
 
 def test_a_batch_equals_its_images_one_by_one(make, monkeypatch):
     """With every random number replaced by a constant, what is said of an image does not depend on its neighbours."""
-    model, image, label = make(1, 2).double(), images(3).double(), labels(3, 2)
+    model, image, label = make(1, 2).double().eval(), images(3).double(), labels(3, 2)
     for name, value in (("randn", 0.5), ("rand", 0.75)):
         monkeypatch.setattr(torch, name, partial(_constant, value))
     whole = model(image)

@@ -11,7 +11,7 @@ from torch import nn
 from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationModel, check_image, check_label, cross_entropy
 from probunet.models.mixture import MixtureSegmentation
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.types import Image, Label
 
 
@@ -26,6 +26,7 @@ class MHeads(SegmentationModel):
         convolutions: 3x3 convolutions at each scale.
         heads: how many heads M (paper: 4, 8, 16).
         epsilon: weight that the heads other than the best share (paper: 0.05); keeps unused heads alive.
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
         InputError: fewer than two heads, or an epsilon outside [0, 1].
@@ -39,6 +40,7 @@ class MHeads(SegmentationModel):
         convolutions: int = 3,
         heads: int = 4,
         epsilon: float = 0.05,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if heads < 2 or not 0 <= epsilon <= 1:
@@ -47,7 +49,7 @@ class MHeads(SegmentationModel):
                 "the paper uses 4, 8 or 16 and 0.05"
             )
         self.in_channels, self.num_classes, self.epsilon = in_channels, num_classes, epsilon
-        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
         self.heads = nn.ModuleList(nn.Conv2d(self.unet.out_channels, num_classes, 1) for _ in range(heads))
         self.heads.apply(initialise)
 

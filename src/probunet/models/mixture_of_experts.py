@@ -18,7 +18,7 @@ from probunet.models.latent import decoded_labels, one_hot
 from probunet.models.transport import transport_plan
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import LOG_SIGMA_BOUND
-from probunet.nets.unet import FeatureUNet, initialise, pad_to_multiple
+from probunet.nets.unet import FeatureUNet, block_with, initialise, pad_to_multiple
 from probunet.types import IGNORE, Image, Label, Latent, Logits, Samples
 
 SIGMA = 1 / 8
@@ -118,6 +118,7 @@ class MixtureOfExperts(SegmentationModel):
         limit: largest share of an image's readers that is matched to one hypothesis (paper: 0.5, then 1).
         combine_layers: 1x1 convolutions of f_comb.
         combine_channels: channels between the layers of f_comb; those of the finest scale if not given.
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
         InputError: fewer than two experts, no draws, or a limit outside (0, 1].
@@ -135,6 +136,7 @@ class MixtureOfExperts(SegmentationModel):
         limit: float = 0.5,
         combine_layers: int = 3,
         combine_channels: int | None = None,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if experts < 2 or draws < 1 or not 0 < limit <= 1:
@@ -143,7 +145,7 @@ class MixtureOfExperts(SegmentationModel):
                 "a limit above 0 and at most 1"
             )
         self.in_channels, self.num_classes, self.draws, self.limit = in_channels, num_classes, draws, limit
-        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
         width = combine_channels or channels[0]
         self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
         self.gate = nn.Linear(channels[-1], experts)

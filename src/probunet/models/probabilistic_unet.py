@@ -17,7 +17,7 @@ from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, 
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.prior import PriorFamily, prior_net
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.types import Image, Label, Latent, Logits
 
 Prior = Literal["conditional", "fixed"]
@@ -48,6 +48,7 @@ class ProbabilisticUNet(SegmentationModel):
             ``mixture`` of four axis-aligned Gaussians, or normalising ``flow`` (needs the extra ``flow``).
         top_k: share of the pixels of a batch, drawn by their loss, that the reconstruction counts (paper: 1, all).
         target: nats per counted pixel that the reconstruction is constrained to, instead of ``beta`` (paper: none).
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
         InputError: an option that does not exist, channels for an f_comb that is left out, a family for a
@@ -70,6 +71,7 @@ class ProbabilisticUNet(SegmentationModel):
         prior_family: PriorFamily = "axis_aligned",
         top_k: float = 1.0,
         target: float | None = None,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         check_objective(top_k, target)
@@ -88,11 +90,12 @@ class ProbabilisticUNet(SegmentationModel):
         self.geco = Geco(target) if target is not None else None
         self.posterior_sees_image = posterior == "image_and_label"
         seen = num_classes + (in_channels if self.posterior_sees_image else 0)
-        self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions)
+        block = block_with(batch_norm)
+        self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions, block)
         self.prior: nn.Module | None = None
         if prior == "conditional":
-            self.prior = prior_net(prior_family, in_channels, channels, latent_dims, convolutions)
-        self.posterior = GaussianNet(seen, channels, latent_dims, convolutions)
+            self.prior = prior_net(prior_family, in_channels, channels, latent_dims, convolutions, block)
+        self.posterior = GaussianNet(seen, channels, latent_dims, convolutions, block)
         self.combine: Combine | None = None
         self.head: nn.Conv2d | None = None
         if inject == "end":

@@ -20,7 +20,7 @@ from probunet.models.base import (
     most_probable,
 )
 from probunet.nets.gaussian import LOG_SIGMA_BOUND
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.types import Image, Label, Logits, Samples
 
 TOGETHER = 2**18
@@ -92,6 +92,7 @@ class StochasticSegmentationNetwork(SegmentationModel):
         convolutions: 3x3 convolutions at each scale.
         rank: columns of the factor (paper: 10).
         draws: of the likelihood's estimate in training (paper: 20).
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
         InputError: a rank or a number of draws below 1.
@@ -105,12 +106,13 @@ class StochasticSegmentationNetwork(SegmentationModel):
         convolutions: int = 3,
         rank: int = 10,
         draws: int = 20,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if min(rank, draws) < 1:
             raise InputError(f"rank={rank} and draws={draws} must be at least 1; the paper uses 10 and 20")
         self.in_channels, self.num_classes, self.rank, self.draws = in_channels, num_classes, rank, draws
-        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
         self.head = nn.Conv2d(self.unet.out_channels, num_classes * (2 + rank), 1)
         self.head.apply(initialise)
         with torch.no_grad():

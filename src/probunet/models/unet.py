@@ -10,7 +10,7 @@ from torch import nn
 
 from probunet.models.base import Loss, SegmentationModel, check_image, check_label, cross_entropy
 from probunet.models.mixture import MixtureSegmentation
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.types import Image, Label
 
 
@@ -23,6 +23,7 @@ class UNet(SegmentationModel):
         num_classes: classes K.
         channels: channels of each scale, finest first.
         convolutions: 3x3 convolutions at each scale.
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class UNet(SegmentationModel):
         num_classes: int = 2,
         channels: Sequence[int] = (32, 64, 128, 192, 192),
         convolutions: int = 3,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
 

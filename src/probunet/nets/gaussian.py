@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from probunet.nets.unet import Encoder, initialise, pad_to_multiple
+from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
 
 LOG_SIGMA_BOUND = 5.0
 """log sigma stays within (-5, 5): an unbounded one through exp gives NaN or infinite KL sooner or later."""
@@ -22,11 +22,19 @@ class GaussianNet(nn.Module):
         channels: channels of each scale of the encoder, finest first.
         latent_dims: dimensions D of the latent space.
         convolutions: 3x3 convolutions at each scale.
+        block: their form.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        latent_dims: int,
+        convolutions: int = 3,
+        block: Block = plain_block,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, convolutions)
+        self.encoder = Encoder(in_channels, channels, convolutions, block)
         self.head = nn.Linear(channels[-1], 2 * latent_dims)
         self.apply(initialise)
 

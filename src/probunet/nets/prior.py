@@ -22,7 +22,7 @@ from torch.distributions import (
 
 from probunet.errors import InputError
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, standard_normal
-from probunet.nets.unet import Encoder, initialise, pad_to_multiple
+from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
 
 PriorFamily: TypeAlias = Literal["axis_aligned", "full", "mixture", "flow"]
 COMPONENTS = 4
@@ -32,13 +32,18 @@ CONTEXT, TRANSFORMS, HIDDEN = 16, 2, 32
 
 
 def prior_net(
-    family: PriorFamily, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int
+    family: PriorFamily,
+    in_channels: int,
+    channels: Sequence[int],
+    latent_dims: int,
+    convolutions: int,
+    block: Block = plain_block,
 ) -> nn.Module:
     """Make the net of a family; the arguments are those of ``GaussianNet``."""
     if family == "axis_aligned":
-        return GaussianNet(in_channels, channels, latent_dims, convolutions)
+        return GaussianNet(in_channels, channels, latent_dims, convolutions, block)
     net = {"full": FullCovarianceNet, "mixture": MixtureNet, "flow": FlowNet}[family]
-    return net(in_channels, channels, latent_dims, convolutions)
+    return net(in_channels, channels, latent_dims, convolutions, block)
 
 
 class Summary(nn.Module):
@@ -47,9 +52,11 @@ class Summary(nn.Module):
     The other arguments are those of ``GaussianNet``.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], size: int, convolutions: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: Sequence[int], size: int, convolutions: int, block: Block = plain_block
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, convolutions)
+        self.encoder = Encoder(in_channels, channels, convolutions, block)
         self.head = nn.Linear(channels[-1], size)
         self.apply(initialise)
 
@@ -65,11 +72,18 @@ class FullCovarianceNet(nn.Module):
     The arguments are those of ``GaussianNet``.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        latent_dims: int,
+        convolutions: int = 3,
+        block: Block = plain_block,
+    ) -> None:
         super().__init__()
         self.latent_dims = latent_dims
         self.below = torch.tril_indices(latent_dims, latent_dims, -1)
-        self.summary = Summary(in_channels, channels, 2 * latent_dims + self.below.shape[1], convolutions)
+        self.summary = Summary(in_channels, channels, 2 * latent_dims + self.below.shape[1], convolutions, block)
 
     def forward(self, x: torch.Tensor) -> MultivariateNormal:
         """Give the distribution of z for images (B, C, H, W)."""
@@ -92,10 +106,17 @@ class MixtureNet(nn.Module):
     The arguments are those of ``GaussianNet``.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        latent_dims: int,
+        convolutions: int = 3,
+        block: Block = plain_block,
+    ) -> None:
         super().__init__()
         self.latent_dims = latent_dims
-        self.summary = Summary(in_channels, channels, COMPONENTS * (1 + 2 * latent_dims), convolutions)
+        self.summary = Summary(in_channels, channels, COMPONENTS * (1 + 2 * latent_dims), convolutions, block)
         with torch.no_grad():  # components that begin alike would stay alike
             self.summary.head.bias[COMPONENTS : COMPONENTS * (1 + latent_dims)].normal_()
 
@@ -121,7 +142,14 @@ class FlowNet(nn.Module):
         InputError: zuko is not installed.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], latent_dims: int, convolutions: int = 3) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        latent_dims: int,
+        convolutions: int = 3,
+        block: Block = plain_block,
+    ) -> None:
         super().__init__()
         try:
             from zuko.flows import MAF
@@ -130,7 +158,7 @@ class FlowNet(nn.Module):
                 "prior_family='flow' needs the package zuko; install it with: pip install 'probunet[flow]'"
             ) from error
         self.latent_dims = latent_dims
-        self.summary = Summary(in_channels, channels, CONTEXT, convolutions)
+        self.summary = Summary(in_channels, channels, CONTEXT, convolutions, block)
         self.transform = MAF(latent_dims, CONTEXT, transforms=TRANSFORMS, hidden_features=(HIDDEN, HIDDEN)).transform
         for step in self.transform.transforms:
             step.hyper = FullPrecision(step.hyper)

@@ -53,6 +53,23 @@ def plain_block(in_channels: int, out_channels: int, convolutions: int) -> nn.Mo
     return nn.Sequential(*layers)
 
 
+def normalised_block(in_channels: int, out_channels: int, convolutions: int) -> nn.Module:
+    """Make 3x3 convolutions with batch normalisation (Ioffe and Szegedy 2015) and a ReLU behind each."""
+    layers: list[nn.Module] = []
+    for i in range(convolutions):
+        layers += [
+            nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def block_with(batch_norm: bool) -> Block:
+    """Choose the form of the blocks."""
+    return normalised_block if batch_norm else plain_block
+
+
 class Encoder(nn.Module):
     """The contracting path, shared in form by the U-Net, the prior net and the posterior net.
 
@@ -96,14 +113,17 @@ class FeatureUNet(nn.Module):
         in_channels: channels of the image.
         channels: channels of each scale, finest first.
         convolutions: 3x3 convolutions with ReLU at each scale, down and up.
+        block: their form.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int = 3) -> None:
+    def __init__(
+        self, in_channels: int, channels: Sequence[int], convolutions: int = 3, block: Block = plain_block
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, convolutions)
+        self.encoder = Encoder(in_channels, channels, convolutions, block)
         coarse_to_fine = list(channels)[::-1]
         self.decoder = nn.ModuleList(
-            plain_block(coarse + fine, fine, convolutions) for coarse, fine in itertools.pairwise(coarse_to_fine)
+            block(coarse + fine, fine, convolutions) for coarse, fine in itertools.pairwise(coarse_to_fine)
         )
         self.out_channels = channels[0]
         self.apply(initialise)
