@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image as PILImage
 
 import probunet
 from probunet.errors import InputError
@@ -24,10 +23,8 @@ from probunet.models.latent import LatentSegmentation
 from probunet.progress import console
 from probunet.run import TrainedModel, write_json
 from probunet.sample_formats import FORMATS, Drawn, Format
+from probunet.view import View, with_channels
 from probunet.volumes import Strip, stream_samples, write_strips
-
-SAME_SPACING = 0.01
-"""Relative difference of pixel sizes up to which an image is taken as it is."""
 
 LIKELIHOOD_PIXELS = 256 * 256
 """Fields up to this size get the likelihood of their modes: each takes 64 runs of the decoder on the whole field, a
@@ -66,7 +63,6 @@ class Sampler:
     def __init__(self, run: TrainedModel, device: str) -> None:
         self.run = run
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.spacing: list[float] | None = run.settings["input"].get("spacing_mm")
         self.model: SegmentationModel = run.model(self.device)
 
     @cached_property
@@ -115,10 +111,10 @@ class Sampler:
         Raises:
             InputError: the picture cannot be read or does not fit the model.
         """
-        picture = _with_channels(picture, self.model.in_channels)
-        notes: set[str] = set()
+        picture = with_channels(picture, self.model.in_channels)
         try:
-            strips = self._told(self._strips(picture, request, notes), tell)
+            view = View(self.run, self.device, picture, request.at)
+            strips = self._told(self._strips(view, request), tell)
             files = folder / "samples.npy", folder / "probabilities.npy"
             write_strips(strips, request.n, self.model.num_classes, picture.shape, *files)
         except InputError as error:
@@ -130,10 +126,10 @@ class Sampler:
             picture, samples, probabilities, groups, self.run.classes, self.run.settings["model"]["class_path"]
         )
         FORMATS[request.format].write(folder, drawn)
-        _sheet(folder / "contact_sheet.png", drawn, self._field(picture, request))
-        for note in sorted(notes):
+        _sheet(folder / "contact_sheet.png", drawn, view.field)
+        for note in sorted(view.notes):
             console.print(f"note: {picture.source.name}: {note}", markup=False, highlight=False)
-        likelihoods, reason = self._likelihoods(picture, request, samples, groups)
+        likelihoods, reason = self._likelihoods(view, request.seed, samples, groups)
         write_json(
             folder / "summary.json",
             {
@@ -148,7 +144,7 @@ class Sampler:
                 "log_likelihood": "nats, importance-weighted bound, of the representative"
                 if reason is None
                 else reason,
-                "notes": sorted(notes),
+                "notes": sorted(view.notes),
                 "versions": {"probunet": probunet.__version__, "torch": torch.__version__},
             },
         )
@@ -168,82 +164,12 @@ class Sampler:
             yield strip
             tell()
 
-    def _strips(self, picture: Picture, request: Request, notes: set[str]) -> Iterator[Strip]:
+    def _strips(self, view: View, request: Request) -> Iterator[Strip]:
         """Whole slices on the picture's own grid, one after the other."""
-        depth, height, width = picture.shape
-        generator = torch.Generator(self.device).manual_seed(_seed_of(request.seed, picture.name))
-        fields = [self._field(picture, request)] * depth
-        self._note_on_size(picture, fields[0], notes)
-        inputs = (self._seen(picture, index, fields[index], notes) for index in range(depth))
+        generator = torch.Generator(self.device).manual_seed(_seed_of(request.seed, view.picture.name))
+        inputs = (view.slice(index) for index in range(view.picture.shape[0]))
         given = (self._given(x, i, request.z) for i, x in enumerate(inputs)) if request.z is not None else None
-        strips = given or _whole_slices(stream_samples(self.model, inputs, request.n, generator))
-        for strip in strips:
-            top, left, rows, columns = fields[strip.index]
-            labels, probabilities = _resized(strip, (rows, columns))
-            if (rows, columns) != (height, width):
-                around = ((0, 0), (top, height - top - rows), (left, width - left - columns))
-                labels = np.pad(labels, around)
-                probabilities = np.pad(probabilities, around)
-                probabilities[0] += probabilities.sum(axis=0) == 0  # background where nobody looked
-            yield Strip(strip.index, 0, labels, probabilities)
-
-    def _field(self, picture: Picture, request: Request) -> tuple[int, int, int, int]:
-        """Top, left, rows and columns of what is looked at."""
-        _, height, width = picture.shape
-        if request.at is None:
-            return 0, 0, height, width
-        row, column = request.at
-        if not (0 <= row < height and 0 <= column < width):
-            raise InputError(f"row {row}, column {column} is outside the {height}x{width} px; give a place inside")
-        crop, scale = self._crop(), self._scale(picture) or (1.0, 1.0)
-        rows, columns = (min(round(c / s), m) for c, s, m in zip(crop, scale, (height, width), strict=True))
-        top, left = min(max(row - rows // 2, 0), height - rows), min(max(column - columns // 2, 0), width - columns)
-        return top, left, rows, columns
-
-    def _scale(self, picture: Picture) -> tuple[float, float] | None:
-        """Factors from the picture's grid to that of the model, or ``None`` where they are the same or not known."""
-        if picture.spacing_mm is None or not self.spacing:
-            return None
-        row, column = (mine / its for mine, its in zip(picture.spacing_mm, self.spacing, strict=True))
-        return None if max(abs(row - 1), abs(column - 1)) <= SAME_SPACING else (row, column)
-
-    def _note_on_size(self, picture: Picture, field: tuple[int, int, int, int], notes: set[str]) -> None:
-        crop, scale = self._crop(), self._scale(picture) or (1.0, 1.0)
-        seen = [round(size * s) for size, s in zip(field[2:], scale, strict=True)]
-        if any(size > 1.5 * trained for size, trained in zip(seen, crop, strict=True)):
-            notes.add(
-                f"the model was trained on {crop[0]}x{crop[1]} px and sees {seen[0]}x{seen[1]} px; if those were crops "
-                "around something, choose a place with --at"
-            )
-
-    def _crop(self) -> tuple[int, int]:
-        return (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
-
-    def _seen(self, picture: Picture, index: int, field: tuple[int, int, int, int], notes: set[str]) -> torch.Tensor:
-        """What the model sees of a slice: (C, h, w) float32 on its own grid, in its own units."""
-        top, left, rows, columns = field
-        raw = picture.slice(index)[:, top : top + rows, left : left + columns]
-        values = self._in_units(raw, picture, notes)
-        scale = self._scale(picture)
-        if scale is None:
-            if self.spacing and picture.spacing_mm is None:
-                notes.add(f"pixel size not known; taken to be the model's {self.spacing} mm")
-        else:
-            size = max(round(rows * scale[0]), 1), max(round(columns * scale[1]), 1)
-            pieces = [PILImage.fromarray(c).resize(size[::-1], PILImage.Resampling.BILINEAR) for c in values]
-            values = np.stack([np.asarray(piece) for piece in pieces])
-            notes.add(f"resampled from {list(picture.spacing_mm or ())} to the model's {self.spacing} mm and back")
-        return torch.from_numpy(self.run.intensity.normalise(values)).to(self.device)
-
-    def _in_units(self, raw: npt.NDArray[Any], picture: Picture, notes: set[str]) -> npt.NDArray[np.float32]:
-        values, unit = raw.astype(np.float32), self.run.intensity.unit
-        if unit == "HU" and not picture.unit and raw.dtype == np.uint8:
-            raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
-        if unit == "grey level" and raw.dtype != np.uint8:
-            low, high = float(values.min()), float(values.max())
-            notes.add("the model was trained on grey levels: every slice is shown to it with its range as 0 to 255")
-            values = (values - low) * np.float32(255 / max(high - low, 1e-6))
-        return values
+        yield from map(view.back, given or _whole_slices(stream_samples(self.model, inputs, request.n, generator)))
 
     def _given(self, image: torch.Tensor, index: int, z: npt.NDArray[np.float32]) -> Strip:
         with torch.inference_mode():
@@ -259,42 +185,24 @@ class Sampler:
         return Strip(index, 0, labels.cpu().numpy(), shares.cpu().numpy())
 
     def _likelihoods(
-        self, picture: Picture, request: Request, samples: npt.NDArray[np.uint8], groups: list[Mode]
+        self, view: View, seed: int, samples: npt.NDArray[np.uint8], groups: list[Mode]
     ) -> tuple[list[float | None], str | None]:
         """log P(representative | image) of every mode, or why it is not given."""
         nothing: list[float | None] = [None] * len(groups)
-        if picture.shape[0] > 1:
+        if view.picture.shape[0] > 1:
             return nothing, "not given for volumes: the model speaks of single slices"
-        if self._scale(picture) is not None:
+        if view.scale is not None:
             return nothing, "not given: the hypotheses were resampled"
-        top, left, rows, columns = field = self._field(picture, request)
+        top, left, rows, columns = view.field
         if rows * columns > LIKELIHOOD_PIXELS:
             return nothing, f"not given for more than {LIKELIHOOD_PIXELS:,} pixels"
-        generator = torch.Generator(self.device).manual_seed(request.seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
         with torch.inference_mode():
-            distribution = self.model(self._seen(picture, 0, field, set())[None])
+            distribution = self.model(view.slice(0)[None])
             chosen = [samples[m.representative, 0, top : top + rows, left : left + columns] for m in groups]
             labels = [torch.from_numpy(np.array(one))[None].to(self.device) for one in chosen]
             # of a probability, so at most 0, which an estimate from few draws can pass
             return [min(float(distribution.log_prob(label, 64, generator)), 0.0) for label in labels], None
-
-
-def _with_channels(picture: Picture, channels: int) -> Picture:
-    """The picture as the model needs it; a .npy of as many layers as the model has channels is one image.
-
-    Raises:
-        InputError: other channels than the model has.
-    """
-    depth, height, width = picture.shape
-    if picture.channels == channels:
-        return picture
-    if picture.channels == 1 and depth == channels and picture.source.suffix == ".npy":
-        layers = np.concatenate([picture.slice(i) for i in range(depth)])
-        return replace(picture, shape=(1, height, width), channels=channels, slice=lambda _: layers)
-    first = picture.slice(0)
-    if channels == 1 and picture.channels == 3 and depth == 1 and (first == first[:1]).all():
-        return replace(picture, channels=1, slice=lambda index: picture.slice(index)[:1])
-    raise InputError(f"{picture.source} has {picture.channels} channel(s), the model takes {channels}")
 
 
 def _whole_slices(strips: Iterator[Strip]) -> Iterator[Strip]:
@@ -312,18 +220,6 @@ def _whole_slices(strips: Iterator[Strip]) -> Iterator[Strip]:
 def _joined(strips: list[Strip]) -> Strip:
     labels = np.concatenate([strip.labels for strip in strips], axis=1)
     return Strip(strips[0].index, 0, labels, np.concatenate([strip.probabilities for strip in strips], axis=1))
-
-
-def _resized(strip: Strip, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Labels by the nearest pixel, so that none is made up; probabilities linearly, so that they still add up to 1."""
-    if strip.labels.shape[1:] == size:
-        return strip.labels, strip.probabilities
-    rows, columns = (
-        np.floor((np.arange(after) + 0.5) * before / after).astype(np.int64)
-        for after, before in zip(size, strip.labels.shape[1:], strict=True)
-    )
-    shares = [PILImage.fromarray(k).resize(size[::-1], PILImage.Resampling.BILINEAR) for k in strip.probabilities]
-    return strip.labels[:, rows[:, None], columns], np.stack([np.asarray(one) for one in shares])
 
 
 def _write_entropy(file: Path, probabilities: npt.NDArray[np.float32]) -> None:
