@@ -102,9 +102,7 @@ class View:
             raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
         if unit == "grey level" and raw.dtype != np.uint8:
             low, high = float(values.min()), float(values.max())
-            self.notes.add(
-                "the model was trained on grey levels: each slice is shown with its range as 0 to 255"
-            )
+            self.notes.add("the model was trained on grey levels: each slice is shown with its range as 0 to 255")
             values = (values - low) * np.float32(255 / max(high - low, 1e-6))
         return values
 

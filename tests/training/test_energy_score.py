@@ -10,7 +10,7 @@ import probunet as pu
 from probunet.errors import InputError
 from probunet.metrics import energy_distance, pairwise_distance
 from probunet.models.mixture import MixtureSegmentation
-from probunet.training.energy_score import EnergyScore, soft_distance, unbiased_energy_score
+from probunet.training.energy_score import EnergyScore, soft_distances, unbiased_energy_score
 from probunet.types import IGNORE
 
 
@@ -43,10 +43,12 @@ def test_on_hard_maps_it_is_the_metric(classes, seed, empty):
     expected = pairwise_distance(maps.movedim(0, 1), num_classes=classes, classes=evaluated, empty=empty)
     chosen = evaluated or list(range(classes))
     hard = logits_of(maps, classes).softmax(dim=2)[:, :, chosen].flatten(3)
-    for i in range(3):
-        for j in range(3):
-            wanted = np.nan_to_num(expected[:, i, j])
-            assert soft_distance(hard[i], hard[j], empty).numpy() == pytest.approx(wanted, abs=1e-6)
+    assert soft_distances(hard, hard, empty).numpy() == pytest.approx(np.nan_to_num(expected), abs=1e-6)
+
+
+def soft_distance(first, second, empty="zero"):
+    """Of two maps (K, P)."""
+    return soft_distances(first[None, None], second[None, None], empty).squeeze()
 
 
 def test_soft_maps_by_hand():
@@ -122,7 +124,7 @@ def _train_two_modes(biased: bool) -> float:
         samples = torch.cat([maps[:1].expand(m, -1, -1, -1), maps[1:].expand(k - m, -1, -1, -1)])
         score = unbiased_energy_score(samples, readers, torch.ones(4, 1))
         if biased:  # i = j kept: K squared instead of K (K - 1) pairs
-            to_readers = torch.stack([soft_distance(s, readers).mean(dim=0) for s in samples]).mean(dim=0)
+            to_readers = soft_distances(samples, readers).mean(dim=(1, 2))
             repulsion = 2 * to_readers - score
             score = 2 * to_readers - repulsion * (k - 1) / k
         scores.append(score)

@@ -147,12 +147,13 @@ def unbiased_energy_score(
     """
     count = len(samples)
     share = weights / weights.sum(dim=0).clamp(min=1)
-    to_readers = torch.stack([(soft_distance(s, readers, empty) * share).sum(dim=0) for s in samples]).mean(dim=0)
-    pairs = [soft_distance(samples[i], samples[i + 1 :], empty).sum(dim=0) for i in range(count - 1)]
-    return 2 * to_readers - 2 * torch.stack(pairs).sum(dim=0) / (count * (count - 1))
+    to_readers = (soft_distances(samples, readers, empty).mean(dim=1) * share.T).sum(dim=1)
+    among = soft_distances(samples, samples, empty)
+    others = among.sum(dim=(1, 2)) - among.diagonal(dim1=1, dim2=2).sum(dim=1)
+    return 2 * to_readers - others / (count * (count - 1))
 
 
-def soft_distance(first: torch.Tensor, second: torch.Tensor, empty: Empty = "zero") -> torch.Tensor:
+def soft_distances(first: torch.Tensor, second: torch.Tensor, empty: Empty = "zero") -> torch.Tensor:
     """1 - IoU of maps of probabilities times the presence of either: sum |p - q| / sum m * max m, m = max(p, q).
 
     It is the metric itself on hard maps, for every convention about empty ones; zero between equal maps, soft or
@@ -160,20 +161,21 @@ def soft_distance(first: torch.Tensor, second: torch.Tensor, empty: Empty = "zer
     an empty map it is the probability of the surest pixel, so that a hypothesis learns how often to be empty.
 
     Args:
-        first: (..., K, P) probabilities of each class at each pixel, 0 where a pixel does not count.
-        second: the same, or broadcastable to it.
+        first: (N, B, K, P) probabilities of each class at each pixel, 0 where a pixel does not count.
+        second: (M, B, K, P).
         empty: what a class that neither map has contributes, in proportion to its absence.
 
     Returns:
-        (...) distance, 0 to 1; 0 where ``skip`` leaves nothing.
+        (B, N, M) distances, 0 to 1; 0 where ``skip`` leaves nothing.
     """
-    either = torch.maximum(first, second)
-    union, presence = either.sum(dim=-1), either.amax(dim=-1)
-    intersection = torch.minimum(first, second).sum(dim=-1)
-    smallest = torch.finfo(union.dtype).eps
-    distance = (union - intersection) / union.clamp(min=smallest) * presence
+    first, second = first.movedim(0, 2), second.movedim(0, 2)  # (B, K, N, P)
+    apart = torch.cdist(first, second, p=1.0)
+    twice_union = first.sum(dim=-1)[..., None] + second.sum(dim=-1)[..., None, :] + apart  # 2 max = p + q + |p - q|
+    presence = torch.maximum(first.amax(dim=-1)[..., None], second.amax(dim=-1)[..., None, :])
+    smallest = torch.finfo(apart.dtype).eps
+    distance = 2 * apart / twice_union.clamp(min=smallest) * presence
     if empty == "skip":
-        return distance.sum(dim=-1) / presence.sum(dim=-1).clamp(min=smallest)
+        return distance.sum(dim=1) / presence.sum(dim=1).clamp(min=smallest)
     if empty == "one":
         distance = distance + (1 - presence)
-    return distance.mean(dim=-1)
+    return distance.mean(dim=1)
