@@ -36,7 +36,9 @@ def test_printed_configuration_is_complete_and_reads_back(file, tmp_path, capsys
     assert stopped.value.code == 0
     printed = tmp_path / "printed.yaml"
     printed.write_text(capsys.readouterr().out)
-    assert yaml.safe_load(printed.read_text())["models"]["probabilistic_unet"]["init_args"]["latent_dims"] == 6
+    models = yaml.safe_load(printed.read_text())["models"].values()
+    latent = [model["init_args"] for model in models if model["class_path"] == "probunet.ProbabilisticUNet"]
+    assert {arguments["latent_dims"] for arguments in latent} == {6}
     first, second = (parse("train", ["--config", str(f)]) for f in (file, printed))
     assert first["data"] == second["data"]
     assert first["optimisation"] == second["optimisation"]
