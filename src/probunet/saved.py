@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 
 import probunet
 from probunet.errors import InputError
@@ -114,7 +115,7 @@ def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
     }
     with writing_folder(folder) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
+        (temporary / WEIGHTS).write_bytes(as_bytes(weights, metadata={"format": "pt"}))
         write_json(temporary / DESCRIPTION, described)
 
 
