@@ -24,6 +24,8 @@ COLUMNS = 8
 Pixels = npt.NDArray[np.uint8]
 Palette = npt.NDArray[np.uint8]
 """(256, 3) colour of every class id."""
+LONGEST_TITLE = 28
+"""Letters that fit above a picture."""
 
 
 def section(results: Results) -> Section:
@@ -151,7 +153,8 @@ def grid_figure(width: float, height: float) -> Figure:
 def show(axis: Axes, picture: Pixels, title: str = "") -> None:
     """Show a picture without axes."""
     axis.imshow(picture, interpolation="nearest")
-    axis.set_title(title, fontsize=7, pad=2)
+    shown = title if len(title) <= LONGEST_TITLE else f"…{title[-LONGEST_TITLE:]}"  # the end tells cases apart
+    axis.set_title(shown, fontsize=7, pad=2)
     axis.axis("off")
 
 
