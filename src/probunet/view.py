@@ -85,7 +85,10 @@ class View:
         """
         top, left, rows, columns = self.field
         picture, scale = self.picture, self.scale
-        values = self._in_units(picture.slice(index)[:, top : top + rows, left : left + columns])
+        raw = picture.slice(index)[:, top : top + rows, left : left + columns]
+        values, shown = in_units(raw, picture.unit, self.run.intensity.unit)
+        if shown:
+            self.notes.add("the model was trained on grey levels: each slice is shown with its range as 0 to 255")
         if scale is None:
             if self.spacing and picture.spacing_mm is None:
                 self.notes.add(f"pixel size not known; taken to be the model's {self.spacing} mm")
@@ -95,16 +98,6 @@ class View:
             values = np.stack([np.asarray(piece) for piece in pieces])
             self.notes.add(f"resampled from {list(picture.spacing_mm or ())} to the model's {self.spacing} mm and back")
         return torch.from_numpy(self.run.intensity.normalise(values)).to(self.device)
-
-    def _in_units(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        values, unit = raw.astype(np.float32), self.run.intensity.unit
-        if unit == "HU" and not self.picture.unit and raw.dtype == np.uint8:
-            raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
-        if unit == "grey level" and raw.dtype != np.uint8:
-            low, high = float(values.min()), float(values.max())
-            self.notes.add("the model was trained on grey levels: each slice is shown with its range as 0 to 255")
-            values = (values - low) * np.float32(255 / max(high - low, 1e-6))
-        return values
 
     def back(self, strip: Strip) -> Strip:
         """A whole slice on the picture's own grid, background where nobody looked."""
@@ -116,6 +109,31 @@ class View:
             labels, probabilities = np.pad(labels, around), np.pad(probabilities, around)
             probabilities[0] += probabilities.sum(axis=0) == 0
         return Strip(strip.index, 0, labels, probabilities)
+
+
+def in_units(
+    raw: npt.NDArray[Any], unit: str, wanted: str
+) -> tuple[npt.NDArray[np.float32], tuple[float, float] | None]:
+    """Raw values in the unit that a model was trained on.
+
+    Args:
+        raw: values of a picture.
+        unit: of the picture, ``HU`` or empty.
+        wanted: unit of the model.
+
+    Returns:
+        Values, and the range that became 0 to 255 where a model of 8-bit grey levels is shown others.
+
+    Raises:
+        InputError: 8-bit grey levels for a model of Hounsfield units.
+    """
+    values = raw.astype(np.float32)
+    if wanted == "HU" and not unit and raw.dtype == np.uint8:
+        raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
+    if wanted != "grey level" or raw.dtype == np.uint8:
+        return values, None
+    low, high = float(values.min()), float(values.max())
+    return (values - low) * np.float32(255 / max(high - low, 1e-6)), (low, high)
 
 
 def with_channels(picture: Picture, channels: int) -> Picture:

@@ -19,7 +19,10 @@ from probunet.models.latent import LatentSegmentation
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.prior import draw_from
 from probunet.run import TrainedModel
+from probunet.view import in_units
 
+DRAWS = 4096
+"""Of a prior without a formula for its mean and sigma."""
 MAXIMUM_SAMPLES = 128
 MAXIMUM_FIELD = 512
 """Pixels along either side of what the model sees at once: 32 features of that are 34 MB for the browser."""
@@ -195,19 +198,11 @@ class Engine:
 
     def _in_units_of_model(self, picture: Picture, box: Box) -> tuple[npt.NDArray[Any], str]:
         """Raw values of a field in the unit that the model was trained on, and what was done for it."""
-        raw, unit = box.of(picture.values), self.run.intensity.unit
+        raw = box.of(picture.values)
         if self.model.in_channels == 1 and len(raw) == 3 and (raw[0] == raw[1]).all() and (raw[0] == raw[2]).all():
             raw = raw[:1]
-        if unit == "HU" and not picture.unit and raw.dtype == np.uint8:
-            raise InputError("this model was trained on Hounsfield units; give a DICOM slice, or .npy in HU")
-        if unit == "grey level" and raw.dtype != np.uint8:
-            low, high = float(raw.min()), float(raw.max())
-            scaled = (raw.astype(np.float32) - low) * np.float32(255 / max(high - low, 1e-6))
-            return (
-                scaled,
-                f"{low:g} to {high:g}{' ' + picture.unit if picture.unit else ''} shown to the model as 0 to 255",
-            )
-        return raw, ""
+        values, shown = in_units(raw, picture.unit, self.run.intensity.unit)
+        return values, f"{shown[0]:g} to {shown[1]:g} {picture.unit} shown to the model as 0 to 255" if shown else ""
 
 
 def _decoded(distribution: LatentSegmentation, latents: torch.Tensor) -> Draws:
@@ -219,5 +214,11 @@ def _decoded(distribution: LatentSegmentation, latents: torch.Tensor) -> Draws:
     return Draws(np.stack(labels), latents.float().cpu().numpy(), (total / len(latents)).cpu().numpy())
 
 
-def _moments(gaussian: torch.distributions.Distribution) -> dict[str, list[float]]:
-    return {"mean": gaussian.mean[0].tolist(), "sigma": gaussian.stddev[0].tolist()}
+def _moments(latent: torch.distributions.Distribution) -> dict[str, list[float]]:
+    """Mean and sigma, each (D,); a flow has no formula for them, and its draws are counted."""
+    try:
+        mean, sigma = latent.mean[0], latent.stddev[0]
+    except NotImplementedError:
+        drawn = draw_from(latent, DRAWS, torch.Generator(latent.sample().device).manual_seed(0))[:, 0]
+        mean, sigma = drawn.mean(dim=0), drawn.std(dim=0)
+    return {"mean": mean.tolist(), "sigma": sigma.tolist()}
