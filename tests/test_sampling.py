@@ -113,6 +113,19 @@ def test_many_inputs_go_on_where_they_stopped(trained, image, tmp_path, capsys):
     assert "1 of them were there already" in " ".join(capsys.readouterr().err.split())
 
 
+def test_shards_write_what_one_process_writes(trained, image, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        (tmp_path / f"in/{name}.png").write_bytes(image.read_bytes())
+    words = [trained / "probabilistic_unet", tmp_path / "in", "-n", 3]
+    run_sample(*words, "--out", tmp_path / "whole")
+    run_sample(*words, "--out", tmp_path / "shards", "--shard", "1/2")
+    assert [folder.name for folder in (tmp_path / "shards").iterdir()] == ["b"]
+    run_sample(*words, "--out", tmp_path / "shards", "--shard", "0/2")
+    for name in "abc":
+        assert sha256(tmp_path / "whole" / name / "samples.npy") == sha256(tmp_path / "shards" / name / "samples.npy")
+
+
 def test_a_volume_keeps_its_place_and_shares_the_random_part(trained, tmp_path):
     nibabel = pytest.importorskip("nibabel")
     place = np.array([[-0.7, 0, 0, 5], [0, -0.7, 0, 6], [0, 0, 2.0, 7], [0, 0, 0, 1]])

@@ -181,6 +181,7 @@ COMMANDS = {
             "probunet sample runs/lidc/probabilistic_unet ct/ --format dicomseg --out hypotheses",
             "probunet sample runs/lidc/probabilistic_unet slice.dcm --at 310 140 --out hypotheses",
             "probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one",
+            "probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses",
         ),
         ("model", "inputs"),
         ((("-n", "--n"), int, False), (("--at",), int, True)),

@@ -57,12 +57,11 @@ class Sampler:
 
     Args:
         run: the trained model.
-        device: auto, cpu, cuda, ...
+        device: cpu, cuda, ...
     """
 
     def __init__(self, run: TrainedModel, device: str) -> None:
-        self.run = run
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.run, self.device = run, device
         self.model: SegmentationModel = run.model(self.device)
 
     @cached_property
@@ -242,6 +241,11 @@ def _sheet(file: Path, drawn: Drawn, field: tuple[int, int, int, int]) -> None:
     image, samples = drawn.picture.slice(fullest)[:, *shown], drawn.samples[:, fullest, *shown]
     groups = [(mode.representative, mode.frequency) for mode in drawn.modes]
     contact_sheet(file, image, samples, drawn.probabilities[fullest][:, *shown], groups)
+
+
+def chosen_device(device: str) -> str:
+    """``auto`` as the GPU, where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def _seed_of(seed: int, name: str) -> int:

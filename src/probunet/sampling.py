@@ -12,8 +12,9 @@ from probunet.files import remove_remains, writing_folder
 from probunet.images import find_pictures
 from probunet.progress import console, progress_bar
 from probunet.sample_formats import FORMATS, Format
-from probunet.sampler import Request, Sampler
+from probunet.sampler import Request, Sampler, chosen_device
 from probunet.saved import open_model
+from probunet.shards import read_shard
 
 
 def sample(
@@ -27,6 +28,7 @@ def sample(
     at: list[int] | None = None,
     mode_distance: float = 0.5,
     device: str = "auto",
+    shard: str | None = None,
 ) -> None:
     """Draw plausible segmentations of images and volumes.
 
@@ -47,9 +49,11 @@ def sample(
         at: row and column, in pixels: only a field of the training size around this place is looked at.
         mode_distance: average 1 - IoU from which on hypotheses belong to different modes.
         device: where the model runs: auto, cpu, cuda, cuda:1, ...
+        shard: this process's share of the images, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
+            Shards need not know of each other: every image has a folder and a seed of its own.
 
     Raises:
-        InputError: no model, or an image that cannot be read or does not fit it.
+        InputError: no model, an image that cannot be read or does not fit it, or no such shard.
     """
     trained = open_model(model)
     if n < 1:
@@ -61,9 +65,11 @@ def sample(
     latents = None if z is None else read_latents(z)
     place = None if at is None else (at[0], at[1])
     request = Request(n if latents is None else len(latents), seed, latents, place, mode_distance, format)
-    pictures = find_pictures(inputs)
-    FORMATS[format].check(pictures)
-    sampler = Sampler(trained, device)
+    share = read_shard(shard)
+    everything = find_pictures(inputs)
+    FORMATS[format].check(everything)
+    pictures = share.of(everything)
+    sampler = Sampler(trained, share.device(chosen_device(device)))
     kept = 0
     with progress_bar() as bar:
         task = bar.add_task("sampling", total=sum(picture.shape[0] for picture in pictures))
@@ -76,7 +82,7 @@ def sample(
                 with writing_folder(folder) as temporary:
                     sampler.write(temporary, picture, request, lambda: bar.advance(task))
             bar.update(task, completed=sum(p.shape[0] for p in pictures[: pictures.index(picture) + 1]))
-    done = f"{len(pictures)} image{'s' if len(pictures) > 1 else ''} in {out}"
+    done = f"{len(pictures)} image{'' if len(pictures) == 1 else 's'} in {out}"
     console.print(f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""))
 
 
