@@ -5,7 +5,8 @@ Each net gives a ``torch.distributions.Distribution`` of batch shape (B,) and ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -43,7 +44,7 @@ def prior_net(
     if family == "axis_aligned":
         return GaussianNet(in_channels, channels, latent_dims, convolutions, block)
     net = {"full": FullCovarianceNet, "mixture": MixtureNet, "flow": FlowNet}[family]
-    return net(in_channels, channels, latent_dims, convolutions, block)
+    return net(latent_dims, partial(Summary, in_channels, channels, convolutions, block))
 
 
 class Summary(nn.Module):
@@ -52,9 +53,7 @@ class Summary(nn.Module):
     The other arguments are those of ``GaussianNet``.
     """
 
-    def __init__(
-        self, in_channels: int, channels: Sequence[int], size: int, convolutions: int, block: Block = plain_block
-    ) -> None:
+    def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int, block: Block, size: int) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels, channels, convolutions, block)
         self.head = nn.Linear(channels[-1], size)
@@ -69,21 +68,16 @@ class Summary(nn.Module):
 class FullCovarianceNet(nn.Module):
     """A Gaussian with correlated latents: a mean and a Cholesky factor, so that no factorisation can fail.
 
-    The arguments are those of ``GaussianNet``.
+    Args:
+        latent_dims: dimensions D of the latent space.
+        summary: makes the net that sums up an image in so many numbers.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        latent_dims: int,
-        convolutions: int = 3,
-        block: Block = plain_block,
-    ) -> None:
+    def __init__(self, latent_dims: int, summary: Callable[[int], Summary]) -> None:
         super().__init__()
         self.latent_dims = latent_dims
         self.below = torch.tril_indices(latent_dims, latent_dims, -1)
-        self.summary = Summary(in_channels, channels, 2 * latent_dims + self.below.shape[1], convolutions, block)
+        self.summary = summary(2 * latent_dims + self.below.shape[1])
 
     def forward(self, x: torch.Tensor) -> MultivariateNormal:
         """Give the distribution of z for images (B, C, H, W)."""
@@ -103,20 +97,15 @@ class MixtureNet(nn.Module):
     """A mixture of ``COMPONENTS`` axis-aligned Gaussians: separate modes in the latent space.
 
     The choice of a component has no gradient, so hypotheses of this prior cannot be trained by their own score.
-    The arguments are those of ``GaussianNet``.
+    Args:
+        latent_dims: dimensions D of the latent space.
+        summary: makes the net that sums up an image in so many numbers.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        latent_dims: int,
-        convolutions: int = 3,
-        block: Block = plain_block,
-    ) -> None:
+    def __init__(self, latent_dims: int, summary: Callable[[int], Summary]) -> None:
         super().__init__()
         self.latent_dims = latent_dims
-        self.summary = Summary(in_channels, channels, COMPONENTS * (1 + 2 * latent_dims), convolutions, block)
+        self.summary = summary(COMPONENTS * (1 + 2 * latent_dims))
         with torch.no_grad():  # components that begin alike would stay alike
             self.summary.head.bias[COMPONENTS : COMPONENTS * (1 + latent_dims)].normal_()
 
@@ -136,20 +125,15 @@ class MixtureNet(nn.Module):
 class FlowNet(nn.Module):
     """A masked autoregressive flow from N(0, I), conditional on the image (Papamakarios et al. 2017).
 
-    The arguments are those of ``GaussianNet``.
+    Args:
+        latent_dims: dimensions D of the latent space.
+        summary: makes the net that sums up an image in so many numbers.
 
     Raises:
         InputError: zuko is not installed.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        latent_dims: int,
-        convolutions: int = 3,
-        block: Block = plain_block,
-    ) -> None:
+    def __init__(self, latent_dims: int, summary: Callable[[int], Summary]) -> None:
         super().__init__()
         try:
             from zuko.flows import MAF
@@ -158,7 +142,7 @@ class FlowNet(nn.Module):
                 "prior_family='flow' needs the package zuko; install it with: pip install 'probunet[flow]'"
             ) from error
         self.latent_dims = latent_dims
-        self.summary = Summary(in_channels, channels, CONTEXT, convolutions, block)
+        self.summary = summary(CONTEXT)
         self.transform = MAF(latent_dims, CONTEXT, transforms=TRANSFORMS, hidden_features=(HIDDEN, HIDDEN)).transform
         for step in self.transform.transforms:
             step.hyper = FullPrecision(step.hyper)
