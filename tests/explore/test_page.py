@@ -133,6 +133,22 @@ def test_a_link_restores_what_was_seen(page, served):
     assert page.complaints == []
 
 
+def test_a_double_click_moves_the_field(page):
+    """The images are larger than the model's crop; the field stays within the image."""
+    page.click("#whole")
+    box = page.locator("#view").bounding_box()
+    page.mouse.dblclick(box["x"] + box["width"] / 2 + 0.4 * box["height"], box["y"] + box["height"] / 2)
+    until(page, "location.hash.includes('row=1') && location.hash.includes('column=2')")
+    until(page, "document.getElementById('view').getAttribute('aria-busy') === null")
+    address, shown = page.url, seen(page)
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector(".mode")
+    page.click("#whole")
+    until(page, f"document.getElementById('view').toDataURL() === {shown!r}")
+    assert page.complaints == []
+
+
 def test_upload_a_good_and_a_bad_file(page, tmp_path: Path):
     (tmp_path / "good.png").write_bytes(png(blob(3)[0][0]))
     (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -10,17 +10,24 @@ import { View } from "./view.js";
 const at = (id) => document.getElementById(id);
 const PRESETS = { Lung: [-1350, 150], "Soft tissue": [-160, 240] };
 // What is chosen; all of it is in the address, behind #.
-const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null, up: null, z: null, map: "none" };
+const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null, up: null, z: null, map: "none",
+  row: null, column: null };
 let model, known, image, readers = [], hypotheses, labels, marginals, comb = null, live = null, hovered = null;
 let turn = 0; // a later question makes the answers to earlier ones worthless
 let updates = [];
 
-const view = new View(at("view"), layers);
+const view = new View(at("view"), layers, (row, column) => {
+  const { width, height } = field(), [, rows, columns] = known.shape;
+  if ((width < columns || height < rows) && row >= 0 && column >= 0 && row < rows && column < columns) {
+    open(chosen.case, { row: Math.floor(row), column: Math.floor(column), stay: true });
+  }
+});
 const plane = new Plane(at("plane"), () => ({
   latent: known?.latent, z: chosen.z, across: chosen.across, up: chosen.up, latents: hypotheses?.latents,
 }), (z) => { chosen.z = z; decode(); });
 
 const field = () => known.field;
+const place = () => (chosen.row === null ? "" : `row=${chosen.row}&column=${chosen.column}&`); // of the field, for a query
 const binary = () => model.classes.length === 2;
 const one = (i) => labels.data.subarray(i * labels.shape[1] * labels.shape[2], (i + 1) * labels.shape[1] * labels.shape[2]);
 
@@ -31,7 +38,7 @@ async function start() {
   for (const key of Object.keys(chosen)) {
     if (!asked.has(key)) continue;
     const text = asked.get(key);
-    const number = typeof chosen[key] === "number" || ["across", "up"].includes(key);
+    const number = typeof chosen[key] === "number" || ["across", "up", "row", "column"].includes(key);
     chosen[key] = key === "z" ? text.split(",").map(Number) : number ? Number(text) : text;
   }
   model = await json("/api/model");
@@ -41,17 +48,19 @@ async function start() {
   const names = await json("/api/cases");
   names.forEach((name, i) => at("cases").add(new Option(name, String(i))));
   wire();
-  if (names.length || chosen.case.startsWith("upload")) await open(chosen.case, chosen.z);
+  if (names.length || chosen.case.startsWith("upload")) await open(chosen.case, chosen);
   else say("Open an image, or drop one on the page.");
 }
 
-async function open(key, z = null) {
+// A case, and which field of it; `stay` leaves the view as it is.
+async function open(key, { z = null, row = null, column = null, stay = false } = {}) {
   const mine = ++turn, path = `/api/cases/${encodeURIComponent(key)}`;
+  Object.assign(chosen, { row, column });
   at("view").setAttribute("aria-busy", "true");
   try {
-    const found = await json(path);
+    const found = await json(`${path}?${place()}`);
     const [values, drawn] = await Promise.all([array(`${path}/picture`, Float32Array), array(`${path}/readers`, Uint8Array)]);
-    const features = model.combine && found.latent ? await array(`${path}/features`, Float32Array) : null;
+    const features = model.combine && found.latent ? await array(`${path}/features?${place()}`, Float32Array) : null;
     if (mine !== turn) return;
     known = found;
     image = values;
@@ -69,7 +78,7 @@ async function open(key, z = null) {
     setWindow(known.range, known.window);
     latentControls();
     await draw(mine);
-    fit();
+    if (!stay) fit();
     if (z) decode();
     say("");
   } catch (error) { if (mine === turn) say(error.message); }
@@ -77,7 +86,7 @@ async function open(key, z = null) {
 }
 
 async function draw(mine = ++turn) {
-  const path = `/api/cases/${encodeURIComponent(chosen.case)}`, query = `n=${chosen.n}&seed=${chosen.seed}`;
+  const path = `/api/cases/${encodeURIComponent(chosen.case)}`, query = `${place()}n=${chosen.n}&seed=${chosen.seed}`;
   const found = await json(`${path}/hypotheses?${query}&distance=${chosen.distance}`);
   const maps = await array(`${path}/labels?${query}`, Uint8Array);
   const shares = await array(`${path}/probabilities?${query}`, Float32Array);
@@ -105,6 +114,11 @@ function layers() {
         : shares.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0) / Math.log(classes);
     }
     over.push({ image: heat(values, width, height), box });
+  }
+  if (box.width < image.shape[2] || box.height < image.shape[1]) {
+    const frame = new Path2D();
+    frame.rect(0, 0, box.width, box.height);
+    paths.push({ path: frame, box, colour: "#a9b4bf", width: 1 });
   }
   const current = labels && (live ?? one(hypotheses.modes[hovered ?? chosen.pick].representative));
   if (at("readers").checked && binary()) {
@@ -199,7 +213,7 @@ function decode() {
     if (comb) live = comb.labels(chosen.z);
     else {
       try {
-        live = (await array(`/api/cases/${encodeURIComponent(chosen.case)}/decode?z=${chosen.z.join()}`, Uint8Array)).data;
+        live = (await array(`/api/cases/${encodeURIComponent(chosen.case)}/decode?${place()}z=${chosen.z.join()}`, Uint8Array)).data;
       } catch (error) { say(error.message); }
     }
     waiting = false;
@@ -285,7 +299,7 @@ function exported(all) {
   const format = at("format").value, path = `/api/cases/${encodeURIComponent(chosen.case)}/export`;
   const which = all ? "" : live ? `&z=${chosen.z.join()}` : `&pick=${hypotheses.modes[chosen.pick].representative}`;
   const ending = { png: all && chosen.n > 1 ? "zip" : "png", npz: "npz", nifti: "nii.gz", dicomseg: "zip" }[format];
-  save(`${path}?format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`, `hypotheses.${ending}`).catch((e) => say(e.message));
+  save(`${path}?${place()}format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`, `hypotheses.${ending}`).catch((e) => say(e.message));
 }
 
 function wire() {

@@ -4,7 +4,8 @@ import { fresh } from "./paint.js";
 
 export class View {
   // layers(): { image, over: [{ image, box }], paths: [{ path, box, colour, width, dash }] }, all in pixels of the image
-  constructor(element, layers) {
+  // placed(row, column): somebody clicked twice there
+  constructor(element, layers, placed) {
     this.element = element;
     this.layers = layers;
     this.zoom = 1;
@@ -15,6 +16,11 @@ export class View {
     for (const end of ["pointerup", "pointercancel"]) {
       element.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
     }
+    element.addEventListener("dblclick", (event) => {
+      const box = element.getBoundingClientRect();
+      const column = this.centre[0] + (event.clientX - box.left - box.width / 2) / this.zoom;
+      placed(this.centre[1] + (event.clientY - box.top - box.height / 2) / this.zoom, column);
+    });
     element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     new ResizeObserver(() => (this.whole ? this.fit(this.whole) : this.draw())).observe(element);
   }
