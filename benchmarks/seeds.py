@@ -131,9 +131,11 @@ def markdown(table: dict[str, Any]) -> str:
     """The table for people."""
     heads = {
         "ged2_n1": "D² (1)", "ged2_n4": "D² (4)", "ged2_n8": "D² (8)", "ged2_n16": "D² (16)",
-        f"ged2_n{MANY}": f"D² ({MANY})",
+        f"ged2_n{MANY}": f"D² ({MANY}), {table['images_of_fresh_numbers']} images",
         "ged2_unbiased": "unbiased", "hungarian_iou_n16": "Hungarian IoU", "best_dice_n16": "best Dice", "ece": "ECE",
-        "brier": "Brier", "negative_log_likelihood": "−log P bound, nats", "passes_for_100": "passes for 100",
+        "brier": "Brier",
+        "negative_log_likelihood": f"−log P bound, nats, {table['images_of_fresh_numbers']} images",
+        "passes_for_100": "passes for 100",
     }  # fmt: skip
     lines = ["| model | parameters | " + " | ".join(heads.values()) + " | ratio, p (Holm) |"]
     lines.append("|---" * (len(heads) + 3) + "|")
