@@ -14,12 +14,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 from measure import machine
 
 
-async def visit(client: httpx.AsyncClient, number: int, end: float, times: list[float], answers: Counter[str]) -> None:
+async def visit(client: httpx2.AsyncClient, number: int, end: float, times: list[float], answers: Counter[str]) -> None:
     """One visitor: case after case, what the page would ask for, and a file."""
     random = np.random.default_rng(number)
     cases = len((await client.get("/api/cases")).json())
@@ -38,7 +38,7 @@ async def visit(client: httpx.AsyncClient, number: int, end: float, times: list[
             try:
                 answer = await client.get(path)
                 answers["good" if answer.is_success else f"status {answer.status_code}"] += 1
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 answers[type(error).__name__] += 1
             times.append(time.perf_counter() - start)
 
@@ -46,8 +46,8 @@ async def visit(client: httpx.AsyncClient, number: int, end: float, times: list[
 async def visits(address: str, clients: int, seconds: float) -> tuple[list[float], Counter[str]]:
     times: list[float] = []
     answers: Counter[str] = Counter()
-    async with httpx.AsyncClient(
-        base_url=address, timeout=60, limits=httpx.Limits(max_connections=clients), headers={"Host": "127.0.0.1"}
+    async with httpx2.AsyncClient(
+        base_url=address, timeout=60, limits=httpx2.Limits(max_connections=clients), headers={"Host": "127.0.0.1"}
     ) as client:
         end = time.monotonic() + seconds
         await asyncio.gather(*(visit(client, number, end, times, answers) for number in range(clients)))
@@ -68,9 +68,9 @@ def main() -> None:
         try:
             for _ in range(120):
                 try:
-                    httpx.get(address)
+                    httpx2.get(address)
                     break
-                except httpx.ConnectError:
+                except httpx2.ConnectError:
                     time.sleep(0.5)
             times, answers = asyncio.run(visits(address, given.clients, given.seconds))
             peak = [line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if "VmHWM" in line]

@@ -10,7 +10,7 @@ from PIL import Image
 from small_data import blob, png
 
 pytest.importorskip("fastapi", reason="the extra 'explore' is not installed")
-pytest.importorskip("httpx", reason="httpx, which drives the server in tests, is not installed")
+pytest.importorskip("httpx2", reason="httpx2, which drives the server in tests, is not installed")
 from starlette.testclient import TestClient
 
 import probunet as pu
