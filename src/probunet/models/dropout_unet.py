@@ -19,7 +19,7 @@ from probunet.models.base import (
     cross_entropy,
     most_probable,
 )
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.types import Image, Label, Logits, Samples
 
 
@@ -73,6 +73,7 @@ class DropoutUNet(SegmentationModel):
         channels: channels of each scale, finest first.
         convolutions: 3x3 convolutions at each scale.
         probability: of a value to be dropped (paper: 0.5).
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
         InputError: a probability outside [0, 1).
@@ -85,12 +86,13 @@ class DropoutUNet(SegmentationModel):
         channels: Sequence[int] = (32, 64, 128, 192, 192),
         convolutions: int = 3,
         probability: float = 0.5,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= probability < 1:
             raise InputError(f"a dropout probability of {probability} is not in [0, 1); the paper uses 0.5")
         self.in_channels, self.num_classes, self.probability = in_channels, num_classes, probability
-        self.unet = FeatureUNet(in_channels, channels, convolutions)
+        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
 

@@ -28,6 +28,7 @@ class Ensemble(SegmentationModel):
         channels: channels of each scale, finest first.
         convolutions: 3x3 convolutions at each scale.
         members: how many U-Nets M.
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
         InputError: fewer than one member.
@@ -40,13 +41,14 @@ class Ensemble(SegmentationModel):
         channels: Sequence[int] = (32, 64, 128, 192, 192),
         convolutions: int = 3,
         members: int = 4,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if members < 1:
             raise InputError(f"an ensemble of {members} members has nothing to say; give at least 1")
         self.in_channels, self.num_classes = in_channels, num_classes
         self.members: Sequence[UNet] = nn.ModuleList(  # type: ignore[assignment]
-            UNet(in_channels, num_classes, channels, convolutions) for _ in range(members)
+            UNet(in_channels, num_classes, channels, convolutions, batch_norm) for _ in range(members)
         )
 
     def forward(self, image: Image) -> MixtureSegmentation:

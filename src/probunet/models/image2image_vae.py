@@ -12,7 +12,7 @@ from torch.distributions import Independent
 from probunet.models.base import Loss, SegmentationModel, check_image, check_label
 from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
 from probunet.nets.gaussian import GaussianNet, standard_normal
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.types import Image, Label
 
 
@@ -29,6 +29,7 @@ class Image2ImageVAE(SegmentationModel):
         latent_dims: dimensions D of the latent space.
         beta: weight of the KL term.
         convolutions: 3x3 convolutions at each scale.
+        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
     """
 
     def __init__(
@@ -39,14 +40,16 @@ class Image2ImageVAE(SegmentationModel):
         latent_dims: int = 6,
         beta: float = 1.0,
         convolutions: int = 3,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.num_classes = in_channels, num_classes
         self.latent_dims, self.beta = latent_dims, beta
-        self.unet = FeatureUNet(in_channels + latent_dims, channels, convolutions)
+        block = block_with(batch_norm)
+        self.unet = FeatureUNet(in_channels + latent_dims, channels, convolutions, block)
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
-        self.posterior = GaussianNet(num_classes, channels, latent_dims, convolutions)
+        self.posterior = GaussianNet(num_classes, channels, latent_dims, convolutions, block)
 
     def forward(self, image: Image) -> LatentSegmentation:
         """Give the distribution; nothing runs before it is sampled. See the base class."""
