@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from probunet.errors import InputError
 from probunet.models.base import most_probable
 from probunet.models.image2image_vae import Image2ImageVAE
-from probunet.models.latent import BLOCK, LatentSegmentation, one_hot
+from probunet.models.latent import LatentSegmentation, one_hot
 from probunet.models.probabilistic_unet import ProbabilisticUNet
-from probunet.nets.combine import Combine
+from probunet.nets.combine import BLOCK, Combine
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE
@@ -32,6 +32,27 @@ def test_sampling_splits_the_first_layer_exactly(generator):
     for layer in combine.rest:
         x = layer(x.relu())
     torch.testing.assert_close(combine(combine.project(features), z), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "latents", "height", "width"),
+    [
+        (1, 1, 2 * BLOCK // 64 + 3, 64),  # one image of several blocks of rows
+        (1, 3, BLOCK // 48, 64),  # several latents of such an image
+        (5, 5, BLOCK // 64 // 2 - 1, 64),  # two images a block, one left over
+        (2, 2, 3, BLOCK + 1),  # a row that is more than a block
+    ],
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_f_comb_in_blocks_is_f_comb_at_once(images, latents, height, width, layout, generator):
+    combine = Combine(3, 2, 2, channels=4)
+    features = torch.randn(images, 3, height, width, generator=generator).contiguous(memory_format=layout)
+    projected, z = combine.project(features), torch.randn(latents, 2, generator=generator)
+    with torch.no_grad():
+        blocks = combine(projected, z)
+    at_once = combine(projected, z)  # gradients need all of it
+    assert at_once.requires_grad
+    torch.testing.assert_close(blocks, at_once.detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_f_comb_with_one_layer_is_refused():

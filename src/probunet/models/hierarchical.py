@@ -11,8 +11,8 @@ from torch.distributions import Normal, kl_divergence
 
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
 from probunet.models.geco import Geco, objective
-from probunet.models.latent import BLOCK
 from probunet.models.top_k import top_k_cross_entropy
+from probunet.nets.combine import BLOCK
 from probunet.nets.latent_decoder import Choose
 from probunet.types import Label, Logits, Samples
 

@@ -14,11 +14,9 @@ from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
 from probunet.models.geco import Geco, objective
 from probunet.models.top_k import top_k_cross_entropy
+from probunet.nets.combine import BLOCK
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
-
-BLOCK = 2**15
-"""Pixels that are decoded together: with fewer, starting the work takes longer than doing it; more leave the cache."""
 
 
 @final
@@ -90,6 +88,7 @@ class LatentSegmentation(SegmentationDistribution):
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
 
 
+@torch.no_grad()
 def decoded_labels(decode: Callable[[Latent], Logits], latents: torch.Tensor) -> Samples:
     """Decode latents (n, B, D) and take the most probable class of each; those of a single image several at once."""
     first = most_probable(decode(latents[0]))

@@ -6,11 +6,16 @@ further hypothesis then costs one bias per channel and the small layers behind i
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from probunet.nets.unet import initialise
+
+BLOCK = 2**15
+"""Pixels that are decoded together: with fewer, starting the work takes longer than doing it; more leave the cache."""
 
 
 class Combine(nn.Module):
@@ -52,7 +57,7 @@ class Combine(nn.Module):
         return self.from_features(features)
 
     def forward(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Give the logits of one hypothesis per image.
+        """Give the logits of one hypothesis per image; without gradients, in blocks that stay in a core's cache.
 
         Args:
             projected: (B, channels, H, W), from :meth:`project`; a single image goes with any number of z.
@@ -61,7 +66,23 @@ class Combine(nn.Module):
         Returns:
             (B, K, H, W) logits.
         """
-        x = projected + self.from_latent(z.to(projected.dtype))[:, :, None, None]
+        shift = self.from_latent(z.to(projected.dtype))[:, :, None, None]
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or projected.device.type != "cpu":
+            return self._behind(projected, shift)
+        count, (height, width) = max(len(projected), len(z)), projected.shape[-2:]
+        if count * height * width <= BLOCK:
+            return self._behind(projected, shift)
+        together, rows = max(BLOCK // (height * width), 1), max(BLOCK // width, 1)
+        images = projected.split(together) if len(projected) > 1 else repeat(projected)
+        shifts = shift.expand(count, -1, -1, -1).split(together)
+        logits = [
+            torch.cat([self._behind(block, one) for block in some.split(rows, dim=2)], dim=2)
+            for some, one in zip(images, shifts, strict=False)
+        ]
+        return torch.cat(logits)
+
+    def _behind(self, projected: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        x = projected + shift
         for layer in self.rest:
             x = layer(F.relu(x, inplace=True))  # on a sum or a convolution, which need not remember what they gave
         return x
