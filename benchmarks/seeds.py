@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from measure import alternating, machine
+from scipy import ndimage
 
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store
@@ -44,11 +46,15 @@ def chosen(count: int, images: int) -> np.ndarray:
 
 
 def fresh(run: Run, store: Store, images: int, samples: int) -> dict[str, np.ndarray]:
-    """On evenly spread test images: D_GED^2 of ``MANY`` samples and -log P(Y|X) of two readers, per image."""
+    """On evenly spread test images: D_GED^2 of ``MANY`` samples, -log P(Y|X) of two readers, and tidiness, per image.
+
+    ``one_piece`` is the share of the first 16 hypotheses that are one piece (of 8-connected pixels), of those that are
+    not empty; nan where all are. Two classes.
+    """
     model = run.model()
     every = EvaluationImages(store, "test", run.crop)
     generator = torch.Generator().manual_seed(0)
-    energies, nats = [], []
+    energies, nats, pieces = [], [], []
     with torch.inference_mode():
         for position in chosen(len(every), images):
             item = every[int(position)]
@@ -56,9 +62,20 @@ def fresh(run: Run, store: Store, images: int, samples: int) -> dict[str, np.nda
             distribution = model(item["image"][None])
             drawn = distribution.sample(MANY, generator).movedim(0, 1)
             energies.append(float(energy_distance(drawn, labels[None], **store.convention()).value[0]))
+            pieces.append(share_of_one_piece(drawn[0, :16].numpy()))
             bounds = [distribution.log_prob(y[None], samples, generator) for y in labels[:2]]
             nats.append(-float(torch.stack(bounds).mean()))
-    return {f"ged2_n{MANY}": np.array(energies), "negative_log_likelihood": np.array(nats)}
+    return {
+        f"ged2_n{MANY}": np.array(energies),
+        "negative_log_likelihood": np.array(nats),
+        "one_piece": np.array(pieces),
+    }
+
+
+def share_of_one_piece(masks: np.ndarray) -> float:
+    """Of the masks (n, H, W) that are not empty; nan if all are."""
+    counts = [ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks if mask.any()]
+    return float(np.mean([count == 1 for count in counts])) if counts else float("nan")
 
 
 def cost(run: Run, store: Store) -> dict[str, float]:
@@ -75,6 +92,13 @@ def cost(run: Run, store: Store) -> dict[str, float]:
         "encode_seconds": times["encode"],
         "passes_for_100": (times["encode"] + times["many"]) / times["encode"],
     }
+
+
+def means_where_defined(columns: list[np.ndarray]) -> np.ndarray:
+    """Mean over the seeds that have a number; nan where none has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
+        return np.nanmean(columns, axis=0)
 
 
 def mean_score(run: Run, metric: str) -> float:
@@ -113,7 +137,7 @@ def gather(
         asked = [fresh(run, store, images, samples) for run in found]
         few = [groups[i] for i in chosen(len(groups), images)]
         for key in asked[0]:
-            averaged[name][key] = np.mean([one[key] for one in asked], axis=0)
+            averaged[name][key] = means_where_defined([one[key] for one in asked])
             interval = bootstrap_interval(averaged[name][key], few)
             cells[key] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
         costs = [cost(run, store) for run in found]
@@ -156,7 +180,7 @@ def markdown(table: dict[str, Any]) -> str:
         "ged2_unbiased": "unbiased", "hungarian_iou_n16": "Hungarian IoU", "best_dice_n16": "best Dice", "ece": "ECE",
         "brier": "Brier",
         "negative_log_likelihood": f"−log P bound, nats, {table['images_of_fresh_numbers']} images",
-        "passes_for_100": "passes for 100",
+        "one_piece": "in one piece", "passes_for_100": "passes for 100",
     }  # fmt: skip
     lines = ["| model | parameters | " + " | ".join(heads.values())]
     lines[0] += f" | ratio, p (Holm) at 16 | the same at {MANY} |"
