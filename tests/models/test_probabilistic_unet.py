@@ -12,7 +12,7 @@ from probunet.models.base import most_probable
 from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.latent import LatentSegmentation, one_hot
 from probunet.models.probabilistic_unet import ProbabilisticUNet
-from probunet.nets.combine import BLOCK, Combine
+from probunet.nets.combine import BLOCK, Combine, Decoder
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE
@@ -53,6 +53,39 @@ def test_f_comb_in_blocks_is_f_comb_at_once(images, latents, height, width, layo
     at_once = combine(projected, z)  # gradients need all of it
     assert at_once.requires_grad
     torch.testing.assert_close(blocks, at_once.detach(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [3, 4])
+@pytest.mark.parametrize(("height", "width"), [(9, 8), (2 * BLOCK // 64 + 3, 64), (2, BLOCK + 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_fused_labels_are_those_of_the_logits(layers, height, width, layout, generator):
+    combine = Combine(3, 2, 2, layers=layers, channels=4).double()  # float sums in another order may change a pixel
+    for weight in combine.parameters():
+        torch.nn.init.normal_(weight, generator=generator)  # biases start at 0, which would hide their place
+    features = torch.randn(1, 3, height, width, generator=generator).double().contiguous(memory_format=layout)
+    z = 2 * torch.randn(5, 2, generator=generator)
+    with torch.no_grad():
+        decoder = Decoder(combine, features)
+        first, second = decoder(z).unbind(dim=1)
+        combine.rest[-1].bias[0] += (second - first).median() + 1e-6  # so that either class has half of the pixels
+        expected = most_probable(decoder(z))
+    assert decoder.fuses
+    assert expected.float().mean() == pytest.approx(0.5, abs=0.01)
+    assert (expected[1:] != expected[:-1]).any()
+    found = decoder.labels(z)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(("images", "classes", "layers"), [(2, 2, 3), (1, 3, 3), (1, 2, 2)])
+def test_fused_labels_are_for_one_image_two_classes_three_layers(images, classes, layers):
+    assert not Decoder(Combine(3, 2, classes, layers=layers), torch.zeros(images, 3, 8, 8)).fuses
+
+
+def test_fused_labels_are_not_for_half_precision():
+    combine = Combine(3, 2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not Decoder(combine, torch.zeros(1, 3, 8, 8)).fuses
 
 
 def test_f_comb_with_one_layer_is_refused():

@@ -14,7 +14,7 @@ from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationDistribution, cross_entropy, most_probable
 from probunet.models.geco import Geco, objective
 from probunet.models.top_k import top_k_cross_entropy
-from probunet.nets.combine import BLOCK
+from probunet.nets.combine import BLOCK, Decoder
 from probunet.nets.prior import draw_from
 from probunet.types import IGNORE, Label, Latent, Logits, Samples
 
@@ -53,7 +53,7 @@ class LatentSegmentation(SegmentationDistribution):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
         """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        return decoded_labels(self.logits, draw_from(self.latent, n, generator))
+        return decoded_labels(self._decode, draw_from(self.latent, n, generator))
 
     def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """Decode n reparameterised latents of the prior, (n, B, K, H, W); see ``SupportsLogitsSamples``.
@@ -91,6 +91,8 @@ class LatentSegmentation(SegmentationDistribution):
 @torch.no_grad()
 def decoded_labels(decode: Callable[[Latent], Logits], latents: torch.Tensor) -> Samples:
     """Decode latents (n, B, D) and take the most probable class of each; those of a single image several at once."""
+    if isinstance(decode, Decoder) and decode.fuses:
+        return decode.labels(latents[:, 0])[:, None]
     first = most_probable(decode(latents[0]))
     n = len(latents)
     labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice

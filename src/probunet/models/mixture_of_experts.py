@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import final
 
 import torch
@@ -16,7 +15,7 @@ from probunet.models.base import Loss, SegmentationDistribution, SegmentationMod
 from probunet.models.base import cross_entropy as cross_entropy_of
 from probunet.models.latent import decoded_labels, one_hot
 from probunet.models.transport import transport_plan
-from probunet.nets.combine import Combine
+from probunet.nets.combine import Combine, Decoder
 from probunet.nets.gaussian import LOG_SIGMA_BOUND
 from probunet.nets.unet import FeatureUNet, block_with, initialise, pad_to_multiple
 from probunet.types import IGNORE, Image, Label, Latent, Logits, Samples
@@ -60,7 +59,7 @@ class ExpertSegmentation(SegmentationDistribution):
         edges = self.log_weights.exp().cumsum(dim=1)[:, None, :-1]
         expert = (positions[..., None] > edges).sum(dim=-1).gather(1, order).T
         noise = torch.randn((n, batch, self.mean.shape[1]), generator=generator, device=device, dtype=self.mean.dtype)
-        return decoded_labels(self.logits, self.mean[expert] + self.sigma[expert] * noise)
+        return decoded_labels(self._decode, self.mean[expert] + self.sigma[expert] * noise)
 
     def weighted_samples(
         self, per_expert: int, generator: torch.Generator | None = None
@@ -72,7 +71,7 @@ class ExpertSegmentation(SegmentationDistribution):
         """
         latents = torch.cat(list(self._by_expert(per_expert, generator)))
         weights = self.log_weights.exp().repeat_interleave(per_expert, dim=1) / per_expert
-        return decoded_labels(self.logits, latents), weights
+        return decoded_labels(self._decode, latents), weights
 
     def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """Average the softmax over ``samples`` draws, as many of each expert, with its weight. See the base class."""
@@ -162,8 +161,7 @@ class MixtureOfExperts(SegmentationModel):
         raw = self.gate(scales[-1].mean(dim=(-2, -1))).float()
         log_weights = (LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)).log_softmax(dim=1)
         sigma = (LOG_SIGMA_BOUND * torch.tanh(self.log_sigma / LOG_SIGMA_BOUND)).exp()
-        decode = partial(self.combine, self.combine.project(features))
-        return ExpertSegmentation(decode, log_weights, self.mean, sigma)
+        return ExpertSegmentation(Decoder(self.combine, features), log_weights, self.mean, sigma)
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Minus the log-likelihood of one reader's label, averaged over the batch; see the base class.

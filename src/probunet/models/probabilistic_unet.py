@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal, final, get_args
 
 import torch
@@ -14,7 +13,7 @@ from probunet.errors import InputError
 from probunet.models.base import Loss, SegmentationModel, check_image, check_label
 from probunet.models.geco import Geco, check_objective
 from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
-from probunet.nets.combine import Combine
+from probunet.nets.combine import Combine, Decoder
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.prior import PriorFamily, prior_net
 from probunet.nets.unet import FeatureUNet, block_with, initialise
@@ -126,7 +125,7 @@ class ProbabilisticUNet(SegmentationModel):
 
     def _decoder(self, image: Image) -> Callable[[Latent], Logits]:
         if self.combine is not None:
-            return partial(self.combine, self.combine.project(self.unet(image)))
+            return Decoder(self.combine, self.unet(image))
         head = self.head
         assert head is not None
         return lambda z: head(self.unet(with_latent(image, z)))

@@ -42,6 +42,7 @@ class Combine(nn.Module):
         self.from_features = nn.Conv2d(feature_channels, channels, 1)
         self.from_latent = nn.Linear(latent_dims, channels, bias=False)
         sizes = [channels] * (layers - 1) + [num_classes]
+        self.classes = num_classes
         self.rest = nn.ModuleList(nn.Conv2d(channels, size, 1) for size in sizes[1:])
         self.apply(initialise)
 
@@ -81,8 +82,74 @@ class Combine(nn.Module):
         ]
         return torch.cat(logits)
 
+    @torch.no_grad()
+    def labels(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Tell which of two classes is more probable, for many hypotheses of one image, without their logits.
+
+        The same as comparing the logits of :meth:`forward`, but for rounding, with fewer passes over the pixels: as
+        relu(p + s) = max(p, -s) + s, the shift s of a hypothesis moves into the bias of the next layer, and the last
+        layer computes the difference of its two logits only.
+
+        Args:
+            projected: (1, channels, H, W) on the CPU, from :meth:`project`.
+            z: (n, D).
+
+        Returns:
+            (n, H, W) uint8: 1 where the second class has the larger logit.
+        """
+        (_, channels, height, width), n = projected.shape, len(z)
+        projected = projected.contiguous(memory_format=torch.channels_last)
+        shift = self.from_latent(z.to(projected.dtype))
+        second, *middle, last = (layer for layer in self.rest if isinstance(layer, nn.Conv2d))
+        assert second.bias is not None
+        assert last.bias is not None
+        bias = torch.addmm(second.bias, shift, second.weight.flatten(1).T)
+        lowest, towards = -shift[:, :, None, None], (last.weight[1] - last.weight[0]).flatten()
+        threshold = (last.bias[0] - last.bias[1]).item()
+        labels = torch.empty((n, height * width), dtype=torch.bool)
+        for block, found in zip(
+            projected.split(max(BLOCK // width, 1), dim=2),
+            labels.split(max(BLOCK // width, 1) * width, dim=1),
+            strict=True,
+        ):
+            above, difference = torch.empty_like(block), block.new_empty(found.shape[1])
+            for i in range(n):
+                x = F.conv2d(torch.maximum(block, lowest[i], out=above), second.weight, bias[i])
+                for layer in middle:
+                    x = layer(x.relu_())
+                torch.mv(x.relu_().permute(0, 2, 3, 1).reshape(-1, channels), towards, out=difference)
+                torch.gt(difference, threshold, out=found[i])
+        return labels.view(torch.uint8).unflatten(1, (height, width))
+
     def _behind(self, projected: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         x = projected + shift
         for layer in self.rest:
             x = layer(F.relu(x, inplace=True))  # on a sum or a convolution, which need not remember what they gave
         return x
+
+
+class Decoder:
+    """f_comb on the features of images: from latents to logits, or straight to labels.
+
+    Args:
+        combine: f_comb.
+        features: of the U-Net, (B, F, H, W).
+    """
+
+    def __init__(self, combine: Combine, features: torch.Tensor) -> None:
+        self._combine, self._projected = combine, combine.project(features)
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Give the logits (B, K, H, W) of one latent per image, (B, D); see ``Combine.forward``."""
+        return self._combine(self._projected, z)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether :meth:`labels` can be used: one image, two classes, at least three layers, float32 on the CPU."""
+        ready = len(self._projected) == 1 and self._projected.device.type == "cpu"
+        full = self._projected.dtype == self._combine.from_latent.weight.dtype and not torch.is_autocast_enabled("cpu")
+        return ready and full and len(self._combine.rest) > 1 and self._combine.classes == 2
+
+    def labels(self, z: torch.Tensor) -> torch.Tensor:
+        """Give the labels (n, H, W) of latents (n, D) of one image; see ``Combine.labels``."""
+        return self._combine.labels(self._projected, z)
