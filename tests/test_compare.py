@@ -86,7 +86,7 @@ def test_label_flips_are_scored_against_all_modes(streets, tmp_path):
     file = config(tmp_path, streets, "[16, 24]")
     content = yaml.safe_load(file.read_text())
     full = content["models"].pop("probabilistic_unet")
-    ablated = {**full, "init_args": {**full["init_args"], "prior": "fixed"}}
+    ablated = {**full, "init_args": {**full["init_args"], "prior": "fixed", "batch_norm": True}}
     file.write_text(yaml.safe_dump({**content, "models": {"full": full, "fixed_prior": ablated}}))
     main(["compare", "--config", str(file)])
     content = json.loads((tmp_path / "out" / "full" / "evaluation.json").read_text())
@@ -105,7 +105,10 @@ def test_label_flips_are_scored_against_all_modes(streets, tmp_path):
             tables[name] = list(csv.DictReader(handle))
     assert [row["model"] for row in tables["modes"]] == ["full", "fixed_prior"]
     assert float(tables["modes"][0]["total variation"]) == pytest.approx(half)
-    assert [row["what differs"][:5] for row in tables["ablations"]] == ["the f", "prior"]
+    assert [row["what differs"] for row in tables["ablations"]] == [
+        "the full model",
+        "prior N(0, I) instead of one conditional on the image, with batch normalisation",
+    ]
     assert float(tables["ablations"][0]["D²_GED, 4 samples"]) == content["ged2"]["4"]["mean"]
     assert len(tables["pixel_frequencies"]) == 2 * 2
     assert (tmp_path / "out" / "figures" / "mode_frequencies.svg").is_file()

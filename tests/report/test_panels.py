@@ -1,9 +1,10 @@
 """Pictures of segmentations, pixel by pixel."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from probunet.data.flips import Flip
-from probunet.report.panels import HYPOTHESIS, as_rgb, class_palette, mosaic, paint
+from probunet.report.panels import HYPOTHESIS, as_rgb, class_palette, mosaic, paint, show
 
 GREY = np.full((1, 5, 5), 100.0)
 
@@ -44,3 +45,9 @@ def test_a_mosaic_goes_row_by_row():
 def test_colour_images_are_shown_as_they_are():
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     assert np.array_equal(as_rgb(image), np.moveaxis(image, 0, -1))
+
+
+def test_every_line_of_a_title_is_shortened_by_itself():
+    axis = Figure().subplots()
+    show(axis, as_rgb(GREY), "1: reader 1\n2: reader 2: empty\n" + "0123456789" * 3)
+    assert axis.get_title() == "1: reader 1\n2: reader 2: empty\n…2345678901234567890123456789"

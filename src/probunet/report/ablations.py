@@ -5,6 +5,7 @@ from __future__ import annotations
 from probunet.metrics import compare
 from probunet.report.results import Results, ablation, is_full
 from probunet.report.section import Estimate, Section, Table, estimate
+from probunet.run import Run
 
 WORDS = {
     ("prior", "fixed"): "prior N(0, I) instead of one conditional on the image",
@@ -24,6 +25,8 @@ def section(results: Results) -> Section | None:
     rows = []
     for run in [full[0], *ablated]:
         words = ", ".join(WORDS[item] for item in ablation(run).items()) or "the full model"
+        if (own := _normalised(run)) != _normalised(full[0]):
+            words += f", {'with' if own else 'without'} batch normalisation"
         cells = [results.evaluations[run.name][key][str(most)] for key in ("ged2", "ged2_unbiased")]
         difference: Estimate = (None, None, None)
         p_value = ""
@@ -36,3 +39,7 @@ def section(results: Results) -> Section | None:
     columns = ["model", "what differs", f"D²_GED, {most} samples", "unbiased", "worse than the full model by", "p"]
     text = [f"V-statistic with {most} samples; Wilcoxon signed-rank tests by patient, not corrected (Holm's above)."]
     return Section("What is each part good for?", text, [Table("ablations", "", columns, rows)])
+
+
+def _normalised(run: Run) -> bool:
+    return bool((run.settings["model"].get("init_args") or {}).get("batch_norm"))

@@ -151,10 +151,10 @@ def grid_figure(width: float, height: float) -> Figure:
 
 
 def show(axis: Axes, picture: Pixels, title: str = "") -> None:
-    """Show a picture without axes."""
+    """Show a picture without axes; of a long line of the title its end, which tells cases apart."""
     axis.imshow(picture, interpolation="nearest")
-    shown = title if len(title) <= LONGEST_TITLE else f"…{title[-LONGEST_TITLE:]}"  # the end tells cases apart
-    axis.set_title(shown, fontsize=7, pad=2)
+    lines = [line if len(line) <= LONGEST_TITLE else f"…{line[-LONGEST_TITLE:]}" for line in title.splitlines()]
+    axis.set_title("\n".join(lines), fontsize=7, pad=2)
     axis.axis("off")
 
 
