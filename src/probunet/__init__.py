@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from probunet.errors import InputError
 from probunet.hub import from_pretrained, push_to_hub
+from probunet.memory import keep_freed_memory
 from probunet.models import (
     DropoutUNet,
     Ensemble,
@@ -21,6 +22,7 @@ from probunet.models import (
 from probunet.saved import load
 
 __version__ = version("probunet")
+keep_freed_memory()
 
 __all__ = [
     "DropoutUNet",

@@ -1,0 +1,39 @@
+"""Freed memory stays with the process."""
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource
+{first}
+def step():
+    blocks = [bytearray(2**24) for _ in range(10)]
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+glibc = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="only glibc has these settings"
+)
+
+
+def pages(first: str, **variables: str) -> int:
+    run = [sys.executable, "-c", FAULTS.format(first=first)]
+    return int(subprocess.run(run, env=os.environ | variables, check=True, capture_output=True).stdout)
+
+
+@glibc
+def test_tensors_of_a_program_that_imports_probunet_reuse_freed_memory() -> None:
+    assert pages("import probunet") < 1000  # the blocks have 40,960 pages
+
+
+@glibc
+def test_what_the_user_set_stays() -> None:
+    assert pages("import probunet", MALLOC_MMAP_THRESHOLD_="131072", MALLOC_TRIM_THRESHOLD_="131072") > 20_000
