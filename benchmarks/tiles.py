@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 import probunet as pu
-from probunet.tiled import PRIOR_SIZE, TILE, tiled
-from probunet.tiles import make_tiling
-from probunet.volumes import stream_samples, write_strips
+from probunet.inference.streaming import stream_samples, write_strips
+from probunet.inference.tiled import PRIOR_SIZE, TILE, tiled
+from probunet.nets.tiling import make_tiling
 
 N = 16
 

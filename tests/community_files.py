@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from small_data import blob, png
 
-from probunet.data.annotations import load_table
-from probunet.data.community import prepare_import
+from probunet.core.errors import InputError
+from probunet.data.lidc.annotations import load_table
+from probunet.data.lidc_crops.community import prepare_import
 from probunet.data.store import Store
-from probunet.errors import InputError
 
 PATIENTS = 10
 HELD_OUT = {8: "val", 9: "test"}

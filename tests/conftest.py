@@ -9,8 +9,8 @@ import torch
 from small_data import DESCRIPTION, STREETS, blobs, slice_files, write_tar
 from small_data import streets as street_items
 
+from probunet.data.lidc_crops.slices import prepare_slices
 from probunet.data.prepare import write_store
-from probunet.data.slices import prepare_slices
 from probunet.data.store import Store
 
 torch.set_num_threads(1)  # the models are tiny; threads would only wait for each other

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
 from probunet.data.flips import Flip
 from probunet.data.prepare import Description, Item
-from probunet.data.store import Example, Intensity
-from probunet.errors import InputError
+from probunet.data.store import Example
 
 SIZE = 32
 

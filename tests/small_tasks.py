@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 
 
 def write(file, tell):

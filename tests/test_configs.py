@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from probunet.cli import main, parse
-from probunet.run import build_model
-from probunet.training.train import plain
+from probunet.runs.run import build_model
+from probunet.training.experiment import plain
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 

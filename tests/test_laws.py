@@ -8,12 +8,13 @@ import pytest
 import torch
 
 import probunet as pu
-from probunet.errors import InputError
-from probunet.models.base import SegmentationModel, SupportsLogitsSamples
-from probunet.models.latent import LatentSegmentation
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.distributions.base import SupportsLogitsSamples
+from probunet.distributions.latent import LatentSegmentation
+from probunet.models.base import SegmentationModel
 from probunet.nets.prior import PriorFamily
-from probunet.training.energy_score import EnergyScore
-from probunet.types import IGNORE
+from probunet.objectives.energy_score import EnergyScore
 
 
 def _with_prior(family: PriorFamily, channels: int, classes: int) -> SegmentationModel:

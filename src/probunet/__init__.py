@@ -2,9 +2,8 @@
 
 from importlib.metadata import version
 
-from probunet.errors import InputError
-from probunet.hub import from_pretrained, push_to_hub
-from probunet.memory import keep_freed_memory
+from probunet.core.errors import InputError
+from probunet.core.memory import keep_freed_memory
 from probunet.models import (
     DropoutUNet,
     Ensemble,
@@ -19,7 +18,8 @@ from probunet.models import (
     StochasticSegmentationNetwork,
     UNet,
 )
-from probunet.saved import load
+from probunet.runs.exported import load, save
+from probunet.runs.hub import from_pretrained, push_to_hub
 
 __version__ = version("probunet")
 keep_freed_memory()
@@ -42,4 +42,5 @@ __all__ = [
     "from_pretrained",
     "load",
     "push_to_hub",
+    "save",
 ]

@@ -18,8 +18,8 @@ from typing import Any, get_origin, get_type_hints
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
-from probunet.errors import InputError
-from probunet.progress import console
+from probunet.core.console import console
+from probunet.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Command:
 
 COMMANDS = {
     "prepare readers": Command(
-        "probunet.data.builtin",
+        "probunet.data.simulated.builtin",
         "prepare_readers",
         "built-in LIDC-IDRI readers, simulated CT",
         (
@@ -60,7 +60,7 @@ COMMANDS = {
         ),
     ),
     "prepare slices": Command(
-        "probunet.data.slices",
+        "probunet.data.lidc_crops.slices",
         "prepare_slices",
         "real LIDC-IDRI crops in the LIDC-IDRI-slices layout",
         (
@@ -71,7 +71,7 @@ COMMANDS = {
         flags=((("--fractions",), float, True),),
     ),
     "prepare streets": Command(
-        "probunet.data.builtin",
+        "probunet.data.simulated.builtin",
         "prepare_streets",
         "simulated street scenes with label flips",
         (
@@ -81,19 +81,19 @@ COMMANDS = {
         flags=((("--size",), int, True), (("--images",), int, True)),
     ),
     "prepare labelled": Command(
-        "probunet.data.street_folder",
+        "probunet.data.own.street_folder",
         "prepare_labelled",
         "labelled street photographs with label flips",
         ("probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid",),
     ),
     "prepare cityscapes": Command(
-        "probunet.data.street_folder",
+        "probunet.data.own.street_folder",
         "prepare_cityscapes",
         "Cityscapes from its official folders, with label flips",
         ("probunet prepare cityscapes --root cityscapes --out data/cityscapes",),
     ),
     "prepare lidc": Command(
-        "probunet.data.lidc",
+        "probunet.data.lidc.download",
         "prepare_lidc",
         "the original LIDC-IDRI download: DICOM and readers' XML",
         (
@@ -104,7 +104,7 @@ COMMANDS = {
         flags=((("--check",), bool, False), (("--keep_going",), bool, False)),
     ),
     "prepare folder": Command(
-        "probunet.data.folder_store",
+        "probunet.data.own.folder_store",
         "prepare_folder",
         "your own images and readers, in nnU-Net's folders",
         (
@@ -114,14 +114,14 @@ COMMANDS = {
         flags=((("--size",), int, True), (("--fractions",), float, True)),
     ),
     "prepare inspect": Command(
-        "probunet.data.inspect",
+        "probunet.data.own.fingerprint",
         "inspect",
         "what such a folder or a store holds, before anything is written",
         ("probunet prepare inspect mine", "probunet prepare inspect data/mine --picture mine.png"),
         ("data",),
     ),
     "prepare import": Command(
-        "probunet.data.community",
+        "probunet.data.lidc_crops.community",
         "prepare_import",
         "LIDC-IDRI as others passed it on: PNG crops, pickle, HDF5",
         (
@@ -140,7 +140,7 @@ COMMANDS = {
         ("store",),
     ),
     "train": Command(
-        "probunet.training.train",
+        "probunet.training.experiment",
         "train",
         "train the models of an experiment, or go on with it",
         (
@@ -151,7 +151,7 @@ COMMANDS = {
         flags=((("--only",), str, True), (("--set_aside",), bool, False)),
     ),
     "compare": Command(
-        "probunet.compare",
+        "probunet.commands.compare",
         "compare",
         "train, evaluate and show several models under the same conditions",
         (
@@ -161,7 +161,7 @@ COMMANDS = {
         flags=((("-n", "--n"), int, True),),
     ),
     "evaluate": Command(
-        "probunet.evaluation",
+        "probunet.evaluation.model_scores",
         "evaluate",
         "score a trained model against all readers",
         (
@@ -173,7 +173,7 @@ COMMANDS = {
         ((("-n", "--n"), int, True),),
     ),
     "sample": Command(
-        "probunet.sampling",
+        "probunet.commands.sample",
         "sample",
         "draw plausible segmentations of images and volumes",
         (
@@ -187,7 +187,7 @@ COMMANDS = {
         ((("-n", "--n"), int, False), (("--at",), int, True)),
     ),
     "export": Command(
-        "probunet.export",
+        "probunet.commands.export",
         "export",
         "a trained model to pass on: safetensors and JSON, or ONNX",
         (
@@ -197,7 +197,7 @@ COMMANDS = {
         ("model",),
     ),
     "explore": Command(
-        "probunet.explore.command",
+        "probunet.commands.explore",
         "explore",
         "look at hypotheses in the browser, move through them, pick one",
         (
@@ -207,7 +207,7 @@ COMMANDS = {
         ("model", "data"),
     ),
     "score": Command(
-        "probunet.score",
+        "probunet.commands.score",
         "score",
         "score any tool's samples against any readers",
         (

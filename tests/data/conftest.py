@@ -1,6 +1,6 @@
 import pytest
 
-from probunet.data.readers import load_annotations
+from probunet.data.lidc.readers import load_annotations
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from probunet.core.types import IGNORE
 from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
-from probunet.types import IGNORE
 
 NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0)
 

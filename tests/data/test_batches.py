@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from probunet.core.errors import InputError
 from probunet.data.augment import Augmentation
 from probunet.data.batches import EvaluationImages, TrainingBatches
-from probunet.errors import InputError
 
 NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0, shift=0)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from probunet.core.errors import InputError
 from probunet.data.augment import Augmentation
 from probunet.data.batches import EvaluationImages, TrainingBatches
 from probunet.data.flips import PAPER, Flip, draw_flips, mode_probabilities, modes, with_flips
-from probunet.errors import InputError
 
 FLIPS = (Flip(1, 3, 0.25), Flip(2, 4, 0.5))
 

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
+from probunet.core.errors import InputError
 from probunet.data.splits import load_reader_split, split_by_group
-from probunet.errors import InputError
 
 
 def test_the_shipped_split_holds_every_patient_once(annotations):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from small_data import DESCRIPTION, blob, blobs, listen_to_ctrl_c, nothing, refuse
 
+from probunet.core.errors import InputError
 from probunet.data.prepare import Item, write_store
 from probunet.data.store import VERSION, Example, Store, sha256
-from probunet.errors import InputError
 
 
 @pytest.fixture

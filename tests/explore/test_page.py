@@ -16,12 +16,12 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this mac
 
 import uvicorn  # noqa: E402
 
+from probunet.commands.explore import _listening  # noqa: E402
 from probunet.explore.app import make_app  # noqa: E402
 from probunet.explore.cases import Cases, cases_of  # noqa: E402
-from probunet.explore.command import _listening  # noqa: E402
 from probunet.explore.engine import Engine  # noqa: E402
 from probunet.explore.guard import LOOPBACK  # noqa: E402
-from probunet.run import Run  # noqa: E402
+from probunet.runs.run import Run  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
-from probunet.explore.pictures import MAXIMUM_BYTES
-from probunet.run import Run
+from probunet.io.uploads import MAXIMUM_BYTES
+from probunet.runs.run import Run
 
 HOST = "http://127.0.0.1:8777"
 

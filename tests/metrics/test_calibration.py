@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics import class_frequencies, disagreement_correlation, reliability
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metrics import plain_matrix
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics import pairwise_distance, pairwise_distances
 
 EMPTY, FULL, LEFT, RIGHT = (

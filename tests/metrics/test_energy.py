@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics import energy_distance, energy_distance_from, energy_limit, pairwise_distances
 
 EMPTY, FULL = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metrics import plain_matrix
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics import (
     best_dice,
     best_dice_from,

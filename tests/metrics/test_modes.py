@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics import mode_counts, mode_frequencies, pairwise_distances, pixel_frequencies
 
 FULL, LEFT, EMPTY = (np.array(m, np.uint8) for m in ([[1, 1]], [[1, 0]], [[0, 0]]))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics import bootstrap_interval, compare, compare_all, holm
 
 

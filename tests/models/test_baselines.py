@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import probunet as pu
-from probunet.errors import InputError
-from probunet.models.mixture import MixtureSegmentation
+from probunet.core.errors import InputError
+from probunet.distributions.mixture import MixtureSegmentation
 
 LOGITS = [torch.tensor([[[[0.0]], [[math.log(p / (1 - p))]]]]) for p in (0.9, 0.6, 0.2)]
 """Three members' logits of one pixel: its class is 1 with probability .9, .6, .2."""

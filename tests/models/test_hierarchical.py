@@ -7,11 +7,12 @@ import torch
 from torch.distributions import Normal
 
 import probunet as pu
-from probunet.errors import InputError
-from probunet.models.geco import Geco
-from probunet.models.hierarchical import HierarchicalSegmentation, hierarchical_bound
-from probunet.models.top_k import top_k_cross_entropy
-from probunet.types import IGNORE
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.distributions.hierarchical import HierarchicalSegmentation
+from probunet.objectives.elbo import hierarchical_bound
+from probunet.objectives.geco import Geco
+from probunet.objectives.top_k import top_k_cross_entropy
 
 
 def _two_levels() -> HierarchicalSegmentation:

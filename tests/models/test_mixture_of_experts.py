@@ -8,11 +8,11 @@ import torch
 from scipy.optimize import linprog
 
 import probunet as pu
-from probunet.errors import InputError
-from probunet.models.base import cross_entropy
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.distributions.base import cross_entropy
 from probunet.models.mixture_of_experts import ExpertSegmentation, pairwise_cross_entropy
-from probunet.models.transport import transport_plan
-from probunet.types import IGNORE
+from probunet.objectives.transport import transport_plan
 
 
 @pytest.mark.parametrize("limit", [0.25, 0.5, 1.0])

@@ -7,15 +7,16 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
-from probunet.errors import InputError
-from probunet.models.base import most_probable
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.distributions.base import most_probable
+from probunet.distributions.latent import LatentSegmentation
 from probunet.models.image2image_vae import Image2ImageVAE
-from probunet.models.latent import LatentSegmentation, one_hot
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.combine import BLOCK, Combine, Decoder
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
+from probunet.nets.labels import one_hot
 from probunet.nets.prior import draw_from
-from probunet.types import IGNORE
 
 
 def gaussian(mean: float, sigma: float, batch: int = 1, dims: int = 1) -> Independent:

@@ -7,9 +7,9 @@ import torch
 from torch.distributions import LowRankMultivariateNormal
 
 import probunet as pu
-from probunet.errors import InputError
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
 from probunet.models.stochastic_segmentation_network import LowRankNormalSegmentation
-from probunet.types import IGNORE
 
 
 def _small(batch: int = 1, classes: int = 2, height: int = 1, width: int = 2, rank: int = 2):

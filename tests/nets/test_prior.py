@@ -7,9 +7,10 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 import probunet as pu
-from probunet.errors import InputError
-from probunet.models.latent import LatentSegmentation, evidence_bound
+from probunet.core.errors import InputError
+from probunet.distributions.latent import LatentSegmentation
 from probunet.nets.prior import draw_from, prior_net
+from probunet.objectives.elbo import evidence_bound
 
 FAMILIES = ("axis_aligned", "full", "mixture", "flow")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from probunet.cli import main
-from probunet.run import Run, read_checkpoint
+from probunet.runs.run import Run, read_checkpoint
 
 # of Lightning, and of torch's compiler about its own parts
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

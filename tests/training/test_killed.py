@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from probunet.cli import main
-from probunet.run import Run, read_checkpoint
+from probunet.runs.run import Run, read_checkpoint
 from probunet.training.checkpoints import WholeCheckpoints
 
 UNET = ["--only", "unet", "--optimisation.schedule", "constant"]

@@ -7,11 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import probunet as pu
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
 from probunet.data.batches import Batch
-from probunet.errors import InputError
 from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.task import Optimisation, SegmentationTask
-from probunet.types import IGNORE
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")  # of Lightning
 TINY = {"channels": (4, 4), "convolutions": 1}

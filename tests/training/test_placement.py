@@ -16,7 +16,7 @@ from probunet.cli import main
 from probunet.data.prepare import Item, write_store
 from probunet.data.store import Example, Store
 from probunet.models.base import SegmentationModel
-from probunet.run import Run, read_checkpoint
+from probunet.runs.run import Run, read_checkpoint
 
 TINY = {"channels": [4, 4], "convolutions": 1}
 

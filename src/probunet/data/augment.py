@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from probunet.types import IGNORE, Image
+from probunet.core.types import IGNORE, Image
 
 
 @dataclass(frozen=True)

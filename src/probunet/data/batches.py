@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset, default_collate
 
+from probunet.core.errors import InputError
+from probunet.core.shards import seed_of
+from probunet.core.types import Image, Label
 from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
 from probunet.data.store import Split, Store
-from probunet.errors import InputError
-from probunet.shards import seed_of
-from probunet.types import Image, Label
 
 Crop: TypeAlias = int | tuple[int, int]
 """Height and width in pixels; one number for both."""

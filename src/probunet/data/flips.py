@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 
 PAPER = {"sidewalk": 8 / 17, "person": 7 / 17, "car": 6 / 17, "vegetation": 5 / 17, "road": 4 / 17}
 """Probabilities of the paper's five flips, by the Cityscapes name of the class."""

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from numpy.lib import format as npy
 
+from probunet.core.console import console, progress_bar
+from probunet.core.errors import InputError
+from probunet.core.files import writing_folder
+from probunet.core.intensity import Intensity
+from probunet.core.types import IGNORE
 from probunet.data.flips import Flip
-from probunet.data.store import SPLITS, Example, Intensity, Store, marked, write_examples, write_manifest
-from probunet.errors import InputError
-from probunet.files import writing_folder
-from probunet.progress import console, progress_bar
-from probunet.types import IGNORE
+from probunet.data.store import SPLITS, Example, Store, marked, write_examples, write_manifest
 
 CHUNK = 64
 

@@ -8,8 +8,8 @@ from importlib import resources
 
 import numpy as np
 
+from probunet.core.errors import InputError
 from probunet.data.store import SPLITS, Split
-from probunet.errors import InputError
 
 
 def split_by_group(groups: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
@@ -46,6 +46,6 @@ def load_reader_split() -> dict[str, Split]:
     Returns:
         From patient id (``LIDC-IDRI-0001``) to split.
     """
-    content = json.loads(resources.files("probunet.data").joinpath("lidc_readers_split.json").read_text())
+    content = json.loads(resources.files("probunet.data.lidc").joinpath("lidc_readers_split.json").read_text())
     parts: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
     return {patient: split for key, split in parts.items() for patient in content[key]}

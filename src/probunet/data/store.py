@@ -25,9 +25,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
+from probunet.core.types import IGNORE
 from probunet.data.flips import Flip, mode_probabilities
-from probunet.errors import InputError
-from probunet.types import IGNORE
 
 VERSION = 2
 """2: a store may lack readings. One that is complete is written as version 1, which older programs read."""
@@ -48,25 +49,6 @@ class Example:
     name: str
     group: str
     split: Split
-
-
-@dataclass(frozen=True)
-class Intensity:
-    """Linear map from raw values to what a model sees: (raw - offset) / scale.
-
-    Attributes:
-        unit: unit of the raw values, for example ``HU``.
-        offset: in that unit.
-        scale: in that unit, positive.
-    """
-
-    unit: str
-    offset: float
-    scale: float
-
-    def normalise(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Map raw intensities to float32 of order one."""
-        return (raw.astype(np.float32) - np.float32(self.offset)) / np.float32(self.scale)
 
 
 class Store:

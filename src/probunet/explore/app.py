@@ -12,14 +12,14 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
-from probunet import __version__
-from probunet.errors import InputError
+from probunet.core.errors import InputError
+from probunet.core.version import VERSION as __version__
 from probunet.explore.cases import Case, Cases
 from probunet.explore.engine import MAXIMUM_SAMPLES, Draws, Encoded, Engine, Field
 from probunet.explore.export import WRITERS
 from probunet.explore.guard import Guard
-from probunet.explore.pictures import MAXIMUM_BYTES, SUFFIXES, Picture
-from probunet.hypotheses import modes
+from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES, Picture
+from probunet.metrics.clusters import modes
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 
 BINARY = "application/octet-stream"

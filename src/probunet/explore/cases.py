@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from probunet.core.errors import InputError
 from probunet.data.flips import modes as flip_modes
 from probunet.data.store import Split, Store
-from probunet.errors import InputError
-from probunet.explore.pictures import SUFFIXES, Picture, read_picture
 from probunet.explore.recent import Recent
+from probunet.io.uploads import SUFFIXES, Picture, read_picture
 
 UPLOADED_BYTES = 512 * 2**20
 _UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
@@ -60,7 +60,7 @@ class Cases:
             Its key.
 
         Raises:
-            InputError: see :func:`probunet.explore.pictures.read_picture`.
+            InputError: see :func:`probunet.io.uploads.read_picture`.
         """
         picture = read_picture(name, content)
         key = f"upload-{secrets.token_hex(8)}"

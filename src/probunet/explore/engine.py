@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probunet.errors import InputError
-from probunet.explore.pictures import Picture
+from probunet.core.errors import InputError
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.latent import LatentSegmentation
 from probunet.explore.recent import Recent
-from probunet.models.base import SegmentationDistribution
-from probunet.models.latent import LatentSegmentation
+from probunet.inference.view import in_units
+from probunet.io.uploads import Picture
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.prior import draw_from
-from probunet.run import TrainedModel
-from probunet.view import in_units
+from probunet.runs.run import TrainedModel
 
 DRAWS = 4096
 """Of a prior without a formula for its mean and sigma."""

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
-from probunet.data.ct_series import make_series, read_headers
-from probunet.dicomseg import Hypothesis, SegmentationWriter
-from probunet.errors import InputError
-from probunet.explore.pictures import Picture
+from probunet.core.errors import InputError
+from probunet.io.ct_series import make_series, read_headers
+from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
+from probunet.io.uploads import Picture
 
 Labels = npt.NDArray[np.uint8]
 """(n, H, W) class ids on the whole picture."""

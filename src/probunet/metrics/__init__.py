@@ -1,7 +1,7 @@
 """Metrics: pure functions on label maps, and the same as torchmetrics objects. No file here knows a model."""
 
 from probunet.metrics.calibration import Calibration, class_frequencies, disagreement_correlation, reliability
-from probunet.metrics.detection import Detection, area_disagreement, presence_disagreement
+from probunet.metrics.disagreement import Detection, area_disagreement, presence_disagreement
 from probunet.metrics.distance import Distances, pairwise_distance, pairwise_distances
 from probunet.metrics.energy import EnergyDistance, energy_distance, energy_distance_from, energy_limit
 from probunet.metrics.matching import (
@@ -19,16 +19,7 @@ from probunet.metrics.modes import (
     mode_frequencies_from,
     pixel_frequencies,
 )
-from probunet.metrics.significance import (
-    Comparison,
-    Interval,
-    bootstrap_interval,
-    bootstrap_sums,
-    compare,
-    compare_all,
-    holm,
-)
-from probunet.metrics.torchmetric import (
+from probunet.metrics.objects import (
     BestDiceMetric,
     CalibrationMetric,
     DisagreementCorrelationMetric,
@@ -39,6 +30,15 @@ from probunet.metrics.torchmetric import (
     PixelFrequencyMetric,
     ReconstructionIoUMetric,
     SampleDiversityMetric,
+)
+from probunet.metrics.significance import (
+    Comparison,
+    Interval,
+    bootstrap_interval,
+    bootstrap_sums,
+    compare,
+    compare_all,
+    holm,
 )
 from probunet.metrics.values import ImageValues
 

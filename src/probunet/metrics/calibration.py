@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import entr
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics.distance import Floats, check_maps, evaluated_domain, reference_probabilities
 from probunet.metrics.overlap import Domain, Maps, as_array
 from probunet.metrics.significance import Groups, Interval, bootstrap_sums

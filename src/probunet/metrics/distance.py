@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics.overlap import Domain, Maps, as_array, count_overlaps
 
 Empty: TypeAlias = Literal["zero", "one", "skip"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Empty, Floats, pairwise_distances
 from probunet.metrics.overlap import Maps
 from probunet.metrics.values import mean_of_defined

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Floats, check_maps, pairwise_distances
 from probunet.metrics.energy import Estimator, mean_within
 from probunet.metrics.overlap import Maps

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Floats, check_maps
 from probunet.metrics.overlap import Maps, as_array
 from probunet.metrics.significance import Groups, Interval, bootstrap_sums

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 
 Maps: TypeAlias = npt.NDArray[Any] | torch.Tensor
 """Integer or boolean label maps; the leading axes are stated where it is used."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.metrics.distance import Floats
 
 Groups = Sequence[Any] | npt.NDArray[Any]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 
 
 @dataclass(frozen=True)

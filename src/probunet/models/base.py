@@ -7,71 +7,16 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from probunet.errors import InputError
-from probunet.types import IGNORE, Image, Label, Logits, Samples
-
-MINIMUM_SIZE = 16
-"""Smallest height and width of an image, in pixels."""
-
-
-class SegmentationDistribution(ABC):
-    """P(Y | X) for a batch of B images: what a model says about every plausible segmentation."""
-
-    distinct: int | None
-    """How many different hypotheses there are for an image; ``None`` where there is no limit."""
-
-    @abstractmethod
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Draw n hypotheses of every image.
-
-        Args:
-            n: how many.
-            generator: source of randomness, on the device of the model.
-
-        Returns:
-            (n, B, H, W) uint8 class ids.
-        """
-
-    @abstractmethod
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Pixel-wise marginal class probabilities, averaged over ``samples`` draws where they are not exact.
-
-        Returns:
-            (B, K, H, W), non-negative, summing to 1 over K.
-        """
-
-    @abstractmethod
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """log P(Y | X), summed over the pixels whose label is not ignored.
-
-        Args:
-            label: (B, H, W) class ids or ``IGNORE``.
-            samples: draws of the estimator, where one is needed.
-
-        Returns:
-            (B,) nats; exact, or a lower bound in expectation where the model integrates over latents.
-        """
-
-
-@runtime_checkable
-class SupportsLogitsSamples(Protocol):
-    """A distribution whose hypotheses are differentiable functions of the parameters and of random numbers."""
-
-    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw n independent hypotheses of every image, as logits that a gradient flows through.
-
-        Returns:
-            (n, B, K, H, W) float32.
-        """
-        ...
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE, Image, Label
+from probunet.distributions.base import SegmentationDistribution
+from probunet.nets.unet import MINIMUM_SIZE
+from probunet.objectives.loss import Loss
 
 
 @runtime_checkable
@@ -90,22 +35,6 @@ class LearnsFromReaders(Protocol):
             InputError: as of ``SegmentationModel.loss``.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What to minimise, and what to log about it.
-
-    Attributes:
-        total: scalar, differentiable.
-        terms: named scalars for the training log, detached.
-        distribution: that the objective was taken of, so that a further term need not run the network again;
-            ``None`` where there is none to share.
-    """
-
-    total: torch.Tensor
-    terms: dict[str, torch.Tensor]
-    distribution: SegmentationDistribution | None = None
 
 
 class SegmentationModel(nn.Module, ABC):
@@ -127,12 +56,6 @@ class SegmentationModel(nn.Module, ABC):
         bound = inspect.signature(cls.__init__).bind_partial(model, *args, **kwargs)
         object.__setattr__(model, "arguments", dict(list(bound.arguments.items())[1:]))
         return model
-
-    def save(self, folder: Path | str, **facts: Any) -> None:
-        """Write the model as a folder for ``probunet.load``; see :func:`probunet.saved.save`."""
-        from probunet.saved import save  # which knows the models
-
-        save(self, folder, **facts)
 
     @abstractmethod
     def forward(self, image: Image) -> SegmentationDistribution:
@@ -199,23 +122,3 @@ def check_label(label: Label, image: Image, num_classes: int) -> None:
             f"label value {int(label[wrong][0])} is out of range; use 0 to {num_classes - 1}, "
             f"or {IGNORE} for pixels to ignore"
         )
-
-
-def most_probable(logits: Logits) -> torch.Tensor:
-    """The class with the largest logit, the lowest id of several.
-
-    Returns:
-        (B, H, W) uint8.
-    """
-    if logits.shape[1] == 2:  # several times faster than argmax
-        return (logits[:, 1] > logits[:, 0]).to(torch.uint8)
-    return logits.argmax(dim=1).to(torch.uint8)
-
-
-def cross_entropy(logits: Logits, label: Label) -> torch.Tensor:
-    """Cross-entropy summed over the pixels that are not ignored; not averaged over anything.
-
-    Returns:
-        (B,) nats.
-    """
-    return F.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="none").sum(dim=(-2, -1))

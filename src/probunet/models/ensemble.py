@@ -8,11 +8,12 @@ from typing import final
 import torch
 from torch import nn
 
-from probunet.errors import InputError
-from probunet.models.base import Loss, SegmentationModel
-from probunet.models.mixture import MixtureSegmentation
+from probunet.core.errors import InputError
+from probunet.core.types import Image, Label
+from probunet.distributions.mixture import MixtureSegmentation
+from probunet.models.base import SegmentationModel
 from probunet.models.unet import UNet
-from probunet.types import Image, Label
+from probunet.objectives.loss import Loss
 
 
 @final

@@ -9,15 +9,17 @@ from typing import final
 import torch
 from torch import nn
 
-from probunet.errors import InputError
-from probunet.models.base import Loss, SegmentationModel, check_image, check_label
-from probunet.models.geco import Geco, check_objective
-from probunet.models.hierarchical import HierarchicalSegmentation, hierarchical_bound
-from probunet.models.latent import one_hot
+from probunet.core.errors import InputError
+from probunet.core.types import Image, Label, Logits
+from probunet.distributions.hierarchical import HierarchicalSegmentation
+from probunet.models.base import SegmentationModel, check_image, check_label
+from probunet.nets.labels import one_hot
 from probunet.nets.latent_decoder import Choose, LatentDecoder
 from probunet.nets.residual import ResidualBlock
 from probunet.nets.unet import Encoder, initialise, pad_to_multiple
-from probunet.types import Image, Label, Logits
+from probunet.objectives.elbo import hierarchical_bound
+from probunet.objectives.geco import Geco, check_objective
+from probunet.objectives.loss import Loss
 
 
 @final

@@ -9,11 +9,14 @@ import torch
 from torch import nn
 from torch.distributions import Independent
 
-from probunet.models.base import Loss, SegmentationModel, check_image, check_label
-from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
+from probunet.core.types import Image, Label
+from probunet.distributions.latent import LatentSegmentation
+from probunet.models.base import SegmentationModel, check_image, check_label
 from probunet.nets.gaussian import GaussianNet, standard_normal
+from probunet.nets.labels import one_hot, with_latent
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.types import Image, Label
+from probunet.objectives.elbo import evidence_bound
+from probunet.objectives.loss import Loss
 
 
 @final

@@ -10,15 +10,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from probunet.errors import InputError
-from probunet.models.base import Loss, SegmentationDistribution, SegmentationModel, check_image, check_label
-from probunet.models.base import cross_entropy as cross_entropy_of
-from probunet.models.latent import decoded_labels, one_hot
-from probunet.models.transport import transport_plan
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE, Image, Label, Latent, Logits, Samples
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.base import cross_entropy as cross_entropy_of
+from probunet.distributions.latent import decoded_labels
+from probunet.models.base import SegmentationModel, check_image, check_label
 from probunet.nets.combine import Combine, Decoder
 from probunet.nets.gaussian import LOG_SIGMA_BOUND
+from probunet.nets.labels import one_hot
 from probunet.nets.unet import FeatureUNet, block_with, initialise, pad_to_multiple
-from probunet.types import IGNORE, Image, Label, Latent, Logits, Samples
+from probunet.objectives.loss import Loss
+from probunet.objectives.transport import transport_plan
 
 SIGMA = 1 / 8
 """Spread of an expert at the start, where the experts' means have a spread of 1 (paper)."""

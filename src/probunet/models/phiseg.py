@@ -12,13 +12,15 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from probunet.models.base import Loss, SegmentationModel, check_image, check_label
-from probunet.models.hierarchical import HierarchicalSegmentation, hierarchical_bound
+from probunet.core.types import Image, Label, Logits
+from probunet.distributions.hierarchical import HierarchicalSegmentation
+from probunet.models.base import SegmentationModel, check_image, check_label
 from probunet.models.hierarchical_probabilistic_unet import check_levels
-from probunet.models.latent import one_hot
+from probunet.nets.labels import one_hot
 from probunet.nets.latent_decoder import Choose, LatentDecoder
 from probunet.nets.unet import Encoder, initialise, pad_to_multiple, plain_block
-from probunet.types import Image, Label, Logits
+from probunet.objectives.elbo import hierarchical_bound
+from probunet.objectives.loss import Loss
 
 CONVOLUTIONS = 2
 """3x3 convolutions between latents, and behind them."""

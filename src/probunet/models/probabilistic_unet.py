@@ -9,15 +9,18 @@ import torch
 from torch import nn
 from torch.distributions import Independent
 
-from probunet.errors import InputError
-from probunet.models.base import Loss, SegmentationModel, check_image, check_label
-from probunet.models.geco import Geco, check_objective
-from probunet.models.latent import LatentSegmentation, evidence_bound, one_hot, with_latent
+from probunet.core.errors import InputError
+from probunet.core.types import Image, Label, Latent, Logits
+from probunet.distributions.latent import LatentSegmentation
+from probunet.models.base import SegmentationModel, check_image, check_label
 from probunet.nets.combine import Combine, Decoder
 from probunet.nets.gaussian import GaussianNet, standard_normal
+from probunet.nets.labels import one_hot, with_latent
 from probunet.nets.prior import PriorFamily, prior_net
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.types import Image, Label, Latent, Logits
+from probunet.objectives.elbo import evidence_bound
+from probunet.objectives.geco import Geco, check_objective
+from probunet.objectives.loss import Loss
 
 Prior = Literal["conditional", "fixed"]
 Posterior = Literal["image_and_label", "label"]

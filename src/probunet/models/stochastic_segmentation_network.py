@@ -9,19 +9,13 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from probunet.errors import InputError
-from probunet.models.base import (
-    Loss,
-    SegmentationDistribution,
-    SegmentationModel,
-    check_image,
-    check_label,
-    cross_entropy,
-    most_probable,
-)
+from probunet.core.errors import InputError
+from probunet.core.types import Image, Label, Logits, Samples
+from probunet.distributions.base import SegmentationDistribution, cross_entropy, most_probable
+from probunet.models.base import SegmentationModel, check_image, check_label
 from probunet.nets.gaussian import LOG_SIGMA_BOUND
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.types import Image, Label, Logits, Samples
+from probunet.objectives.loss import Loss
 
 TOGETHER = 2**18
 """Logits that are drawn together: few enough to stay in the cache, enough that starting the work is no cost."""

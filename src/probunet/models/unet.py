@@ -8,10 +8,12 @@ from typing import final
 import torch
 from torch import nn
 
-from probunet.models.base import Loss, SegmentationModel, check_image, check_label, cross_entropy
-from probunet.models.mixture import MixtureSegmentation
+from probunet.core.types import Image, Label
+from probunet.distributions.base import cross_entropy
+from probunet.distributions.mixture import MixtureSegmentation
+from probunet.models.base import SegmentationModel, check_image, check_label
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.types import Image, Label
+from probunet.objectives.loss import Loss
 
 
 @final

@@ -21,7 +21,7 @@ from torch.distributions import (
     TransformedDistribution,
 )
 
-from probunet.errors import InputError
+from probunet.core.errors import InputError
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, standard_normal
 from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
 

@@ -9,6 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+MINIMUM_SIZE = 16
+"""Smallest height and width of an image, in pixels."""
+
 INNERMOST = 3
 """How many encoder blocks, and how many decoder blocks, count as the innermost ones (paper, section 4)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from probunet.metrics import compare
 from probunet.report.results import Results, ablation, is_full
 from probunet.report.section import Estimate, Section, Table, estimate
-from probunet.run import Run
+from probunet.runs.run import Run
 
 WORDS = {
     ("prior", "fixed"): "prior N(0, I) instead of one conditional on the image",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from probunet.core.types import IGNORE
 from probunet.data.store import marked
+from probunet.drawing.pictures import new_figure
 from probunet.metrics import class_frequencies, reliability
 from probunet.metrics.calibration import joined
 from probunet.report.results import Results, class_name
-from probunet.report.section import Picture, Section, Table, new_figure, style
-from probunet.types import IGNORE
+from probunet.report.section import Picture, Section, Table, style
 
 IMAGES, SAMPLES, LEVELS = 300, 16, 5
 

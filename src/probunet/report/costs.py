@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from probunet.drawing.pictures import new_figure
 from probunet.report.results import Results
-from probunet.report.section import Picture, Section, Table, new_figure, style
+from probunet.report.section import Picture, Section, Table, style
 
 
 def section(results: Results) -> Section:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from probunet.drawing.pictures import new_figure
 from probunet.metrics import Comparison, bootstrap_interval, compare_all
 from probunet.report.results import Results
-from probunet.report.section import Estimate, Picture, Section, Table, estimate, new_figure, style
+from probunet.report.section import Estimate, Picture, Section, Table, estimate, style
 
 POINTS = 300
 

@@ -8,11 +8,12 @@ import torch
 from matplotlib.patches import Ellipse
 from torch.distributions import Independent, kl_divergence
 
-from probunet.models.base import SegmentationDistribution
-from probunet.models.latent import LatentSegmentation
-from probunet.report.panels import mosaic, paint, readers, show, store_palette
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.latent import LatentSegmentation
+from probunet.drawing.pictures import mosaic, new_figure, paint, show
+from probunet.report.panels import readers, store_palette
 from probunet.report.results import Results
-from probunet.report.section import Picture, Section, new_figure
+from probunet.report.section import Picture, Section
 
 GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
 

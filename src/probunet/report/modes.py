@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from probunet.drawing.pictures import new_figure
 from probunet.report.results import Results
-from probunet.report.section import Picture, Section, Table, estimate, new_figure, style
+from probunet.report.section import Picture, Section, Table, estimate, style
 
 
 def section(results: Results) -> Section | None:

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from probunet.files import writing_file
-from probunet.progress import console, progress_bar
+from probunet.core.console import console, progress_bar
+from probunet.core.files import writing_file
 from probunet.report import (
     ablations,
     calibration,

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probunet.core.errors import InputError
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store, marked
-from probunet.errors import InputError
+from probunet.distributions.base import SegmentationDistribution
 from probunet.metrics import energy_distance, energy_limit
-from probunet.models.base import SegmentationDistribution, SegmentationModel
-from probunet.run import Run, runs_in
+from probunet.models.base import SegmentationModel
+from probunet.runs.run import Run, runs_in
 
 Floats = npt.NDArray[np.float64]
 ORDER = ("UNet", "DropoutUNet", "Ensemble", "MHeads", "Image2ImageVAE", "ProbabilisticUNet")

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from probunet.files import writing_file
+from probunet.core.files import writing_file
 
 Estimate: TypeAlias = tuple[float | None, float | None, float | None]
 """Mean, lower and upper end of its interval; ``None`` where it is not defined."""
@@ -76,19 +75,6 @@ class Section:
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = field(default_factory=tuple)
-
-
-def new_figure(width: float, height: float, automatic: bool = True) -> Figure:
-    """Make a figure that belongs to no window.
-
-    Args:
-        width: in inches.
-        height: in inches.
-        automatic: make room for titles and labels, which is slow for a grid of many pictures.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained" if automatic else None)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def style(i: int) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from probunet.report.panels import as_rgb, mosaic, paint, readers, show, store_palette
+from probunet.drawing.pictures import as_rgb, mosaic, new_figure, paint, show
+from probunet.report.panels import readers, store_palette
 from probunet.report.results import Results, is_full
-from probunet.report.section import Picture, Section, new_figure
+from probunet.report.section import Picture, Section
 
 SAMPLES, COLUMNS, CASES = 64, 16, 2
 

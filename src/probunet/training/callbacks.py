@@ -19,8 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from probunet.processes import Tell
-from probunet.progress import console
+from probunet.core.console import console
+from probunet.core.processes import Tell
 from probunet.training.placement import highest
 from probunet.training.task import VALIDATION
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from probunet.errors import InputError
-from probunet.files import remove_remains, writing_file
-from probunet.progress import console
-from probunet.run import Run, read_checkpoint
+from probunet.core.console import console
+from probunet.core.errors import InputError
+from probunet.core.files import remove_remains, writing_file
+from probunet.runs.run import Run, read_checkpoint
 
 
 class WholeCheckpoints(TorchCheckpointIO):

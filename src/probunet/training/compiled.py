@@ -7,9 +7,9 @@ import copy
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from probunet.core.console import console
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
-from probunet.progress import console
 
 
 class CompileNetworks(Callback):

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import yaml
 
-from probunet.files import writing_file
+from probunet.core.files import writing_file
 from probunet.models.ensemble import Ensemble
-from probunet.run import Run, build_model, read_checkpoint, write_json
+from probunet.runs.run import Run, build_model, read_checkpoint, write_json
 
 Specification = dict[str, Any]
 """``class_path`` and ``init_args`` of a model."""

@@ -10,10 +10,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from probunet.core.console import console
+from probunet.core.errors import InputError
+from probunet.core.files import writing_file
 from probunet.data.batches import Batch
-from probunet.errors import InputError
-from probunet.files import writing_file
-from probunet.progress import console
 
 IN_A_ROW = 3
 """Steps without a finite gradient, one after the other, that end a training."""

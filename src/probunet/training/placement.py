@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from probunet.errors import InputError
-from probunet.run import Run
+from probunet.core.errors import InputError
+from probunet.runs.run import Run
 
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy")
 """Arguments of the trainer that say where a training runs, not what comes out."""

@@ -11,12 +11,13 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import LightningModule
 
+from probunet.core.types import Image
 from probunet.data.batches import Batch
 from probunet.metrics import energy_distance
-from probunet.models.base import LearnsFromReaders, Loss, SegmentationModel
-from probunet.training.energy_score import EnergyScore
+from probunet.models.base import LearnsFromReaders, SegmentationModel
+from probunet.objectives.energy_score import EnergyScore
+from probunet.objectives.loss import Loss
 from probunet.training.nonfinite import nan_unless_finite
-from probunet.types import Image
 
 VALIDATION = "validation/ged2"
 """The logged quantity that the best checkpoint is chosen by; lower is better."""

@@ -1,0 +1,1 @@
+"""What a person types: the signature and docstring of a function are its help; imports any room below."""

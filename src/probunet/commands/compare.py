@@ -1,0 +1,105 @@
+"""Compare models: train each under the same conditions, evaluate all on the same images, show it on one page."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table as RichTable
+
+from probunet.core.console import console
+from probunet.core.processes import Task, Tell, run_in_processes
+from probunet.data.store import Split, Store
+from probunet.evaluation.model_scores import evaluate_run, is_evaluated
+from probunet.models.base import SegmentationModel
+from probunet.objectives.energy_score import EnergyScore
+from probunet.runs.run import Run, build_model
+from probunet.training.experiment import Experiment, TrainingData, plain
+from probunet.training.members import Specification, Training, trainings
+from probunet.training.task import Optimisation
+
+
+def compare(
+    out: Path,
+    data: TrainingData,
+    models: dict[str, SegmentationModel],
+    optimisation: Optimisation,
+    trainer: dict[str, Any],
+    seed: int = 0,
+    n: tuple[int, ...] = (1, 4, 8, 16),
+    split: Split = "test",
+    workers: int | None = None,
+    energy: EnergyScore | None = None,
+    compile: bool = False,
+) -> None:
+    """Train all models on the same data with the same schedule and seed, evaluate them, and write the report.
+
+    What was done before is reused, what was begun goes on: after Ctrl-C, or any other end, give the same command
+    again. Writes OUT/<model>/ (run directories), OUT/report.html, OUT/tables and OUT/figures.
+
+    Args:
+        out: folder of the comparison.
+        data: what to train on.
+        models: name, class and constructor arguments of every model.
+        optimisation: how to minimise the loss.
+        trainer: arguments of Lightning's Trainer: max_steps, max_time, devices, precision, ...
+        seed: of initial weights, order, augmentation, latents, evaluation and bootstrap.
+        n: numbers of samples to evaluate with.
+        split: part of the store to evaluate on.
+        workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
+        energy: the energy score against all readers, added to the models' own objective; none if not given.
+        compile: compile the networks (torch.compile) for the training, where that works.
+
+    Raises:
+        InputError: something does not fit; the message says what.
+    """
+    specifications = plain(models)
+    if energy:
+        energy.check(specifications)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
+    plans = trainings(experiment.out, specifications, seed)
+    every = {training.folder: training for plan in plans.values() for training in plan}
+    for training in every.values():
+        experiment.check(training)
+    _tell_parameters(specifications)
+    missing = [training for training in every.values() if not experiment.is_complete(training)]
+    tasks = [Task(str(t.folder.relative_to(experiment.out)), partial(_train, experiment, t)) for t in missing]
+    run_in_processes("training", tasks, workers)
+    for name, plan in plans.items():
+        experiment.assemble(name, specifications[name], plan)
+    _evaluate_missing([Run(experiment.out / name) for name in specifications], data.store, split, n, seed, workers)
+    from probunet.report.page import report  # matplotlib takes a second to load
+
+    report(experiment.out)
+
+
+def _tell_parameters(specifications: dict[str, Specification]) -> None:
+    """Parameter counts side by side, before anything is trained."""
+    table = RichTable("model", "class", "parameters", box=None)
+    for name, specification in specifications.items():
+        count = sum(p.numel() for p in build_model(specification).parameters())
+        table.add_row(name, specification["class_path"].split(".")[-1], f"{count:,}")
+    console.print(table)
+
+
+def _train(experiment: Experiment, training: Training, tell: Tell) -> None:
+    experiment.train(training, tell)
+
+
+def _evaluate_missing(
+    runs: list[Run], store: Path, split: Split, n: tuple[int, ...], seed: int, workers: int | None
+) -> None:
+    numbers = sorted(set(n))
+    tasks = []
+    for run in runs:
+        if not is_evaluated(run, Store(store), split, numbers, seed):
+            tasks.append(Task(run.name, partial(_evaluate, run, store, split, numbers, seed)))
+    if len(tasks) < len(runs):
+        console.print(f"{len(runs) - len(tasks)} of {len(runs)} models are evaluated already")
+    run_in_processes("evaluating", tasks, workers)
+
+
+def _evaluate(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
+    evaluate_run(run, Store(store), split, numbers, seed, "cuda" if torch.cuda.is_available() else "cpu", tell)

@@ -1,0 +1,42 @@
+"""``probunet export``: a trained model to pass on, as a folder for probunet or as two ONNX graphs for anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from probunet.core.console import console
+from probunet.core.errors import InputError
+from probunet.core.files import writing_folder
+from probunet.runs.exported import open_model, save_run
+from probunet.runs.onnx_graphs import write_onnx
+from probunet.runs.run import Run, write_json
+
+
+def export(model: Path, out: Path, format: Literal["folder", "onnx"] = "folder", licence: str = "not given") -> None:
+    """Write a trained model as a folder that probunet loads, or as ONNX graphs.
+
+    ONNX: encode.onnx turns images (B, C, H, W) into features (B, F, H, W) and the prior's mean and log sigma (B, D),
+    decode.onnx features and z (B, D) into logits (B, K, H, W), for any batch and any size from 16 px. Both were run
+    beside PyTorch; probunet.json tells the largest difference, and everything about the input.
+
+    Args:
+        model: run directory, or (for ONNX) an exported folder.
+        out: folder to make.
+        format: folder or onnx.
+        licence: of the weights, as text.
+
+    Raises:
+        InputError: no model, one that cannot be split into two graphs, or the folder exists already.
+    """
+    trained = open_model(model)
+    if format == "onnx":
+        with writing_folder(out) as folder:
+            difference = write_onnx(trained.model(), folder)
+            facts = {key: trained.settings[key] for key in ("model", "input")}
+            write_json(folder / "probunet.json", facts | {"licence": licence, "difference_from_pytorch": difference})
+    elif isinstance(trained, Run):
+        save_run(trained, out, licence)
+    else:
+        raise InputError(f"{model} is an exported folder already; copy it, or choose --format onnx")
+    console.print(f"{model} is exported to {out}")

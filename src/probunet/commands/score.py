@@ -1,0 +1,244 @@
+"""The command ``probunet score``: the metrics on any tool's files, no model needed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from probunet.core.errors import InputError
+from probunet.core.files import writing_file
+from probunet.evaluation.set_scores import SetScores, comparisons, score_batch
+from probunet.io.label_maps import LabelMaps, MapSet, open_maps
+from probunet.metrics.distance import Empty, pairwise_distances
+
+_BATCH_BYTES = 1 << 26
+
+
+def score(
+    references: Path,
+    samples: Path | None = None,
+    n: list[int] | None = None,
+    out: Path = Path("scores.json"),
+    compare: list[Path] | None = None,
+    num_classes: int = 2,
+    classes: list[int] | None = None,
+    ignore: int | None = None,
+    empty: Empty = "zero",
+    weights: list[float] | None = None,
+    patients: Path | None = None,
+    calibration: bool = False,
+    allow_missing: bool = False,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> None:
+    """Score sampled segmentations of any tool against all readers.
+
+    Writes every number with its convention to a JSON file and each image's values to a CSV file beside it,
+    and prints a table. Inputs are .npy or .npz files with an array (cases, maps, ...) or folders laid out
+    case/map with PNG or NIfTI files; cases are matched by name. The numbers are explained in docs/metrics.md.
+
+    Args:
+        references: the readers' label maps.
+        samples: the sampled label maps; not needed with compare.
+        n: numbers of samples to score with; 1 4 8 16 by default.
+        out: the JSON file to write; the CSV file gets the same name.
+        compare: two or more sets of samples to score and to test against each other.
+        num_classes: labels are 0 to num_classes - 1.
+        classes: evaluated classes; the foreground for two classes and all otherwise by default.
+        ignore: label of pixels that are left out where any reader has it.
+        empty: what a class counts that neither map has: zero (distance 0), one (distance 1) or skip (left
+            out).
+        weights: probability of each reference, the same for all cases; equal by default.
+        patients: CSV file with the columns case and patient; intervals and tests then respect patients.
+        calibration: also the calibration of the samples' class frequencies, which takes longer.
+        allow_missing: leave out cases that are not in every set, instead of stopping.
+        confidence: of the intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: a case without its partner, files that cannot be read, shapes or labels that do not fit.
+    """
+    chosen = sorted(set(n or (1, 4, 8, 16)))
+    paths = ([samples] if samples else []) + list(compare or [])
+    if not paths or (compare is not None and len(paths) < 2):
+        raise InputError("give --samples S, or --compare A B with two or more sets of samples")
+    truth = open_maps(references, "references")
+    sets = dict(zip(_labels(paths), [open_maps(path, "samples") for path in paths], strict=True))
+    names, missing = _partners([truth, *sets.values()], allow_missing)
+    groups = None if patients is None else _patients(patients, names)
+    options = {"num_classes": num_classes, "classes": classes, "ignore": ignore, "empty": empty}
+    found = {
+        label: _score_set(held, truth, names, chosen, {**options, "weights": weights}, calibration)
+        for label, held in sets.items()
+    }
+    interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
+    rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
+    tests = comparisons(found, groups, **interval)
+    _print(found, rows, tests)
+    for path, lacking in missing.items():
+        print(f"left out: {len(lacking)} cases that {path} lacks")
+    result = {
+        "convention": next(iter(found.values())).convention,
+        "options": {**options, "weights": weights, "n": chosen, **interval},
+        "references": str(references),
+        "samples": {label: str(held.path) for label, held in sets.items()},
+        "missing_cases": missing,
+        "scores": rows,
+        "comparisons": tests,
+    }
+    with writing_file(out) as file:
+        file.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    _write_csv(out.with_suffix(".csv"), names, groups, found)
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    stems = [path.stem for path in paths]
+    labels = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    if len(set(labels)) < len(labels):
+        raise InputError(f"{', '.join(labels)}: the same set is named twice; compare different sets")
+    return labels
+
+
+def _partners(sets: Sequence[MapSet], allow_missing: bool) -> tuple[list[str], dict[str, list[str]]]:
+    """Names that all sets have, in the order of the references, and what each set lacks."""
+    if len({held.has_names for held in sets}) > 1:
+        unnamed = next(held for held in sets if not held.has_names)
+        raise InputError(f"{unnamed.path} has no case names but others have; save it as .npz with an array 'names'")
+    every = list(dict.fromkeys(name for held in sets for name in held.names))
+    missing = {}
+    for held in sets:
+        there = set(held.names)
+        lacking = [name for name in every if name not in there]
+        if lacking:
+            missing[str(held.path)] = lacking
+    if missing and not all(held.has_names for held in sets):
+        counts = ", ".join(f"{held.path} has {len(held.names)} cases" for held in sets)
+        raise InputError(f"arrays without names are matched by position, but {counts}; add an array 'names'")
+    if missing and not allow_missing:
+        path, lacking = next(iter(missing.items()))
+        named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+        raise InputError(f"{path} lacks the case {named}; add it, or leave it out with --allow-missing")
+    out = {name for lacking in missing.values() for name in lacking}
+    names = [name for name in sets[0].names if name not in out]
+    if not names:
+        raise InputError(f"{' and '.join(str(held.path) for held in sets)} have no case in common")
+    return names, missing
+
+
+def _patients(path: Path, names: Sequence[str]) -> list[str]:
+    try:
+        with path.open(newline="") as file:
+            table = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not table or not {"case", "patient"} <= set(table[0]):
+        raise InputError(f"{path} needs the header case,patient and a line for each case")
+    patient = {row["case"]: row["patient"] for row in table}
+    unknown = [name for name in names if not patient.get(name)]
+    if unknown:
+        raise InputError(f"{path} names no patient for the case {unknown[0]} ({len(unknown)} such cases)")
+    return [patient[name] for name in names]
+
+
+@dataclass
+class _Batch:
+    names: list[str]
+    samples: list[LabelMaps]
+    references: list[LabelMaps]
+
+
+def _batches(samples: MapSet, references: MapSet, names: Sequence[str]) -> Iterator[_Batch]:
+    """Cases of equal shape together, so many that a few tens of megabytes are in memory."""
+    batch, shapes, size = _Batch([], [], []), None, 0
+    for name in names:
+        s, r = samples.maps(name), references.maps(name)
+        if batch.names and ((s.shape, r.shape) != shapes or size > _BATCH_BYTES):
+            yield batch
+            batch, size = _Batch([], [], []), 0
+        shapes, size = (s.shape, r.shape), size + s.nbytes + r.nbytes
+        batch.names.append(name)
+        batch.samples.append(s)
+        batch.references.append(r)
+    yield batch
+
+
+def _score_set(
+    samples: MapSet, references: MapSet, names: Sequence[str], n: list[int], options: dict[str, Any], calibrated: bool
+) -> SetScores:
+    scores = SetScores()
+    for batch in _batches(samples, references, names):
+        if n[0] < 1 or n[-1] > len(batch.samples[0]):
+            raise InputError(
+                f"{samples.place(batch.names[0])} has {len(batch.samples[0])} samples, too few for "
+                f"--n {' '.join(map(str, n))}; give numbers from 1 to {len(batch.samples[0])}"
+            )
+        try:
+            scores.add(score_batch(np.stack(batch.samples), np.stack(batch.references), n, options, calibrated))
+        except InputError as error:
+            raise _with_place(error, batch, samples, references, options) from error
+    return scores
+
+
+def _with_place(
+    error: InputError, batch: _Batch, samples: MapSet, references: MapSet, options: dict[str, Any]
+) -> InputError:
+    """The same error, naming the case that caused it."""
+    for name, s, r in zip(batch.names, batch.samples, batch.references, strict=True):
+        try:
+            pairwise_distances(s[None], r[None], **options)
+        except InputError as single:
+            return InputError(f"{samples.place(name)} against {references.place(name)}: {single}")
+    return error
+
+
+def _print(found: dict[str, SetScores], rows: dict[str, list[dict[str, Any]]], tests: list[dict[str, Any]]) -> None:
+    console = Console()
+    for label, summaries in rows.items():
+        table = _table(label, found[label].convention)
+        for column in ("metric", "n", "mean", "interval", "median", "images", "left out"):
+            table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+        for row in summaries:
+            span = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+            counts = (str(row["images"]), str(row["left_out"]))
+            n = str(row["n"] or "all")
+            table.add_row(row["metric"], n, _number(row["mean"]), span, _number(row["median"]), *counts)
+        console.print(table)
+    if tests:
+        table = _table("comparisons", "Wilcoxon signed-rank, Holm's correction over the pairs of sets")
+        for column in ("metric", "n", "a", "b", "a - b", "interval", "p (Holm)", "effect"):
+            table.add_column(column, justify="left" if column in ("metric", "a", "b") else "right")
+        for test in tests:
+            span = f"{test['low']:.3f} to {test['high']:.3f}"
+            numbers = (_number(test["difference"]), span, f"{test['p_holm']:.2g}", f"{test['effect']:.2f}")
+            table.add_row(test["metric"], str(test["n"] or "all"), test["first"], test["second"], *numbers)
+        console.print(table)
+
+
+def _table(title: str, caption: str | None = None) -> Table:
+    style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
+    return Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, **style)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, found: dict[str, SetScores]) -> None:
+    with writing_file(path) as file, file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        columns = list(next(iter(found.values())).columns())
+        writer.writerow(["set", "case", "patient", *columns])
+        for label, scores in found.items():
+            table = scores.columns()
+            for i, name in enumerate(names):
+                values = ["" if np.isnan(table[c][i]) else repr(float(table[c][i])) for c in columns]
+                writer.writerow([label, name, "" if groups is None else groups[i], *values])

@@ -1,0 +1,32 @@
+"""Units of pictures, and what a model sees of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Linear map from raw values to what a model sees: (raw - offset) / scale.
+
+    Attributes:
+        unit: unit of the raw values, for example ``HU``.
+        offset: in that unit.
+        scale: in that unit, positive.
+    """
+
+    unit: str
+    offset: float
+    scale: float
+
+    def normalise(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Map raw intensities to float32 of order one."""
+        return (raw.astype(np.float32) - np.float32(self.offset)) / np.float32(self.scale)
+
+
+HOUNSFIELD = Intensity("HU", offset=-600.0, scale=400.0)
+"""Of CT of the lung: -1000 HU (air) is -1, -200 HU is 1."""

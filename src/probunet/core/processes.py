@@ -1,0 +1,153 @@
+"""Several long tasks side by side, each in a process of its own, under one progress display.
+
+A task's process is told to stop by SIGTERM alone: Ctrl-C reaches only this process, which passes it on, and a task
+whose parent was killed stops by itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from probunet.core.console import console
+from probunet.core.errors import InputError
+
+Tell = Callable[[float, str], None]
+"""Told the share that is done, 0 to 1, and a few words on the state."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something long to do.
+
+    Attributes:
+        name: shown beside its bar.
+        run: does it; picklable, called with a :data:`Tell`.
+    """
+
+    name: str
+    run: Callable[[Tell], Any]
+
+
+@dataclass
+class _Active:
+    task: Task
+    process: BaseProcess
+    channel: Connection
+    bar: TaskID
+    slot: int
+
+
+def run_in_processes(title: str, tasks: Sequence[Task], workers: int | None = None) -> None:
+    """Run all tasks, at most ``workers`` at a time.
+
+    Args:
+        title: of the bar over all tasks.
+        tasks: in the order in which they start.
+        workers: processes side by side; if not given, one per GPU, or one per processor core where there is no
+            GPU. Processor cores are divided evenly between them.
+
+    Raises:
+        InputError: a task failed by the user's mistake; the others were stopped as Ctrl-C stops them.
+        RuntimeError: a task failed otherwise.
+    """
+    if not tasks:
+        return
+    gpus, cores = torch.cuda.device_count(), len(os.sched_getaffinity(0))
+    workers = min(workers or gpus or cores, len(tasks))
+    threads = max(cores // workers, 1)
+    waiting, slots = list(tasks), list(range(workers))
+    active: dict[Connection, _Active] = {}
+    with _display() as display:
+        whole = display.add_task(title, total=len(tasks), state=f"0 of {len(tasks)}")
+        try:
+            while waiting or active:
+                while waiting and slots:
+                    one = _start(waiting.pop(0), slots.pop(0), threads, gpus, display)
+                    active[one.channel] = one
+                for channel in wait(list(active), timeout=1.0):
+                    one = active[channel]  # type: ignore[index]
+                    if not _listen(one, display):
+                        _finish(one, display)
+                        del active[one.channel]
+                        slots.append(one.slot)
+                        display.remove_task(one.bar)
+                shares = sum(display.tasks[display.task_ids.index(one.bar)].completed for one in active.values())
+                ended = len(tasks) - len(waiting) - len(active)
+                display.update(whole, completed=ended + shares, state=f"{ended} of {len(tasks)}")
+        finally:
+            for one in active.values():
+                one.process.terminate()
+            for one in active.values():
+                one.process.join()
+
+
+def _start(task: Task, slot: int, threads: int, gpus: int, display: Progress) -> _Active:
+    context = mp.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(task, there, threads, slot if gpus > 1 else None), name=task.name)
+    process.start()
+    there.close()
+    return _Active(task, process, here, display.add_task(f"  {task.name}", total=1.0, state="starting"), slot)
+
+
+def _listen(one: _Active, display: Progress) -> bool:
+    """Take one message; False when there will be no more."""
+    try:
+        share, state = one.channel.recv()
+    except EOFError:
+        return False
+    if share is None:
+        one.process.join()
+        raise InputError(f"{one.task.name}: {state}")
+    display.update(one.bar, completed=share, state=state)
+    return True
+
+
+def _finish(one: _Active, display: Progress) -> None:
+    one.process.join()
+    if one.process.exitcode:
+        raise RuntimeError(f"{one.task.name} ended with exit code {one.process.exitcode}")
+
+
+def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> None:
+    os.setsid()  # Ctrl-C in a terminal is for the parent, which passes it on once
+    threading.Thread(target=_stop_without_parent, daemon=True).start()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    torch.set_num_threads(threads)
+    console.quiet = True
+    try:
+        task.run(lambda share, state: channel.send((share, state)))
+    except InputError as error:
+        channel.send((None, str(error)))
+        raise SystemExit(2) from error
+
+
+def _stop_without_parent() -> None:
+    parent = mp.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _display() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=2,
+    )

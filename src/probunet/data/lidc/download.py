@@ -1,0 +1,184 @@
+"""Raw LIDC-IDRI, as downloaded, as a source for a store: real CT with the outlines of its readers."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from probunet.core.console import console, progress_bar
+from probunet.core.errors import InputError
+from probunet.core.intensity import HOUNSFIELD
+from probunet.data.lidc.annotations import LICENCE, load_table
+from probunet.data.lidc.check import cross_check
+from probunet.data.lidc.parts import Job, Part, Settings, find_jobs, make_part
+from probunet.data.lidc.summary import summarise
+from probunet.data.lidc.xml import Index, index_folder
+from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.splits import load_reader_split
+from probunet.data.store import Example, Store
+
+
+def draw_crop(part: Path, row: int) -> Drawn:
+    """Read one crop of a part.
+
+    Returns:
+        (1, size, size) int16 HU and (4, size, size) uint8 in {0, 1}.
+    """
+    images, labels = (np.load(part / name, mmap_mode="r") for name in ("images.npy", "labels.npy"))
+    return images[row], labels[row]
+
+
+def prepare_lidc(
+    dicom: Path | None = None,
+    out: Path | None = None,
+    xml: Path | None = None,
+    annotations: Literal["xml", "builtin"] = "xml",
+    spacing: float = 0.5,
+    size: int = 180,
+    check: bool = False,
+    keep_going: bool = False,
+    jobs: int = -1,
+) -> Store | None:
+    """Prepare the original LIDC-IDRI download: CT around every lesion, with the outlines of up to four readers.
+
+    CT series are found at any depth. Finished scans are kept beside the store until it is complete, so the same command
+    goes on after an interruption. With --check, --dicom and --out may be left out.
+
+    Args:
+        dicom: folder of the download, with LIDC-IDRI-NNNN/<study>/<series>/*.dcm.
+        out: folder of the store to make.
+        xml: folder with the readers' XML, if it is not inside --dicom.
+        annotations: take outlines from the readers' XML, or the built-in contours (no XML is needed then).
+        spacing: mm of the pixels.
+        size: pixels along either side, at least 16.
+        check: first compare the XML with the built-in contours, annotation by annotation, and list what differs.
+        keep_going: report and skip scans that cannot be read, and missing slices, instead of stopping at the first.
+        jobs: parallel processes, -1 for one per core; a joblib backend chosen in Python (Dask, Ray) is used instead.
+
+    Returns:
+        The store, or ``None`` if only the check was asked for.
+
+    Raises:
+        InputError: something is missing, unreadable or contradictory; names the file.
+    """
+    settings = Settings(annotations, spacing, size, partial=keep_going)
+    _check_arguments(dicom, out, xml, settings, check)
+    index = None
+    folder = xml or dicom
+    if folder and (check or annotations == "xml"):
+        with console.status(f"looking for readers' XML in {folder}"):
+            index = index_folder(folder)
+        if index.broken and not keep_going:
+            raise InputError(f"{index.broken[0]} (--keep-going leaves it out)")
+    if check and index:
+        with console.status(f"comparing {len(index.files):,} scans"):
+            comparison = cross_check(index, load_table())
+        print(comparison)
+    if dicom is None or out is None:
+        return None
+    kept = out.parent / f".{out.name}-scans"
+    tasks = find_jobs(dicom, kept, settings, index if annotations == "xml" else None)
+    parts = _make_parts(tasks, out, keep_going, jobs)
+    store = write_store(out, _items(parts), _description(settings, parts, index), np.int16, jobs=jobs, threads=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    summarise(parts, index, store)
+    return store
+
+
+def _check_arguments(dicom: Path | None, out: Path | None, xml: Path | None, settings: Settings, check: bool) -> None:
+    if not 0.1 <= settings.spacing <= 5:
+        raise InputError(f"a spacing of {settings.spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
+    if not 16 <= settings.size <= 1024:
+        raise InputError(f"a size of {settings.size} px is not between 16 and 1024; the paper uses 180")
+    if check and not (dicom or xml):
+        raise InputError("--check needs the readers' XML: give --xml or --dicom")
+    if not check and (dicom is None or out is None):
+        raise InputError("give --dicom, the folder of the download, and --out, the folder of the store to make")
+    if out and dicom is None:
+        raise InputError("--out needs --dicom, the folder of the download")
+    for path, flag in ((dicom, "--dicom"), (xml, "--xml")):
+        if path and not path.is_dir():
+            raise InputError(f"{path} is not a folder; {flag} takes the folder of the download")
+    if out and out.exists():
+        raise InputError(f"{out} exists already; choose another folder or remove it first")
+
+
+def _make_parts(tasks: Sequence[Job], out: Path, keep_going: bool, jobs: int) -> list[Part]:
+    """Prepare all folders in parallel, through whichever backend joblib is set to."""
+    done = sum(task.part.is_dir() for task in tasks)
+    if done:
+        console.print(f"{done:,} of {len(tasks):,} folders were prepared before; going on with the others")
+    parts: list[Part] = []
+    where: dict[str, str] = {}
+    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(make_part)(task) for task in tasks)
+    with progress_bar() as bar, _closing(results):
+        shown = bar.add_task(f"reading scans for {out.name}", total=len(tasks))
+        for part in results:
+            if part.errors and not keep_going:
+                raise InputError(f"{part.errors[0]} (--keep-going skips what cannot be read)")
+            for scan in part.scans:
+                other = where.setdefault(scan.series, part.folder)
+                if other != part.folder:
+                    raise InputError(f"series {scan.series} is in {other} and in {part.folder}; keep one of them")
+            parts.append(part)
+            bar.advance(shown)
+    return sorted(parts, key=lambda part: part.folder)
+
+
+@contextmanager
+def _closing(results: Generator[Part, None, None]) -> Iterator[None]:
+    """Stop the workers when the first error ends the loop, without joblib's warning that they were stopped."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
+
+
+def _items(parts: Sequence[Part]) -> list[Item]:
+    splits = load_reader_split()
+    items = []
+    for part in parts:
+        row = 0
+        for scan in part.scans:
+            for name in scan.names:
+                example = Example(name, scan.patient, splits[scan.patient])
+                items.append(Item(example, partial(draw_crop, part.path, row)))
+                row += 1
+    return sorted(items, key=lambda item: item.example.group)  # stable: by patient wherever the folders lie
+
+
+def _description(settings: Settings, parts: Sequence[Part], index: Index | None) -> Description:
+    scans = [scan for part in parts for scan in part.scans]
+    notes = {
+        "scans": len(scans),
+        "lesions": sum(scan.lesions for scan in scans),
+        "lesions_with_more_than_four_annotations": sum(scan.folded for scan in scans),
+        "left_out": dict(sum((Counter(scan.left_out) for scan in scans), Counter())),
+        "files_that_are_no_ct": dict(sum((Counter(part.others) for part in parts), Counter())),
+        "remarks": [f"{scan.patient}: {remark}" for scan in scans for remark in scan.remarks],
+        "skipped": [error for part in parts for error in part.errors] + list(index.broken if index else ()),
+    }
+    return Description(
+        title="LIDC-IDRI, CT around every lesion, four readers",
+        licence=LICENCE,
+        arguments={
+            "command": "prepare lidc",
+            "annotations": settings.annotations,
+            "spacing": settings.spacing,
+            "size": settings.size,
+        },
+        intensity=HOUNSFIELD,
+        spacing_mm=(settings.spacing, settings.spacing),
+        notes=notes,
+    )

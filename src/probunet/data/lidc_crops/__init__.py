@@ -1,0 +1,1 @@
+"""LIDC-IDRI as others passed it on; imports data.lidc."""

@@ -1,0 +1,212 @@
+"""A fingerprint of a folder of images and readers, or of a prepared store, and a contact sheet; writes no store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.console import console
+from probunet.core.errors import InputError
+from probunet.core.files import writing_file
+from probunet.data.own.folder import Dataset, open_folder, read_case
+from probunet.data.store import Store, marked
+from probunet.metrics.agreement import Agreement
+
+SHOWN = 8
+"""Images on a contact sheet."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One image or slice with the readers who looked at it: image (C, H, W), labels (R, H, W), R names."""
+
+    name: str
+    group: str
+    image: npt.NDArray[Any]
+    labels: npt.NDArray[np.uint8]
+    readers: tuple[str, ...]
+    spacing: tuple[float, float] | None
+
+
+@dataclass
+class Fingerprint:
+    """What data holds, counted image by image.
+
+    Attributes:
+        classes: their names, background first.
+        images: number of images or slices.
+        groups: the patients.
+        sizes: images by (H, W).
+        spacings: images by pixel spacing in mm.
+        types: images by data type.
+        readers: images by number of readers.
+        pixels: pixels by class, over all readings; the last entry counts ignored ones.
+        readings: number of readings.
+        empty: readings without any mark.
+        unmarked: images on which no reader marked anything.
+        low: smallest value of each channel.
+        high: largest value of each channel.
+        agreement: between the readers.
+    """
+
+    classes: list[str]
+    images: int = 0
+    groups: set[str] = field(default_factory=set)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    spacings: Counter[Any] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    readers: Counter[int] = field(default_factory=Counter)
+    pixels: npt.NDArray[np.int64] = field(init=False)
+    readings: int = 0
+    empty: int = 0
+    unmarked: int = 0
+    low: npt.NDArray[Any] | None = None
+    high: npt.NDArray[Any] | None = None
+    agreement: Agreement = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pixels = np.zeros(len(self.classes) + 1, np.int64)
+        self.agreement = Agreement(len(self.classes))
+
+    def add(self, one: Reading) -> None:
+        """Count one image."""
+        shown = marked(one.labels)
+        self.images += 1
+        self.groups.add(one.group)
+        self.sizes[one.image.shape[1], one.image.shape[2]] += 1
+        self.spacings[one.spacing] += 1
+        self.types[str(one.image.dtype)] += 1
+        self.readers[len(one.labels)] += 1
+        counts = np.bincount(one.labels.ravel(), minlength=256)
+        self.pixels += np.append(counts[: len(self.classes)], counts[-1])
+        self.readings += len(shown)
+        self.empty += int((~shown).sum())
+        self.unmarked += int(not shown.any())
+        low, high = one.image.min(axis=(1, 2)), one.image.max(axis=(1, 2))
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+        self.agreement.add(one.labels)
+
+    def lines(self) -> list[str]:
+        """The fingerprint in words, a fact a line."""
+        assert self.low is not None
+        assert self.high is not None
+        spacings = {"unknown" if s is None else f"{s[0]:g} x {s[1]:g} mm": n for s, n in self.spacings.items()}
+        shares = self.pixels / max(self.pixels.sum(), 1)
+        named = [f"{name} {share:.2%}" for name, share in zip([*self.classes, "ignored"], shares, strict=True) if share]
+        ranges = [f"{low:g} to {high:g}" for low, high in zip(self.low.tolist(), self.high.tolist(), strict=True)]
+        return [
+            f"images           {self.images:,} of {len(self.groups):,} groups (patients)",
+            f"sizes (px)       {_most({f'{h}x{w}': n for (h, w), n in self.sizes.items()})}",
+            f"pixel spacing    {_most(spacings)}",
+            f"intensities      {'; '.join(ranges)} ({', '.join(self.types)})",
+            f"classes          {', '.join(named)} of all pixels",
+            f"readers          {_most({f'{n} reader(s)': count for n, count in sorted(self.readers.items())})}",
+            f"empty masks      {self.empty:,} of {self.readings:,} ({self.empty / self.readings:.1%}); "
+            f"{self.unmarked:,} images without any mark",
+            f"agreement        pairwise IoU {_number(self.agreement.iou())}, "
+            f"Fleiss' kappa {_number(self.agreement.kappa())}",
+        ]
+
+
+def inspect(data: Path, picture: Path | None = None) -> Fingerprint:
+    """Print what a folder for 'prepare folder', or a prepared store, holds: sizes, intensities, readers, agreement.
+
+    Every file is read and checked, and nothing is written but the picture.
+
+    Args:
+        data: folder with dataset.json, imagesTr and labelsTr, or a prepared store.
+        picture: .png of a contact sheet to write: some images and what each reader marked.
+
+    Raises:
+        InputError: a file is missing, unreadable or does not fit.
+    """
+    if picture is not None and picture.suffix != ".png":
+        raise InputError(f"{picture} is no .png; give the picture a name that ends so")
+    if (data / "manifest.json").is_file():
+        store = Store(data)
+        if store.flips:
+            raise InputError(f"{data} has one label map an image and label flips, no readers to inspect")
+        found, source = Fingerprint(store.classes), _of_store(store)
+    else:
+        dataset = open_folder(data)
+        found, source = Fingerprint(list(dataset.classes)), _of_folder(dataset)
+    kept: list[Reading] = []
+    random = np.random.default_rng(0)
+    with console.status(f"reading {data}"):
+        for one in source:
+            found.add(one)
+            _keep(kept, one, found, random)
+    if picture is not None:
+        _contact_sheet(picture, kept, len(found.classes))
+    print("\n".join(found.lines()))
+    return found
+
+
+def _keep(kept: list[Reading], one: Reading, found: Fingerprint, random: np.random.Generator) -> None:
+    """Keep a random few of the images on which somebody marked something (reservoir sampling)."""
+    if not marked(one.labels).any():
+        return
+    place = int(random.integers(found.images - found.unmarked))
+    if len(kept) < SHOWN:
+        kept.append(one)
+    elif place < SHOWN:
+        kept[place] = one
+
+
+def _of_store(store: Store) -> Iterator[Reading]:
+    spacing = store.manifest["spacing_mm"] and tuple(store.manifest["spacing_mm"])
+    numbered = [f"reader {k + 1}" for k in range(store.readers)]
+    names = store.manifest.get("notes", {}).get("readers", numbered)
+    for i, example in enumerate(store.examples):
+        there = store.present[i]
+        labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(names)[there].tolist())
+        yield Reading(example.name, example.group, np.asarray(store.images[i]), labels, readers, spacing)
+
+
+def _of_folder(dataset: Dataset) -> Iterator[Reading]:
+    read_case.cache_clear()
+    for case in dataset.cases:
+        volume, labels = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
+        there = [file is not None for file in case.readings]
+        readers = tuple(np.array(dataset.readers)[there].tolist())
+        for k, (image, label) in enumerate(zip(volume.values, labels, strict=True)):
+            name = case.name if len(labels) == 1 else f"{case.name}/slice-{k:03d}"
+            yield Reading(name, case.group, image, label[there], readers, volume.spacing_mm)
+
+
+def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
+    from probunet.drawing.pictures import as_rgb, class_palette, grid_figure, paint, show  # matplotlib loads slowly
+
+    if not kept:
+        raise InputError(f"there is nothing to draw in {file}: no reader marked anything anywhere")
+    columns = 1 + max(len(one.labels) for one in kept)
+    figure = grid_figure(1.5 * columns, 1.65 * len(kept))
+    axes = figure.subplots(len(kept), columns, squeeze=False)
+    palette = class_palette(classes, ())
+    for row, one in zip(axes, kept, strict=True):
+        for axis in row:
+            axis.axis("off")
+        show(row[0], as_rgb(one.image), one.name)
+        for axis, label, reader in zip(row[1:], one.labels, one.readers, strict=False):
+            show(axis, paint(one.image, label, palette), reader if marked(label) else f"{reader}: empty")
+    with writing_file(file) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def _most(counts: dict[str, int]) -> str:
+    """The most frequent values with their counts; only the value where there is one."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    first = sorted(counts.items(), key=lambda item: -item[1])[:6]
+    return ", ".join(f"{name}: {n:,}" for name, n in first) + (", ..." if len(counts) > len(first) else "")
+
+
+def _number(value: float) -> str:
+    return "not defined" if np.isnan(value) else f"{value:.3f}"

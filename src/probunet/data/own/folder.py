@@ -1,0 +1,247 @@
+"""Your own images and readers: nnU-Net's folder convention, with a folder of readings for each case.
+
+``dataset.json`` says what there is, ``imagesTr/<case>_0000.<ext>`` holds channel 0 of a case (or all, for RGB), and
+``labelsTr/<case>/<reader>.<ext>`` what one reader marked. Readers may be different and differently many for each case.
+nnU-Net's own ``labelsTr/<case>.<ext>`` is a case with a single reader.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.data.store import Split
+from probunet.io.formats import READERS, Volume, ending, read_volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one case.
+
+    Attributes:
+        name: of the case.
+        group: what must not be divided between splits: the patient.
+        images: a file for each channel, or a single one with all of them.
+        readings: a file for each reader; ``None`` where this reader did not look at the case.
+    """
+
+    name: str
+    group: str
+    images: tuple[Path, ...]
+    readings: tuple[Path | None, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of images and readings, as its dataset.json and its file names tell it.
+
+    Attributes:
+        title: one line, for people.
+        licence: as given.
+        channels: their names.
+        classes: their names, background first; the value of a class in a label file is its position.
+        ignore: value that means "not known" in label files, or ``None``.
+        readers: names of all readers.
+        cases: in the order of their names.
+        splits: from case to split, where dataset.json fixes it.
+    """
+
+    title: str
+    licence: str
+    channels: tuple[str, ...]
+    classes: tuple[str, ...]
+    ignore: int | None
+    readers: tuple[str, ...]
+    cases: tuple[Case, ...]
+    splits: dict[str, Split]
+
+
+def open_folder(root: Path) -> Dataset:
+    """Read dataset.json and find the files; no image is opened.
+
+    Raises:
+        InputError: no such folder, dataset.json missing or wrong, or a file too many, missing or named twice.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is {'a broken link' if root.is_symlink() else 'not a folder'}; give the data folder")
+    facts = _facts(root / "dataset.json")
+    where = root / "dataset.json"
+    channels, labels = facts["channel_names"], dict(facts["labels"])
+    ignore = labels.pop("ignore", None)
+    classes = sorted(labels, key=lambda name: labels[name])
+    if [labels[name] for name in classes] != list(range(len(classes))) or not 2 <= len(classes) <= IGNORE:
+        raise InputError(f"{where} gives labels the values {list(labels.values())}; they must be 0, 1, 2, ...")
+    suffix = facts["file_ending"].lower()
+    if suffix not in READERS:
+        raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(READERS)}")
+    images = _images(root / "imagesTr", suffix, len(channels))
+    readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
+    _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
+    readers = tuple(sorted({reader for files in readings.values() for reader in files}))
+    groups = facts.get("groups", {})
+    for key, named in (("groups", groups), ("splits", _splits(facts, where))):
+        if unknown := sorted(named.keys() - images.keys()):
+            raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but imagesTr has no such case")
+    cases = tuple(
+        Case(name, str(groups.get(name, name)), images[name], tuple(readings[name].get(reader) for reader in readers))
+        for name in sorted(images)
+    )
+    title, licence = str(facts.get("name", root.name)), str(facts.get("licence", "not given"))
+    return Dataset(
+        title,
+        licence,
+        tuple(map(str, channels.values())),
+        tuple(classes),
+        ignore,
+        readers,
+        cases,
+        _splits(facts, where),
+    )
+
+
+@lru_cache(maxsize=2)  # a volume is read once for all its slices
+def read_case(case: Case, channels: int, classes: int, ignore: int | None) -> tuple[Volume, npt.NDArray[np.uint8]]:
+    """Read all files of a case and check that they fit.
+
+    Returns:
+        The image (slices, C, H, W), and labels (slices, R, H, W) uint8, ``IGNORE`` where a reading is missing.
+
+    Raises:
+        InputError: a file cannot be read, or differs from the others in size, geometry or type, or holds labels
+            that are not declared.
+    """
+    parts = [read_volume(file) for file in case.images]
+    for file, part in zip(case.images, parts, strict=True):
+        _check_fit(file, part, case.images[0], parts[0])
+        if part.palette:
+            raise InputError(f"{file} is a picture with a colour palette; save it as grey or RGB")
+        if part.values.dtype != parts[0].values.dtype:
+            raise InputError(
+                f"{file} holds {part.values.dtype}, {case.images[0]} {parts[0].values.dtype}; save all alike"
+            )
+    values = np.concatenate([part.values for part in parts], axis=1)
+    if values.shape[1] != channels:
+        raise InputError(f"{case.images[0]} has {values.shape[1]} channel(s), dataset.json names {channels}")
+    labels = np.full((len(values), len(case.readings), *values.shape[2:]), IGNORE, np.uint8)
+    for reader, path in enumerate(case.readings):
+        if path is not None:
+            reading = read_volume(path)
+            _check_fit(path, reading, case.images[0], parts[0])
+            labels[:, reader] = _classes(path, reading.values, classes, ignore)
+    return Volume(values, parts[0].spacing_mm, parts[0].geometry), labels
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist; write one with channel_names, labels and file_ending") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read ({error})") from error
+    if not isinstance(facts, dict):
+        raise InputError(f"{file} is no table of names and values; see docs/data.md")
+    kinds: dict[str, type] = {"channel_names": dict, "labels": dict, "file_ending": str}
+    optional: dict[str, type] = {key: dict for key in ("groups", "splits") if key in facts}
+    for key, kind in {**kinds, **optional}.items():
+        if not isinstance(facts.get(key), kind) or (key in kinds and not facts[key]):
+            raise InputError(f"{file} lacks '{key}', or it is not a {kind.__name__}; see docs/data.md")
+    if not all(type(value) is int for value in facts["labels"].values()):
+        raise InputError(f"{file} gives labels values that are no whole numbers: {facts['labels']}")
+    return facts
+
+
+def _splits(facts: dict[str, Any], where: Path) -> dict[str, Split]:
+    found: dict[str, Split] = {}
+    for split, names in facts.get("splits", {}).items():
+        if split not in get_args(Split) or not isinstance(names, list):
+            raise InputError(
+                f"{where} has the split '{split}'; each of {', '.join(get_args(Split))} is a list of cases"
+            )
+        for name in map(str, names):
+            if name in found:
+                raise InputError(f"{where} names the case '{name}' twice in splits")
+            found[name] = split
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed ({error.strerror}); the folder is needed") from error
+
+
+def _images(folder: Path, suffix: str, channels: int) -> dict[str, tuple[Path, ...]]:
+    found: dict[str, dict[int, Path]] = {}
+    for path in _listed(folder):
+        match = re.fullmatch(r"(.+)_(\d{4})", path.name[: -len(suffix)])
+        if not path.name.lower().endswith(suffix) or match is None:
+            raise InputError(f"{path} is not named <case>_0000{suffix} as dataset.json says; rename or remove it")
+        if found.setdefault(match[1], {}).setdefault(int(match[2]), path) is not path:
+            raise InputError(f"{path}: the case '{match[1]}' is named twice; keep one of the files")
+    if not found:
+        raise InputError(f"{folder} holds no images; put <case>_0000{suffix} there")
+    for name, files in found.items():
+        if sorted(files) not in (list(range(channels)), [0]):
+            raise InputError(f"{folder}: case '{name}' has the channels {sorted(files)}, dataset.json names {channels}")
+    return {name: tuple(files[k] for k in sorted(files)) for name, files in found.items()}
+
+
+def _readings(folder: Path, suffix: str) -> dict[str, Path]:
+    single = folder.with_name(folder.name + suffix)
+    if single.exists():
+        if folder.exists():
+            raise InputError(f"there are both {single} and a folder of readings {folder}; keep one of them")
+        return {"reader": single}
+    found: dict[str, Path] = {}
+    for path in _listed(folder):
+        if ending(path) != suffix:
+            raise InputError(f"{path} does not end in {suffix} as dataset.json says; convert or remove it")
+        if found.setdefault(path.name[: -len(suffix)], path) is not path:
+            raise InputError(f"{path}: this reader is named twice; keep one of the files")
+    if not found:
+        raise InputError(f"{folder} holds no reading; put <reader>{suffix} there or remove the case")
+    return found
+
+
+def _refuse_strangers(folder: Path, known: set[str]) -> None:
+    if strangers := [path for path in _listed(folder) if path.name not in known]:
+        raise InputError(f"{strangers[0]} belongs to no case in imagesTr; remove it or add its image")
+
+
+def _check_fit(file: Path, volume: Volume, first: Path, reference: Volume) -> None:
+    (slices, _, height, width), (expected, _, rows, columns) = volume.values.shape, reference.values.shape
+    if (slices, height, width) != (expected, rows, columns):
+        raise InputError(
+            f"{file} has {slices} slice(s) of {height}x{width} px, {first} {expected} of {rows}x{columns}; "
+            "they must agree"
+        )
+    one, other = volume.geometry, reference.geometry
+    if one is not None and other is not None and not np.allclose(one, other, rtol=1e-4, atol=1e-3):
+        raise InputError(f"{file} and {first} have different spacing, origin or directions; resample one to the other")
+
+
+def _classes(file: Path, values: npt.NDArray[Any], classes: int, ignore: int | None) -> npt.NDArray[np.uint8]:
+    if values.shape[1] != 1:
+        raise InputError(f"{file} has {values.shape[1]} channels; a reading is one channel of class ids")
+    labels = values[:, 0]
+    unknown = (labels < 0) | (labels >= classes) | (labels != np.rint(labels)) if labels.dtype != bool else labels < 0
+    if ignore is not None:
+        unknown &= labels != ignore
+    if unknown.any():
+        raise InputError(
+            f"{file} holds the label {labels[unknown][0]}; dataset.json declares 0 to {classes - 1}"
+            + ("" if ignore is None else f" and {ignore} (ignore)")
+        )
+    return (
+        np.where(labels == ignore, IGNORE, labels).astype(np.uint8) if ignore is not None else labels.astype(np.uint8)
+    )

@@ -1,0 +1,236 @@
+"""Real street photographs with one label map each, described by a class table; five classes flip as in the paper.
+
+The official Cityscapes folders are one such table (``cityscapes.yaml``), any other set is another: where images and
+label maps lie, what the label ids mean, which classes flip (paper, section 4.2).
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
+
+from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
+from probunet.core.types import IGNORE
+from probunet.data.flips import with_flips
+from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.store import SPLITS, Example, Split, Store
+
+GREY_LEVELS = Intensity("grey level", offset=128, scale=64)
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """What a set of labelled photographs looks like.
+
+    Attributes:
+        title: one line for people.
+        licence: with source.
+        images: path of an image under the root, with the placeholders {split} and {name}; {name} may reach over
+            two folders, the first of which then is the group (the city).
+        labels: path of its label map, with the same placeholders.
+        folders: what stands for {split}, by split; several splits may share one folder, see ``groups``.
+        ids: name of the class by id in the label files; the classes of the store have this order.
+        ignored_ids: ids without a meaning for the task.
+        flips: probability of the classes that flip.
+        size: height and width in the store, in pixels; a whole fraction of the files' own.
+        groups: groups that belong to a split, where a folder does not say it; other groups of a shared folder are
+            for the split that is named first.
+        counts: how many images the complete set has, by split; a difference is told.
+    """
+
+    title: str
+    licence: str
+    images: str
+    labels: str
+    folders: dict[Split, str]
+    ids: dict[int, str]
+    ignored_ids: list[int]
+    flips: dict[str, float]
+    size: tuple[int, int]
+    groups: dict[Split, list[str]] = field(default_factory=dict)
+    counts: dict[Split, int] = field(default_factory=dict)
+
+
+def load_class_table(file: Path | None) -> ClassTable:
+    """Read a class table; the one of Cityscapes if no file is given.
+
+    Raises:
+        InputError: not YAML, a key missing or unknown, or a split that does not exist.
+    """
+    source = file or resources.files("probunet.data.own").joinpath("cityscapes.yaml")
+    try:
+        values = yaml.safe_load(source.read_text())
+        values["flips"] = {name: _fraction(share) for name, share in values["flips"].items()}
+        values["size"] = (int(values["size"][0]), int(values["size"][1]))
+        table = ClassTable(**values)
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        raise InputError(f"{file} is not a usable class table ({' '.join(str(error).split())})") from error
+    if unknown := ({*table.folders, *table.groups} - set(SPLITS)):
+        raise InputError(f"{file}: there is no split '{unknown.pop()}'; use {', '.join(SPLITS)}")
+    return table
+
+
+def find_photographs(root: Path, table: ClassTable) -> list[Item]:
+    """Find all images with their label maps, in the order of their names.
+
+    Raises:
+        InputError: no such folder, no images, or a label map without an image or an image without a label map.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder; unpack the data first and give the folder that holds it")
+    items: list[Item] = []
+    lookup = _lookup(table)
+    for folder in dict.fromkeys(table.folders.values()):
+        images, labels = (_named(root, pattern, folder) for pattern in (table.images, table.labels))
+        for one, others, kind in ((images, labels, "label map"), (labels, images, "image")):
+            if missing := sorted(one.keys() - others.keys()):
+                raise InputError(f"{one[missing[0]]} has no {kind} ({len(missing)} such files); complete {root}")
+        for name in sorted(images):
+            split, group = _split(name, folder, table)
+            draw = partial(draw_photograph, images[name], labels[name], lookup, table.size)
+            items.append(Item(Example(f"{folder}/{name}", group, split), draw))
+    if not items:
+        raise InputError(f"{root} holds no images named {table.images}; is it the right folder?")
+    return items
+
+
+def draw_photograph(image: Path, label: Path, lookup: npt.NDArray[np.int16], size: tuple[int, int]) -> Drawn:
+    """Read one image and its label map and reduce both: the image by averaging, the label by majority.
+
+    Args:
+        image: RGB file.
+        label: file of label ids.
+        lookup: (65536,) class by label id, -1 where the id has no meaning.
+        size: (h, w) of the result.
+
+    Returns:
+        (3, h, w) uint8 and (1, h, w) uint8.
+
+    Raises:
+        InputError: unreadable, of different or unfitting size, or with a label id that the table does not know.
+    """
+    rgb, ids = _read(image, "RGB"), _read(label, None)
+    if ids.ndim != 2 or rgb.shape[:2] != ids.shape:
+        raise InputError(f"{image} is {rgb.shape[:2]} px, its label map {label} has shape {ids.shape}; they must agree")
+    factors = {ids.shape[0] / size[0], ids.shape[1] / size[1]}
+    if len(factors) != 1 or not factors.copy().pop().is_integer():
+        raise InputError(f"{label} is {ids.shape[0]}x{ids.shape[1]} px, not a whole multiple of {size[0]}x{size[1]}")
+    classes = lookup[ids]
+    if (classes < 0).any():
+        raise InputError(f"{label} holds label id {int(ids[classes < 0][0])}, which the class table does not know")
+    reduced = np.asarray(PILImage.fromarray(rgb).resize((size[1], size[0]), PILImage.Resampling.BOX))
+    return np.moveaxis(reduced, -1, 0), _majority(classes.astype(np.uint8), int(factors.pop()))[None]
+
+
+def prepare_labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> Store:
+    """Prepare street photographs with stochastic label flips, by a class table.
+
+    Args:
+        root: folder with the unpacked files.
+        classes: YAML file with the class table, for example configs/classes/camvid.yaml.
+        out: folder of the store to make.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: the table or a file cannot be used; the message names it.
+    """
+    return _prepare(root, load_class_table(classes), out, jobs, {"command": "prepare labelled", "table": classes.name})
+
+
+def prepare_cityscapes(root: Path, out: Path, jobs: int = -1) -> Store:
+    """Prepare Cityscapes with the paper's five stochastic label flips, at 256x512 px.
+
+    The official training images without Darmstadt, Moenchengladbach and Ulm are for training (2,701), those three
+    cities for validation (274), the official validation images for testing (500).
+
+    Args:
+        root: folder that holds leftImg8bit and gtFine as they come from cityscapes-dataset.com.
+        out: folder of the store to make.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: a file is missing or cannot be used; the message names it.
+    """
+    return _prepare(root, load_class_table(None), out, jobs, {"command": "prepare cityscapes"})
+
+
+def _prepare(root: Path, table: ClassTable, out: Path, jobs: int, arguments: dict[str, Any]) -> Store:
+    items = find_photographs(root, table)
+    found = {split: sum(item.example.split == split for item in items) for split in SPLITS}
+    notes = {}
+    if table.counts and found != table.counts:
+        notes["counts"] = f"the complete set has {table.counts}, found {found}"
+    names, flips = with_flips(list(dict.fromkeys(table.ids.values())), table.flips)
+    description = Description(
+        title=table.title,
+        licence=table.licence,
+        arguments=arguments,
+        intensity=GREY_LEVELS,
+        spacing_mm=None,
+        classes=names,
+        flips=flips,
+        notes=notes,
+    )
+    return write_store(out, items, description, np.uint8, jobs=jobs)
+
+
+def _named(root: Path, pattern: str, folder: str) -> dict[str, Path]:
+    """All files of a pattern by what stands for {name}."""
+    before, after = pattern.replace("{split}", folder).split("{name}")
+    paths = [*root.glob(f"{glob.escape(before)}*{glob.escape(after)}")]
+    paths += root.glob(f"{glob.escape(before)}*/*{glob.escape(after)}")
+    return {path.relative_to(root).as_posix()[len(before) : -len(after) or None]: path for path in paths}
+
+
+def _split(name: str, folder: str, table: ClassTable) -> tuple[Split, str]:
+    group = name.split("/")[0]
+    sharing = [split for split, other in table.folders.items() if other == folder]
+    named = [split for split in sharing if group in table.groups.get(split, [])]
+    return (named or sharing)[0], group
+
+
+def _lookup(table: ClassTable) -> npt.NDArray[np.int16]:
+    order = list(dict.fromkeys(table.ids.values()))
+    lookup = np.full(65536, -1, np.int16)
+    lookup[table.ignored_ids] = IGNORE
+    for number, name in table.ids.items():
+        lookup[number] = order.index(name)
+    return lookup
+
+
+def _majority(classes: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
+    """The most frequent class of every block, the lower id where two are even."""
+    h, w = classes.shape[0] // factor, classes.shape[1] // factor
+    blocks = classes.reshape(h, factor, w, factor).swapaxes(1, 2).reshape(h, w, -1)
+    present = np.unique(classes)
+    votes = np.stack([(blocks == k).sum(axis=-1) for k in present])
+    return present[votes.argmax(axis=0)]
+
+
+def _read(file: Path, mode: str | None) -> npt.NDArray[Any]:
+    try:
+        with PILImage.open(file, formats=["PNG", "JPEG"]) as picture:
+            return np.asarray(picture.convert(mode) if mode else picture)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{file} cannot be read as an image ({error}); fetch it again") from error
+
+
+def _fraction(share: float | str) -> float:
+    """``8/17`` or a number."""
+    if isinstance(share, str) and (match := re.fullmatch(r"(\d+)/(\d+)", share)):
+        return int(match[1]) / int(match[2])
+    return float(share)

@@ -1,0 +1,1 @@
+"""Simulated CT around real readers' outlines, and simulated streets; imports data.lidc."""

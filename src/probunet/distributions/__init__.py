@@ -1,0 +1,1 @@
+"""What ``model(image)`` returns; imports nets and all below."""

@@ -1,0 +1,1 @@
+"""Outlines over images, contact sheets, colours; imports core alone."""

@@ -1,0 +1,266 @@
+"""Evaluate trained models on readers they never saw: samples from the model, numbers from ``probunet.metrics``."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from probunet.core.console import console, progress_bar
+from probunet.core.errors import InputError
+from probunet.core.files import writing_file
+from probunet.core.processes import Tell
+from probunet.core.shards import WHOLE, Shard, read_shard
+from probunet.core.types import IGNORE
+from probunet.core.version import VERSION as PROBUNET
+from probunet.data.batches import Crop, EvaluationImages
+from probunet.data.store import Split, Store, sha256
+from probunet.evaluation.parts import Parts, results, score_part
+from probunet.evaluation.set_scores import SetScores
+from probunet.models.base import SegmentationModel
+from probunet.runs.run import Run, runs_in, write_json
+
+BATCH = 32
+TIMED = 5
+"""Repeats of which the median is the time for 16 samples."""
+
+CONVENTIONS = {
+    "distance": "1 - IoU, of the foreground for two classes, averaged over all classes otherwise",
+    "empty": "d = 0 if both masks are empty, 1 if one is",
+    "ignored": f"pixels that any reader labels {IGNORE}",
+    "ged2": "V-statistic (pairs i = j kept, as published), averaged over all subsets of n samples; "
+    "biased upwards by E d(S,S')/n",
+    "ged2_unbiased": "pairs i = j left out on both sides, the same for every n; undefined for 1 sample",
+    "interval": "95 % percentile bootstrap over patients",
+}
+FLIP_CONVENTIONS = {
+    "distance": "1 - IoU, averaged over the classes that flip and what they become, against all modes with their "
+    "probabilities",
+    "empty": "a class that neither map has is left out of the average over classes",
+}
+
+
+def evaluate(
+    run: Path,
+    data: Path | None = None,
+    split: Split = "test",
+    n: list[int] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    shard: str | None = None,
+) -> None:
+    """Score the samples of a trained model against all readers and write evaluation.json into its run directory.
+
+    What is scored is kept batch by batch until all is there: the same command goes on where it was stopped, and
+    several processes can share the work (shard). Their number does not change the numbers.
+
+    Args:
+        run: run directory, or an experiment with several of them.
+        data: prepared store to evaluate on, for example patients from elsewhere; the training store if not given.
+        split: which part of the store.
+        n: numbers of samples, 1 4 8 16 if not given.
+        seed: of the samples and of the bootstrap.
+        device: where the model runs: cpu, cuda, cuda:1, ...
+        shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
+            last writes the result. All of it if not given.
+
+    Raises:
+        InputError: no model, no data, data that does not fit the model, or no such shard.
+    """
+    numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
+    if not numbers or numbers[0] < 1:
+        raise InputError(f"the number of samples must be at least 1, got {n}")
+    share = read_shard(shard)
+    console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
+    for one in runs_in(run):
+        store = Store(data or one.settings["data"]["store"])
+        _tell_other_units(one, store)
+        if share.count > 1 and is_evaluated(one, store, split, numbers, seed):
+            console.print(f"{one.path} is evaluated already; remove its evaluation.json to do it again")
+        else:
+            evaluate_run(one, store, split, numbers, seed, share.device(device), shard=share)
+
+
+def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> bool:
+    """Whether ``evaluation.json`` answers this very question about these very weights."""
+    found = run.evaluation()
+    return found is not None and _question(run, store, split, numbers, seed) == {
+        "checkpoint": found["checkpoint"],
+        "data": found["data"]["checksum"],
+        "split": found["data"]["split"],
+        "n": [int(n) for n in found["ged2"]],
+        "seed": found["seed"],
+    }
+
+
+def evaluate_run(
+    run: Run,
+    store: Store,
+    split: Split,
+    numbers: list[int],
+    seed: int,
+    device: str,
+    tell: Tell | None = None,
+    shard: Shard = WHOLE,
+) -> dict[str, Any] | None:
+    """Evaluate one model and write ``evaluation.json`` and ``evaluation.csv``.
+
+    Args:
+        run: the trained model.
+        store: the data.
+        split: which part of it.
+        numbers: of samples, ascending.
+        seed: of the samples and of the bootstrap.
+        device: where the model runs.
+        tell: told how far it is; a bar shows it as well.
+        shard: what this process does of it.
+
+    Returns:
+        The content of ``evaluation.json``; ``None`` where other shards are not ready.
+    """
+    model = run.model(device)
+    _check_fit(run, model, store)
+    images = EvaluationImages(store, split, run.crop)
+    question = _question(run, store, split, numbers, seed)
+    parts = _parts(run, store, question, len(images.batches(BATCH)))
+    _score_missing(run, model, images, parts, numbers, seed, shard, tell)
+    if missing := parts.missing():
+        console.print(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
+        return None
+    if (whole := parts.merged()) is None:
+        return None
+    examples = [store.examples[i] for i in images.indices]
+    groups = [example.group for example in examples]
+    content = {
+        "run": str(run.path),
+        "model": run.settings["model"]["class_path"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "data": _data_facts(store, split, run.crop, groups),
+        "conventions": {**CONVENTIONS, **(FLIP_CONVENTIONS if store.flips else {})},
+        "checkpoint": question["checkpoint"],
+        "seed": seed,
+        "distinct_hypotheses": whole.distinct,
+        **results(store, whole, numbers, groups, seed),
+        "timing": _timing(model, images, seed, device),
+        "seconds": round(whole.seconds, 1),
+        "versions": {
+            "probunet": PROBUNET,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    _write_csv(run.path / "evaluation.csv", [example.name for example in examples], groups, whole.sets["model"])
+    write_json(run.path / "evaluation.json", content)
+    parts.remove()
+    return content
+
+
+def _question(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
+    """What the numbers of an evaluation depend on."""
+    checksum = store.manifest["files"]["images.npy"]["sha256"]
+    return {"checkpoint": sha256(run.best), "data": checksum, "split": split, "n": list(numbers), "seed": seed}
+
+
+def _parts(run: Run, store: Store, question: dict[str, Any], count: int) -> Parts:
+    """Where the parts of this evaluation are kept, and of no other one."""
+    whole = {**question, "files": store.manifest["files"], "batch": BATCH, "version": PROBUNET}
+    name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
+    return Parts(run.path / f"evaluation-{name}.parts", count)
+
+
+def _score_missing(
+    run: Run,
+    model: SegmentationModel,
+    images: EvaluationImages,
+    parts: Parts,
+    numbers: list[int],
+    seed: int,
+    shard: Shard,
+    tell: Tell | None,
+) -> None:
+    """Score what is missing of this shard, batch by batch."""
+    rows = images.batches(BATCH)
+    mine, missing = shard.of(range(len(rows))), set(parts.missing())
+    todo = [number for number in mine if number in missing]
+    total = sum(len(rows[number]) for number in mine)
+    with progress_bar() as bar:
+        done = total - sum(len(rows[number]) for number in todo)
+        task = bar.add_task(f"evaluating {run.name}", total=total, completed=done)
+        loader = DataLoader(images, batch_sampler=[rows[number] for number in todo])
+        for number, batch in zip(todo, loader, strict=True):
+            parts.write(number, score_part(model, batch, number, images.store, numbers, seed))
+            bar.advance(task, len(rows[number]))
+            if tell:
+                tell(bar.tasks[task].completed / total, f"{bar.tasks[task].completed:.0f} images")
+
+
+def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, device: str) -> dict[str, Any]:
+    """Seconds from one image to 16 hypotheses, and of the part before the first one; medians."""
+    image = images[0]["image"][None].to(device).contiguous(memory_format=torch.channels_last)
+    generator = torch.Generator(device).manual_seed(seed)
+    encode, whole = [], []
+    with torch.inference_mode():
+        for _ in range(TIMED):
+            started = time.perf_counter()
+            distribution = model(image)
+            encode.append(time.perf_counter() - started)
+            distribution.sample(16, generator).cpu()
+            whole.append(time.perf_counter() - started)
+    return {
+        "encode_seconds": round(float(np.median(encode)), 5),
+        "sample16_seconds": round(float(np.median(whole)), 5),
+        "batch": 1,
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+
+
+def _data_facts(store: Store, split: Split, crop: Crop, groups: list[str]) -> dict[str, Any]:
+    return {
+        "store": str(store.path),
+        "title": store.manifest["title"],
+        "simulated": store.manifest["simulated"],
+        "split": split,
+        "images": len(groups),
+        "patients": len(set(groups)),
+        "readers": store.readers,
+        "crop": crop if isinstance(crop, int) else list(crop),
+        "spacing_mm": store.manifest["spacing_mm"],
+        "checksum": store.manifest["files"]["images.npy"]["sha256"],
+    }
+
+
+def _write_csv(file: Path, names: list[str], groups: list[str], scores: SetScores) -> None:
+    columns = scores.columns()
+    with writing_file(file) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["name", "group", *columns])
+        for i, (name, group) in enumerate(zip(names, groups, strict=True)):
+            values = [float(column[i]) for column in columns.values()]
+            writer.writerow([name, group, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
+
+
+def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:
+    channels, classes = int(store.images.shape[1]), len(store.classes)
+    if (channels, classes) != (model.in_channels, model.num_classes):
+        raise InputError(
+            f"{store.path} has {channels} channel(s) and {classes} classes, the model of {run.path} takes "
+            f"{model.in_channels} and {model.num_classes}; evaluate it on data of its own kind"
+        )
+
+
+def _tell_other_units(run: Run, store: Store) -> None:
+    trained = run.settings["input"]
+    if store.intensity != run.intensity or store.manifest["spacing_mm"] != trained["spacing_mm"]:
+        console.print(
+            f"note: {store.path} has {store.intensity.unit} at {store.manifest['spacing_mm']} mm, {run.path} was "
+            f"trained on {run.intensity.unit} at {trained['spacing_mm']} mm"
+        )

@@ -1,0 +1,181 @@
+"""The CT series in a folder of DICOM files: slices in order, checked against each other.
+
+What makes a series unusable raises: slices that differ in orientation, size or pixel spacing, or one name for two
+images. What does not touch a single slice is a remark, because crops are made of single slices: slices that are
+missing or there twice, uneven distances, a SliceLocation that does not follow the position.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.errors import InputError
+from probunet.io.dicom import Slice, read_slice
+
+SAME_PLACE = 1e-3
+"""mm: slices closer than this are at the same place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The slices of one CT series, by ascending height.
+
+    Attributes:
+        uid: series instance UID.
+        patient: patient id.
+        slices: ascending.
+        heights: (N,) mm along the normal of the slices, which points up (towards z, or towards x or y in a series
+            that is rather sagittal or coronal): for an axial series the z of every slice. Slices at the same place
+            have exactly the same height.
+        remarks: sentences about what was found odd.
+    """
+
+    uid: str
+    patient: str
+    slices: tuple[Slice, ...]
+    heights: npt.NDArray[np.float64]
+    remarks: tuple[str, ...]
+
+    @property
+    def slice_spacing(self) -> float:
+        """Median distance between neighbouring places in mm, 0 for a single one."""
+        steps = np.diff(np.unique(self.heights))
+        return float(np.median(steps)) if len(steps) else 0.0
+
+    @cached_property
+    def by_uid(self) -> dict[str, int]:
+        """From SOP instance UID to the slice's index."""
+        return {one.sop_uid: index for index, one in enumerate(self.slices)}
+
+    def at_z(self, z: float) -> list[int]:
+        """Give the slices whose ImagePositionPatient has this z, within a quarter of the usual distance."""
+        heights = np.array([one.position[2] for one in self.slices])
+        tolerance = max(SAME_PLACE, self.slice_spacing / 4)
+        gaps = np.abs(heights - z)
+        return np.flatnonzero((gaps <= tolerance) & (gaps <= gaps.min() + SAME_PLACE)).tolist()
+
+
+def read_headers(paths: Sequence[Path]) -> tuple[dict[str, list[Slice]], Counter[str]]:
+    """Read the headers of many files.
+
+    Returns:
+        The CT slices by series, and the number of other files by modality.
+
+    Raises:
+        InputError: a file that cannot be read, see ``read_slice``.
+    """
+    series: dict[str, list[Slice]] = defaultdict(list)
+    others: Counter[str] = Counter()
+    for path in paths:
+        one = read_slice(path)
+        if isinstance(one, str):
+            others[one] += 1
+        else:
+            series[one.series].append(one)
+    return dict(series), others
+
+
+def make_series(slices: Sequence[Slice]) -> Series:
+    """Sort the slices of one series and check them against each other.
+
+    Raises:
+        InputError: they differ in patient, orientation, size or pixel spacing, or two different files have the same
+            SOP instance UID.
+    """
+    remarks: list[str] = []
+    slices = _without_copies(slices, remarks)
+    first = slices[0]
+    for one in slices[1:]:
+        for what, mine, its in (
+            ("PatientID", first.patient, one.patient),
+            ("Rows and Columns", first.shape, one.shape),
+            ("ImageOrientationPatient", first.orientation, one.orientation),
+            ("PixelSpacing", first.spacing, one.spacing),
+        ):
+            same = mine == its if isinstance(mine, str) else np.allclose(mine, its, rtol=0, atol=1e-3)
+            if not same:
+                raise InputError(
+                    f"{one.path} has {what} {its} where {first.path.name} of the same series has {mine}; "
+                    "the slices of a series must agree"
+                )
+    up = _normal(first)
+    heights = np.array([np.dot(one.position, up) for one in slices])
+    order = np.argsort(heights, kind="stable")
+    heights = heights[order]
+    new = np.diff(heights, prepend=-np.inf) > SAME_PLACE
+    heights = heights[new][np.cumsum(new) - 1]
+    ordered = tuple(slices[i] for i in order)
+    remarks += _remarks_on_distances(heights) + _remarks_on_locations(ordered, heights)
+    return Series(first.series, first.patient, ordered, heights, tuple(remarks))
+
+
+def _without_copies(slices: Sequence[Slice], remarks: list[str]) -> list[Slice]:
+    unique: dict[str, Slice] = {}
+    copies = 0
+    for one in sorted(slices, key=lambda one: one.path):
+        other = unique.setdefault(one.sop_uid, one)
+        if other is not one:
+            if one.path.read_bytes() != other.path.read_bytes():
+                raise InputError(f"{one.path} and {other.path} have one SOPInstanceUID but differ; keep one of them")
+            copies += 1
+    if copies:
+        remarks.append(f"{copies} files are copies of another and were read once")
+    return list(unique.values())
+
+
+def _normal(one: Slice) -> npt.NDArray[np.float64]:
+    """Unit normal of a slice; its largest component is positive, and an axial one is exactly (0, 0, 1)."""
+    normal = np.cross(one.orientation[:3], one.orientation[3:])
+    normal = np.where(np.abs(normal) < 1e-6, 0.0, normal)
+    normal /= np.linalg.norm(normal)
+    return normal * np.sign(normal[np.abs(normal).argmax()])
+
+
+def _remarks_on_distances(heights: npt.NDArray[np.float64]) -> list[str]:
+    places, counts = np.unique(heights, return_counts=True)
+    remarks = []
+    if (counts > 1).any():
+        listed = ", ".join(f"{z:g}" for z in places[counts > 1][:5])
+        remarks.append(f"{int((counts > 1).sum())} places have more than one slice (mm: {listed})")
+    steps = np.diff(places)
+    if len(steps) < 2:
+        return remarks
+    usual = float(np.median(steps))
+    missing = np.rint(steps / usual).astype(int) - 1
+    gap = (missing > 0) & (np.abs(steps - (missing + 1) * usual) <= 0.1 * usual)
+    if gap.any():
+        listed = ", ".join(f"{a:g} to {a + step:g}" for a, step in zip(places[:-1][gap], steps[gap], strict=True))
+        remarks.append(f"{int(missing[gap].sum())} slices are missing (mm: {listed})")
+    uneven = ~gap & (np.abs(steps - usual) > max(0.01, 0.05 * usual))
+    if uneven.any():
+        remarks.append(
+            f"{int(uneven.sum())} of {len(steps)} distances between slices, {steps[uneven].min():g} to "
+            f"{steps[uneven].max():g} mm, differ from the usual {usual:g} mm"
+        )
+    return remarks
+
+
+def _remarks_on_locations(slices: Sequence[Slice], heights: npt.NDArray[np.float64]) -> list[str]:
+    """SliceLocation may count from anywhere and either way, along the normal or along z, but it must follow."""
+    known = [i for i, one in enumerate(slices) if one.location is not None]
+    if len(known) < 2:
+        return []
+    locations, heights = np.array([slices[i].location for i in known], dtype=np.float64), heights[known]
+    z = np.array([slices[i].position[2] for i in known])
+    offsets = (locations - sign * places for places in (heights, z) for sign in (1, -1))
+    gaps = min((np.abs(offset - np.median(offset)) for offset in offsets), key=lambda gaps: float(gaps.sum()))
+    wrong = gaps > 0.1
+    if not wrong.any():
+        return []
+    worst = int(gaps.argmax())
+    return [
+        f"the SliceLocation of {int(wrong.sum())} slices contradicts ImagePositionPatient, which is used (for example "
+        f"{slices[known[worst]].path.name}: {locations[worst]:g} at {heights[worst]:g} mm)"
+    ]

@@ -1,0 +1,195 @@
+"""DICOM Segmentation objects of a CT series: one series per hypothesis, or per mode, and one of probabilities.
+
+Written with highdicom (``pip install 'probunet[dicom]'``). Every object refers to the slices it was made from and
+lies on their grid. UIDs are new every time, as DICOM demands of a new object; the pixels are what was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+
+from probunet.core.errors import InputError
+from probunet.core.files import writing_file
+from probunet.io.ct_series import SAME_PLACE, Series
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+
+LONGEST = 64
+"""Characters of a description (value representation LO, DICOM PS3.5, table 6.2-1)."""
+
+SERIES_NUMBER = 9000
+"""Number of the first series written; scanners count from 1."""
+
+_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
+_KNOWN = {
+    "lesion": (_ABNORMAL, Code("52988006", "SCT", "Lesion")),
+    "nodule": (_ABNORMAL, Code("27925004", "SCT", "Nodule")),
+}
+_MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Hypothesis:
+    """One segmentation of a series.
+
+    Attributes:
+        labels: (S, rows, columns) unsigned integer class ids on the grid of the series, slices by ascending height.
+        description: what viewers list, at most 64 characters: ``hypothesis 3 of 16``, ``mode 1 of 4, frequency 0.62``.
+    """
+
+    labels: npt.NDArray[np.unsignedinteger[Any]]
+    description: str
+
+
+class SegmentationWriter:
+    """Writes what a model says about one series.
+
+    Args:
+        series: the source; its files are read again for patient and study.
+        classes: names of all classes, background first.
+        model: name of the model, for ``ManufacturerModelName`` and the algorithm.
+
+    Raises:
+        InputError: highdicom is not installed, a source file cannot be used, two slices are at one place, or there
+            is no class but the background.
+    """
+
+    def __init__(self, series: Series, classes: Sequence[str], model: str) -> None:
+        _highdicom(series)
+        if len(classes) < 2:
+            raise InputError(f"the classes {list(classes)} hold no foreground; name the background and at least one")
+        same = np.flatnonzero(np.diff(series.heights) <= SAME_PLACE)
+        if same.size:
+            low, high = series.slices[same[0]].path, series.slices[same[0] + 1].path
+            raise InputError(f"{low} and {high} are at the same place; a segmentation needs one slice per place")
+        self.classes, self.model = list(classes), model
+        self.shape = (len(series.slices), *series.slices[0].shape)
+        self._sources = [_source(one.path) for one in series.slices]
+
+    def hypotheses(self, folder: Path, hypotheses: Iterable[Hypothesis]) -> list[Path]:
+        """Write every hypothesis as a binary segmentation and series of its own.
+
+        Args:
+            folder: of the files ``hypothesis-001.dcm``, ``hypothesis-002.dcm``, ...
+            hypotheses: one is held in memory at a time; one without any foreground is written too, with all frames.
+
+        Raises:
+            InputError: labels of another shape, type or range, a description too long, or a file that cannot be
+                written.
+        """
+        files = []
+        for i, one in enumerate(hypotheses, start=1):
+            self._check(one.labels, self.shape, one.description)
+            if one.labels.dtype.kind != "u" or one.labels.max() >= len(self.classes):
+                raise InputError(
+                    f"{one.description}: labels of type {one.labels.dtype} up to {one.labels.max()} do not name the "
+                    f"{len(self.classes)} classes; give unsigned integers from 0 to {len(self.classes) - 1}"
+                )
+            file = folder / f"hypothesis-{i:03d}.dcm"
+            self._write(file, one.labels, "BINARY", one.description, SERIES_NUMBER + i, bool(one.labels.any()))
+            files.append(file)
+        return files
+
+    def probabilities(self, file: Path, probabilities: npt.NDArray[np.floating[Any]]) -> None:
+        """Write the pixel-wise probabilities of the foreground classes, in steps of 1/255.
+
+        Args:
+            file: to write.
+            probabilities: (S, K, rows, columns), of all K classes.
+
+        Raises:
+            InputError: another shape, values outside [0, 1], or a file that cannot be written.
+        """
+        self._check(probabilities, (self.shape[0], len(self.classes), *self.shape[1:]), "the probabilities")
+        foreground = np.moveaxis(probabilities[:, 1:], 1, -1)
+        low, high = foreground.min(), foreground.max()
+        if not (low >= 0 and high <= 1 + 1e-5):  # sums of rounded numbers pass 1 by a little
+            raise InputError(f"the probabilities run from {low:g} to {high:g}; they must be from 0 to 1")
+        present = bool((foreground >= 0.5 / 255).any())
+        self._write(file, foreground.clip(0, 1), "FRACTIONAL", "probability of each class", SERIES_NUMBER, present)
+
+    def _check(self, array: npt.NDArray[Any], shape: tuple[int, ...], what: str) -> None:
+        if array.shape != shape:
+            raise InputError(f"{what}: an array of shape {array.shape} does not fit the series; {shape} is needed")
+        if len(what) > LONGEST:
+            raise InputError(f"the description {what!r} has {len(what)} characters; DICOM allows {LONGEST}")
+
+    def _write(
+        self, file: Path, pixels: npt.NDArray[Any], kind: str, description: str, number: int, present: bool
+    ) -> None:
+        from highdicom.seg import Segmentation
+
+        segmentation = Segmentation(
+            self._sources,
+            pixels,
+            kind,
+            [self._segment(i, name) for i, name in enumerate(self.classes[1:], start=1)],
+            series_instance_uid=generate_uid(),
+            series_number=number,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="probunet",
+            manufacturer_model_name=self.model,
+            software_versions=version("probunet"),
+            device_serial_number="none",
+            content_label="PROBABILITY" if kind == "FRACTIONAL" else "HYPOTHESIS",
+            content_description=description,
+            series_description=description,
+            omit_empty_frames=present,  # without any foreground, all frames say so
+        )
+        with writing_file(file) as temporary:
+            segmentation.save_as(temporary)
+
+    def _segment(self, number: int, name: str) -> SegmentDescription:
+        from highdicom import AlgorithmIdentificationSequence
+        from highdicom.seg import SegmentDescription
+
+        local = Code(name[:16], "99PROBUNET", name[:LONGEST])  # SH, LO; a name that SNOMED CT is not known to have
+        category, what = _KNOWN.get(name.lower(), (_STRUCTURE, local))
+        family = Code("123109", "DCM", "Artificial Intelligence")
+        algorithm = AlgorithmIdentificationSequence(self.model, family, version("probunet"))
+        return SegmentDescription(number, name[:LONGEST], category, what, "AUTOMATIC", algorithm)
+
+
+def _highdicom(series: Series) -> None:
+    try:
+        import highdicom  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"DICOM segmentations of series {series.uid} need highdicom; install it with: pip install 'probunet[dicom]'"
+        ) from error
+
+
+def _source(path: Path) -> pydicom.Dataset:
+    """Read what a segmentation takes over from a slice; its pixels are not needed."""
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    except (OSError, pydicom.errors.InvalidDicomError) as error:
+        raise InputError(f"{path} cannot be read again ({error}); fetch it again") from error
+    for key in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        if not dataset.get(key):
+            raise InputError(f"{path} lacks {key}, without which no viewer can lay a segmentation over it")
+    for key in _MAY_BE_EMPTY:
+        if key not in dataset:  # must be there, says the standard, but whoever took out names may have removed it
+            setattr(dataset, key, None)
+    return dataset

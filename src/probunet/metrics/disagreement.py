@@ -1,0 +1,121 @@
+"""Do the samples foresee that readers disagree, on whether there is a lesion or on how large it is?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from probunet.core.errors import InputError
+from probunet.metrics.distance import Distances, Floats
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a score finds the positive images."""
+
+    auroc: float | None
+    """Area under the ROC curve: the chance that a positive image scores above a negative one, ties half.
+
+    None where there are no positive or no negative images.
+    """
+    average_precision: float | None
+    """Area under the precision-recall steps; a random score has the share of positives. None as above."""
+    positives: int
+    negatives: int
+    left_out: int
+    """Images without a defined distance."""
+    convention: str
+
+
+def presence_disagreement(distances: Distances, *, n: int | None = None, of_class: int = 0) -> Detection:
+    """Find the images whose readers disagree on the presence of a class, from the samples alone.
+
+    An image is positive where some readers have the class and some have not. Its score is q (1 - q) with q
+    the fraction of the first n samples that have it: how likely two samples are to disagree.
+
+    Args:
+        distances: computed once for the samples and readers.
+        n: samples an image; None: all.
+        of_class: position among the evaluated classes.
+
+    Raises:
+        InputError: there are fewer than two readers.
+
+    Source: Kohl et al. 2018, appendix E.
+    """
+    score, positive = presence_scores(distances, n=n, of_class=of_class)
+    return detection(score, positive, int(distances.left_out.sum()), "readers disagree on presence")
+
+
+def presence_scores(
+    distances: Distances, *, n: int | None = None, of_class: int = 0
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Score and truth of the images that are not left out, see ``presence_disagreement``."""
+    mine, theirs = _areas(distances, n, of_class)
+    share = (mine > 0).mean(axis=1)
+    present = (theirs > 0).mean(axis=1)
+    return share * (1 - share), (present > 0) & (present < 1)
+
+
+def area_disagreement(
+    distances: Distances, *, n: int | None = None, of_class: int = 0, threshold: float = 0.5
+) -> Detection:
+    """Find the images whose readers disagree on the area of a class, from the samples alone.
+
+    Disagreement is the mean over all pairs of 1 - smaller / larger area (0 if both are empty, 1 if one is);
+    an image is positive where the readers' is above ``threshold``, and its score is that of the first n
+    samples. Arguments as for ``presence_disagreement``.
+
+    Raises:
+        InputError: there are fewer than two readers.
+    """
+    words = f"readers' areas differ by more than {threshold:g} of the larger one on average"
+    score, positive = area_scores(distances, n=n, of_class=of_class, threshold=threshold)
+    return detection(score, positive, int(distances.left_out.sum()), words)
+
+
+def area_scores(
+    distances: Distances, *, n: int | None = None, of_class: int = 0, threshold: float = 0.5
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Score and truth of the images that are not left out, see ``area_disagreement``."""
+    mine, theirs = _areas(distances, n, of_class)
+    return _area_spread(mine), _area_spread(theirs) > threshold
+
+
+def detection(score: Floats, positive: npt.NDArray[np.bool_], left_out: int, convention: str) -> Detection:
+    """AUROC and average precision of finding the positive images (B,) by their score (B,)."""
+    found, missing = int(positive.sum()), int((~positive).sum())
+    auroc = average_precision = None
+    if found and missing:
+        ranks = stats.rankdata(score)
+        auroc = float((ranks[positive].sum() - found * (found + 1) / 2) / (found * missing))
+        thresholds, index = np.unique(-score, return_inverse=True)
+        hits = np.cumsum(np.bincount(index, positive, len(thresholds)))
+        precision = hits / np.cumsum(np.bincount(index, minlength=len(thresholds)))
+        average_precision = float((np.diff(hits, prepend=0) * precision).sum() / found)
+    return Detection(auroc, average_precision, found, missing, left_out, convention)
+
+
+def _areas(distances: Distances, n: int | None, of_class: int) -> tuple[Any, Any]:
+    available, readers = distances.cross.shape[1:]
+    n = available if n is None else n
+    if not 1 <= n <= available:
+        raise InputError(f"n={n} samples an image were asked for, but there are {available}")
+    if readers < 2:
+        raise InputError(f"readers can disagree only if there are two or more, not {readers}")
+    kept = ~distances.left_out
+    return distances.sample_area[kept, :n, of_class], distances.reference_area[kept, :, of_class]
+
+
+def _area_spread(area: npt.NDArray[np.int64]) -> Floats:
+    count = area.shape[1]
+    if count == 1:
+        return np.zeros(len(area))
+    i, j = np.triu_indices(count, 1)
+    larger = np.maximum(area[:, i], area[:, j])
+    ratio = np.divide(np.minimum(area[:, i], area[:, j]), larger, out=np.ones(larger.shape), where=larger > 0)
+    return np.asarray((1.0 - ratio).mean(axis=1))

@@ -1,0 +1,66 @@
+"""Models on the Hugging Face Hub (``pip install 'probunet[hub]'``): what ``save`` writes, uploaded and fetched."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from probunet.core.errors import InputError
+from probunet.models.base import SegmentationModel
+from probunet.runs.exported import load, save
+
+
+def from_pretrained(name: str | Path, revision: str | None = None, device: str = "cpu") -> SegmentationModel:
+    """Load a model from a local folder, or from the Hub.
+
+    Args:
+        name: folder, or ``owner/model`` on the Hub.
+        revision: branch, tag or commit on the Hub.
+        device: where the model goes.
+
+    Raises:
+        InputError: huggingface-hub is not installed, nothing of this name there, or no readable model in it.
+    """
+    if Path(name).is_dir():
+        return load(name, device)
+    hub = _hub(str(name))
+    try:
+        folder = hub.snapshot_download(str(name), revision=revision, allow_patterns=["*.safetensors", "*.json"])
+    except Exception as error:  # no network, no such model, no permission: each a class of its own
+        raise InputError(f"{name} is no folder, and cannot be fetched from the Hub ({error})") from error
+    return load(folder, device)
+
+
+def push_to_hub(model: SegmentationModel, name: str, private: bool = False, **facts: Any) -> str:
+    """Upload a model.
+
+    Args:
+        model: trained model.
+        name: ``owner/model`` on the Hub; made where it does not exist.
+        private: who may see it, if it is made.
+        **facts: see :func:`probunet.runs.exported.save`.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        InputError: huggingface-hub is not installed, or the Hub refuses.
+    """
+    api = _hub(name).HfApi()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        save(model, folder, **facts)
+        try:
+            api.create_repo(name, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="Model of probunet"))
+        except Exception as error:  # no network, no such owner, no permission: each a class of its own
+            raise InputError(f"{name} cannot be uploaded to the Hub ({error})") from error
+
+
+def _hub(name: str) -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise InputError(f"{name} on the Hub needs huggingface-hub: pip install 'probunet[hub]'") from error
+    return huggingface_hub

@@ -1,0 +1,382 @@
+"""Train the models of an experiment, each in a run directory, reusing what is complete and resuming what was begun."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import resource
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from probunet.core.console import console
+from probunet.core.errors import InputError
+from probunet.core.files import writing_file
+from probunet.core.processes import Tell
+from probunet.core.version import VERSION as PROBUNET
+from probunet.data.augment import Augmentation
+from probunet.data.batches import Crop, EvaluationImages, SharedBatches, TrainingBatches
+from probunet.data.store import Store
+from probunet.models.base import LearnsFromReaders, SegmentationModel
+from probunet.objectives.energy_score import EnergyScore
+from probunet.runs.run import Run, build_model, write_json
+from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
+from probunet.training.checkpoints import WholeCheckpoints, newest_readable
+from probunet.training.compiled import CompileNetworks
+from probunet.training.members import Specification, Training, assemble, trainings
+from probunet.training.nonfinite import SkipNotFinite
+from probunet.training.placement import ending_together, highest, is_first, without_placement
+from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
+
+VALIDATION_BATCH = 16
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What to train on.
+
+    Attributes:
+        store: folder of the prepared store.
+        crop: height and width that the model sees, in pixels; one number for both.
+        batch_size: images a step, over all processes.
+        augmentation: how strongly to deform.
+        validation_images: how many images of the validation split are used for D_GED^2, spread evenly.
+    """
+
+    store: Path
+    crop: Crop
+    batch_size: int = 32
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    validation_images: int = 256
+
+
+class Experiment:
+    """Several models, one data set, one schedule.
+
+    Args:
+        out: folder of the experiment; every model gets a run directory in it.
+        data: what to train on.
+        optimisation: how to minimise.
+        trainer: arguments of Lightning's Trainer.
+        seed: of initial weights, order, augmentation and latents.
+        energy: the energy score beside the models' own objective; ``None`` for none.
+        compile: compile the networks, where that works.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        data: TrainingData,
+        optimisation: Optimisation,
+        trainer: dict[str, Any],
+        seed: int,
+        energy: EnergyScore | None = None,
+        compile: bool = False,
+    ) -> None:
+        self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
+        self.energy, self.compile = energy, compile
+        self.store = Store(data.store)
+        if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
+            raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
+
+    def energy_of(self, folder: Path) -> EnergyScore | None:
+        """Give the energy score that a run directory's model is trained with."""
+        chosen = self.energy and (
+            self.energy.models is None or folder.relative_to(self.out).parts[0] in self.energy.models
+        )
+        return self.energy if chosen else None
+
+    def settings(self, training: Training) -> dict[str, Any]:
+        """Everything that a run depends on, as plain values."""
+        data = plain(asdict(self.data))
+        data["store"] = str(self.data.store)
+        manifest, energy = self.store.manifest, self.energy_of(training.folder)
+        return {
+            "model": training.specification,
+            "data": data,
+            "optimisation": asdict(self.optimisation),
+            **({"energy": asdict(replace(energy, models=None))} if energy else {}),
+            "trainer": self.trainer,
+            **({"compile": True} if self.compile else {}),
+            "seed": training.seed,
+            "input": {
+                "crop": data["crop"],
+                "classes": self.store.classes,
+                "intensity": manifest["intensity"],
+                "spacing_mm": manifest["spacing_mm"],
+                "title": manifest["title"],
+                "simulated": manifest["simulated"],
+                "checksum": manifest["files"]["images.npy"]["sha256"],
+            },
+        }
+
+    def check(self, training: Training) -> None:
+        """Refuse a model that cannot be trained here, before any training begins.
+
+        Raises:
+            InputError: the model cannot be made or does not fit the data, the data does not fit the batches, or the
+                run directory holds a model trained with other settings.
+        """
+        model = build_model(training.specification)
+        channels, classes = int(self.store.images.shape[1]), len(self.store.classes)
+        if (model.in_channels, model.num_classes) != (channels, classes):
+            raise InputError(
+                f"model '{training.folder.name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
+                f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
+            )
+        self._batches(training.seed, lambda: 0, (0, 1))
+        if (training.folder / "run.yaml").is_file():
+            _refuse_other_settings(Run(training.folder), self.settings(training))
+
+    def is_complete(self, training: Training) -> bool:
+        """Whether the training ended under the same arguments of the trainer."""
+        if not (training.folder / "run.yaml").is_file():
+            return False
+        run = Run(training.folder)
+        same = without_placement(run.settings["trainer"]) == without_placement(self.trainer)
+        return same and run.training() is not None
+
+    def train(self, training: Training, tell: Tell | None = None) -> Run:
+        """Train one network, go on with it, or reuse it when it is complete.
+
+        Args:
+            training: what, where and with which seed.
+            tell: told how far it is; a bar shows it if not given.
+
+        Raises:
+            InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
+            KeyboardInterrupt: stopped by the user; the state was saved.
+        """
+        if self.is_complete(training):
+            console.print(f"{training.folder} is trained already and is reused")
+            return Run(training.folder)
+        torch.manual_seed(training.seed)
+        model = build_model(training.specification)
+        with writing_file(training.folder / "run.yaml") as file:
+            settings = self.settings(training)
+            file.write_text(yaml.safe_dump(settings, sort_keys=False))
+        run = Run(training.folder)
+        self._fit(run, model, training.seed, tell)
+        return run
+
+    def assemble(self, name: str, specification: Specification, plan: list[Training]) -> None:
+        """Put the members of an ensemble together once they are complete; nothing to do for other models."""
+        whole = Training(self.out / name, specification, self.seed)
+        if plan != [whole] and all(map(self.is_complete, plan)) and not self.is_complete(whole):
+            members = [Run(training.folder) for training in plan]
+            assemble(whole.folder, self.settings(whole), members)
+
+    def _fit(self, run: Run, model: SegmentationModel, seed: int, tell: Tell | None) -> None:
+        trainer: pl.Trainer | None = None
+
+        def progress() -> float:
+            return training_progress(trainer) if trainer else 0.0
+
+        def shared_progress() -> float:  # where time ends the training, processes do not agree to the last digit
+            return highest(trainer, progress()) if trainer else 0.0
+
+        convention, energy = self.store.convention(), self.energy_of(run.path)
+        task = SegmentationTask(model, self.optimisation, seed, shared_progress, convention, energy=energy)
+        stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
+        compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
+        bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
+        trainer = self._make_trainer(run, [stop, watch, skip, *compiling, *(bars if is_first() else [])])
+        loaders = self._loaders(trainer, seed, all_readers=energy is not None or isinstance(model, LearnsFromReaders))
+        resume = newest_readable(run)
+        with ending_together(trainer, run):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="pytorch_lightning")
+                warnings.filterwarnings("ignore", module="torch")
+                trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
+            trainer.save_checkpoint(run.last)
+        if stop.received is not None:
+            if not trainer.is_global_zero:
+                raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
+            console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
+            raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
+        if trainer.is_global_zero:
+            write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
+
+    def _batches(
+        self,
+        seed: int,
+        first_step: Callable[[], int],
+        part: tuple[int, int],
+        all_readers: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> TrainingBatches:
+        data = self.data
+        return TrainingBatches(
+            self.store,
+            data.crop,
+            data.batch_size,
+            data.augmentation,
+            seed,
+            first_step=first_step,
+            part=part,
+            all_readers=all_readers,
+            device=device,
+        )
+
+    def _loaders(self, trainer: pl.Trainer, seed: int, all_readers: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        part, device = (trainer.global_rank, trainer.world_size), trainer.strategy.root_device
+        where = device if device.type == "cuda" else "cpu"  # others cannot do all that augmentation needs
+        batches = self._batches(seed, lambda: trainer.global_step, part, all_readers, where)
+        images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
+        shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
+        return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
+
+    def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
+        for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        checkpoint = ModelCheckpoint(
+            dirpath=run.best.parent,
+            filename="best",
+            monitor=VALIDATION,
+            mode="min",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        return pl.Trainer(
+            **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
+            default_root_dir=run.path,
+            callbacks=[checkpoint, *callbacks],
+            plugins=[WholeCheckpoints(run)],
+            logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+
+
+def training_progress(trainer: pl.Trainer) -> float:
+    """Share of the training that is done, 0 to 1, by steps or by time, whichever is further."""
+    shares = [0.0]
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and callback._duration:
+            shares.append(callback.time_elapsed() / callback._duration)
+    return min(max(shares), 1.0)
+
+
+def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
+    for part in ("model", "data", "optimisation", "energy", "seed", "input"):
+        if run.settings.get(part) != settings.get(part):
+            raise InputError(
+                f"{run.path} was trained with another '{part}' than is asked for now; "
+                "choose another --out, or remove it"
+            )
+
+
+def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float, skipped: int) -> dict[str, Any]:
+    checkpoint = next(c for c in trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
+    best = checkpoint.best_model_score
+    return {
+        "steps": trainer.global_step,
+        "skipped_steps": skipped,
+        "seconds": round(seconds, 1),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "best_validation_ged2": None if best is None else float(best),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "device": str(trainer.strategy.root_device),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "probunet": PROBUNET,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def train(
+    out: Path,
+    data: TrainingData,
+    models: dict[str, SegmentationModel],
+    optimisation: Optimisation,
+    trainer: dict[str, Any],
+    seed: int = 0,
+    only: list[str] | None = None,
+    set_aside: bool = False,
+    energy: EnergyScore | None = None,
+    compile: bool = False,
+) -> list[Run]:
+    """Train the models of an experiment; what is complete is reused, what was begun goes on.
+
+    Args:
+        out: folder of the experiment; every model gets a run directory OUT/<name>.
+        data: what to train on.
+        models: name, class and constructor arguments of every model.
+        optimisation: how to minimise the loss.
+        trainer: arguments of Lightning's Trainer: max_time, max_steps, devices, precision, ...
+        seed: of initial weights, order, augmentation and latents.
+        only: train these models only; all when not given.
+        set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
+            instead of refusing.
+        energy: the energy score against all readers, added to the models' own objective; none if not given.
+        compile: compile the networks (torch.compile), which takes minutes at the start and pays on a GPU; where it
+            does not work, a note says so and they run as they are.
+
+    Raises:
+        InputError: something does not fit; the message says what.
+
+    Returns:
+        The run directories, in the first of several processes; nothing in the others.
+    """
+    specifications = plain(models)
+    names = list(specifications) if only is None else only
+    if unknown := set(names) - set(specifications):
+        raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
+    if energy:
+        energy.check(specifications)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
+    plans = trainings(experiment.out, specifications, seed)
+    console.quiet = console.quiet or not is_first()
+    if set_aside and is_first():
+        _set_aside(experiment, [one for plan in plans.values() for one in plan])
+    for name in names:
+        for training in plans[name]:
+            experiment.check(training)
+    for name in names:
+        for training in plans[name]:
+            experiment.train(training)
+        if is_first():
+            experiment.assemble(name, specifications[name], plans[name])
+    return [Run(experiment.out / name) for name in names] if is_first() else []
+
+
+def plain(value: Any) -> Any:
+    """Turn parsed arguments into what YAML can hold: dictionaries, lists and single values."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _set_aside(experiment: Experiment, plan: list[Training]) -> None:
+    for training in plan:
+        if not (training.folder / "run.yaml").is_file():
+            continue
+        try:
+            settings = experiment.settings(training)
+            _refuse_other_settings(Run(training.folder), settings)
+        except InputError:
+            number = 1
+            while (other := experiment.out.with_name(f"{experiment.out.name}-{number}")).exists():
+                number += 1
+            experiment.out.rename(other)
+            console.print(f"{experiment.out} held models with other data or settings; it is now {other}")
+            return

@@ -1,0 +1,122 @@
+"""probunet compare: trains what is missing, reuses what is there, ensemble members once; resumes."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from probunet.cli import main
+from probunet.data.store import Store
+from probunet.runs.exported import load
+from probunet.runs.run import Run, read_checkpoint
+
+CONFIG = """
+out: {out}
+data: {{store: {store}, crop: {crop}, batch_size: 4, validation_images: 2, augmentation: {{probability: 0}}}}
+models:
+  unet: {{class_path: probunet.UNet, init_args: {init}}}
+  ensemble: {{class_path: probunet.Ensemble, init_args: {{<<: {init}, members: 2}}}}
+  probabilistic_unet: {{class_path: probunet.ProbabilisticUNet, init_args: {init}}}
+trainer: {{accelerator: cpu, max_steps: 4, val_check_interval: 2, log_every_n_steps: 1}}
+n: [1, 4]
+workers: 2
+"""
+
+
+def config(tmp_path: Path, store: Store, crop: str = "24") -> Path:
+    init = f"{{in_channels: {store.images.shape[1]}, num_classes: {len(store.classes)}, channels: [4, 4]}}"
+    file = tmp_path / "compare.yaml"
+    file.write_text(CONFIG.format(out=tmp_path / "out", store=store.path, crop=crop, init=init))
+    return file
+
+
+def test_trains_evaluates_reports_and_reuses(store, tmp_path, capsys):
+    file = config(tmp_path, store)
+    main(["compare", "--config", str(file)])
+    out = tmp_path / "out"
+    assert (out / "report.html").is_file()
+    members = yaml.safe_load((out / "ensemble" / "run.yaml").read_text())["members"]
+    assert [Path(m).relative_to(out).as_posix() for m in members] == ["unet", "ensemble/members/1"]
+    ensemble, unet = load(out / "ensemble"), load(out / "unet")
+    for together, single in zip(ensemble.members[0].parameters(), unet.parameters(), strict=True):
+        assert torch.equal(together, single)
+    other = next(iter(ensemble.members[1].parameters()))
+    assert not torch.equal(other, next(iter(unet.parameters())))
+    found = {name: Run(out / name).evaluation() for name in ("unet", "ensemble", "probabilistic_unet")}
+    assert [e["distinct_hypotheses"] for e in found.values()] == [1, 2, None]
+    assert {tuple(e["ged2"]) for e in found.values()} == {("1", "4")}
+    files = {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
+    capsys.readouterr()
+    main(["compare", "--config", str(file)])
+    assert "3 of 3 models are evaluated already" in capsys.readouterr().err
+    assert files == {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
+
+
+def test_killed_it_goes_on_where_it_was(store, tmp_path):
+    file = config(tmp_path, store)
+    content = yaml.safe_load(file.read_text())
+    models = {name: content["models"][name] for name in ("unet", "probabilistic_unet")}
+    trainer = {**content["trainer"], "max_steps": 60}
+    file.write_text(yaml.safe_dump({**content, "models": models, "trainer": trainer}))
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-m", "probunet", "compare", "--config", str(file)])
+    while process.poll() is None and not list(out.glob("*/checkpoints/last.ckpt")):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "report.html").exists()
+    main(["compare", "--config", str(file)])
+    assert (out / "report.html").is_file()
+    whole = {key: value for key, value in content.items() if key not in ("n", "workers")}
+    file.write_text(yaml.safe_dump({**whole, "models": models, "trainer": trainer}))
+    main(["train", "--config", str(file), "--out", str(tmp_path / "whole")])
+    for name in models:
+        first, second = (read_checkpoint(Run(folder / name).best)["state_dict"] for folder in (out, tmp_path / "whole"))
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_label_flips_are_scored_against_all_modes(streets, tmp_path):
+    file = config(tmp_path, streets, "[16, 24]")
+    content = yaml.safe_load(file.read_text())
+    full = content["models"].pop("probabilistic_unet")
+    ablated = {**full, "init_args": {**full["init_args"], "prior": "fixed", "batch_norm": True}}
+    file.write_text(yaml.safe_dump({**content, "models": {"full": full, "fixed_prior": ablated}}))
+    main(["compare", "--config", str(file)])
+    content = json.loads((tmp_path / "out" / "full" / "evaluation.json").read_text())
+    modes = content["modes"]
+    assert sum(modes["counts"]) == 4 * 4  # test images times samples
+    assert modes["probabilities"] == [0.375, 0.125, 0.375, 0.125]
+    half = sum(abs(c / 16 - p) for c, p in zip(modes["counts"], modes["probabilities"], strict=True)) / 2
+    assert modes["total_variation"]["mean"] == pytest.approx(half)
+    rows = {row["class"]: row for row in modes["pixels"]}
+    assert set(rows) == {"road", "car"}
+    assert rows["car"]["total"] == 4 * 4 * 5 * 24  # images, samples, rows of the stripe, columns
+    assert rows["car"]["kept"] + rows["car"]["flipped_count"] <= rows["car"]["total"]
+    tables = {}
+    for name in ("modes", "ablations", "pixel_frequencies"):
+        with (tmp_path / "out" / "tables" / f"{name}.csv").open(newline="") as handle:
+            tables[name] = list(csv.DictReader(handle))
+    assert [row["model"] for row in tables["modes"]] == ["full", "fixed_prior"]
+    assert float(tables["modes"][0]["total variation"]) == pytest.approx(half)
+    assert [row["what differs"] for row in tables["ablations"]] == [
+        "the full model",
+        "prior N(0, I) instead of one conditional on the image, with batch normalisation",
+    ]
+    assert float(tables["ablations"][0]["D²_GED, 4 samples"]) == content["ged2"]["4"]["mean"]
+    assert len(tables["pixel_frequencies"]) == 2 * 2
+    assert (tmp_path / "out" / "figures" / "mode_frequencies.svg").is_file()
+    assert set(content["reference_points"]) == {"draws_from_the_readers", "majority_of_the_readers"}
+
+
+def test_a_model_that_does_not_fit_is_told_before_anything_is_trained(store, tmp_path, failing):
+    file = config(tmp_path, store)
+    file.write_text(file.read_text().replace("num_classes: 2", "num_classes: 3"))
+    assert "takes 1 channel(s) and 3 classes" in failing("compare", "--config", str(file))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,268 @@
+"""Hypotheses for image files: what is written, on which grid, in which units, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lidc_download import write_series
+from PIL import Image
+from small_data import blob, png
+
+import probunet as pu
+from probunet.cli import main
+from probunet.data.store import sha256
+from probunet.io.pictures import find_pictures
+from probunet.runs.run import Run
+
+
+@pytest.fixture
+def image(tmp_path):
+    file = tmp_path / "image.png"
+    file.write_bytes(png(blob(0)[0][0]))
+    return file
+
+
+def picture(file) -> np.ndarray:
+    with Image.open(file) as opened:
+        return np.asarray(opened)
+
+
+def summary(folder) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def run_sample(model, *words) -> None:
+    main(["sample", str(model), *map(str, words)])
+
+
+def test_files_and_their_agreement(trained, image, tmp_path):
+    run_sample(trained / "probabilistic_unet", image, "-n", 5, "--out", tmp_path / "out")
+    out = tmp_path / "out" / "image"
+    samples = np.load(out / "samples.npy")
+    assert samples.shape == (5, 1, 32, 32)
+    assert samples.dtype == np.uint8
+    for i in range(5):
+        assert np.array_equal(picture(out / f"sample-{i:03d}.png"), samples[i, 0] * 255)
+    probabilities, entropy = np.load(out / "probabilities.npy"), np.load(out / "entropy.npy")
+    assert probabilities.shape == (1, 2, 32, 32)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert np.allclose(entropy, -(probabilities * np.log(probabilities)).sum(axis=1), atol=1e-4)
+    assert picture(out / "probability-lesion.png").shape == (32, 32)
+    assert picture(out / "contact_sheet.png").shape[1] > 300
+    found = summary(out)
+    assert sum(mode["frequency"] for mode in found["modes"]) == pytest.approx(1)
+    first = found["modes"][0]
+    assert first["pixels"] == {"lesion": int(samples[first["representative"]].sum())}
+    assert found["different_hypotheses"] == len(np.unique(samples.reshape(5, -1), axis=0))
+
+
+def test_the_likelihood_of_a_mode_is_that_of_the_model(trained, image, tmp_path):
+    run_sample(trained / "unet", image, "-n", 2, "--out", tmp_path / "out")
+    (mode,) = summary(tmp_path / "out/image")["modes"]
+    distribution = pu.load(trained / "unet")(torch.from_numpy((blob(0)[0].astype(np.float32) - 100) / 50)[None])
+    label = torch.from_numpy(np.load(tmp_path / "out/image/samples.npy")[mode["representative"]])
+    assert mode["log_likelihood"] == pytest.approx(distribution.log_prob(label).item(), rel=1e-4)
+
+
+def test_npy_and_png_and_python_agree(trained, image, tmp_path):
+    np.save(tmp_path / "image.npy", blob(0)[0].astype(np.uint8))
+    for name, file in (("a", image), ("b", tmp_path / "image.npy")):
+        run_sample(trained / "unet", file, "-n", 1, "--out", tmp_path / name)
+    assert sha256(tmp_path / "a/image/samples.npy") == sha256(tmp_path / "b/image/samples.npy")
+    normalised = torch.from_numpy((blob(0)[0].astype(np.float32) - 100) / 50)[None]
+    expected = pu.load(trained / "unet")(normalised).sample(1)[0, 0]
+    assert np.array_equal(np.load(tmp_path / "a/image/samples.npy")[0, 0], expected)
+
+
+def test_the_same_seed_gives_the_same_files(trained, image, tmp_path):
+    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run_sample(trained / "probabilistic_unet", image, "--out", tmp_path / out, "--seed", seed)
+    a, b, c = ({f.name: sha256(f) for f in (tmp_path / out / "image").iterdir()} for out in "abc")
+    assert a == b
+    assert a["probabilities.npy"] != c["probabilities.npy"]
+
+
+def test_given_latents_are_decoded(trained, image, tmp_path):
+    run_sample(trained / "probabilistic_unet", image, "--z", "0,0,2,0,0,0", "--out", tmp_path / "one")
+    np.save(tmp_path / "z.npy", np.eye(6)[:2] * 2)
+    run_sample(trained / "probabilistic_unet", image, "--z", tmp_path / "z.npy", "--out", tmp_path / "two")
+    normalised = torch.from_numpy((blob(0)[0].astype(np.float32) - 100) / 50)[None]
+    distribution = pu.load(trained / "probabilistic_unet")(normalised)
+    with torch.inference_mode():
+        expected = distribution.logits(torch.tensor([[0.0, 0, 2, 0, 0, 0]])).argmax(dim=1)[0]
+    assert np.array_equal(np.load(tmp_path / "one/image/samples.npy")[0, 0], expected)
+    assert len(np.load(tmp_path / "two/image/samples.npy")) == 2
+
+
+def test_many_inputs_go_on_where_they_stopped(trained, image, tmp_path, capsys):
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    image.rename(folder / "a.png")
+    (folder / "deeper" / "b.png").write_bytes(png(blob(1)[0][0]))
+    (folder / "notes.txt").write_text("no image")
+    arguments = [trained / "probabilistic_unet", folder, "-n", 2, "--out", tmp_path / "out"]
+    run_sample(*arguments)
+    before = (tmp_path / "out/a/samples.npy").stat().st_mtime_ns
+    for file in (tmp_path / "out" / "b").iterdir():
+        file.unlink()
+    (tmp_path / "out" / "b").rmdir()
+    run_sample(*arguments)
+    assert (tmp_path / "out/a/samples.npy").stat().st_mtime_ns == before
+    assert (tmp_path / "out/b/summary.json").is_file()
+    assert "1 of them were there already" in " ".join(capsys.readouterr().err.split())
+
+
+def test_shards_write_what_one_process_writes(trained, image, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        (tmp_path / f"in/{name}.png").write_bytes(image.read_bytes())
+    words = [trained / "probabilistic_unet", tmp_path / "in", "-n", 3]
+    run_sample(*words, "--out", tmp_path / "whole")
+    run_sample(*words, "--out", tmp_path / "shards", "--shard", "1/2")
+    assert [folder.name for folder in (tmp_path / "shards").iterdir()] == ["b"]
+    run_sample(*words, "--out", tmp_path / "shards", "--shard", "0/2")
+    for name in "abc":
+        assert sha256(tmp_path / "whole" / name / "samples.npy") == sha256(tmp_path / "shards" / name / "samples.npy")
+
+
+def test_a_volume_keeps_its_place_and_shares_the_random_part(trained, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    place = np.array([[-0.7, 0, 0, 5], [0, -0.7, 0, 6], [0, 0, 2.0, 7], [0, 0, 0, 1]])
+    volume = np.stack([blob(0)[0][0]] * 3, axis=-1).transpose(1, 0, 2).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(volume, place), tmp_path / "scan.nii.gz")
+    model = trained / "probabilistic_unet"
+    run_sample(model, tmp_path / "scan.nii.gz", "-n", 4, "--format", "nifti", "--out", tmp_path / "out")
+    out = tmp_path / "out" / "scan"
+    samples = np.load(out / "samples.npy")
+    assert samples.shape == (4, 3, 32, 32)
+    assert (samples == samples[:, :1]).all()  # equal slices, equal hypotheses
+    written = nibabel.load(out / "sample-002.nii.gz")
+    assert np.allclose(written.affine, place)
+    assert np.array_equal(np.asarray(written.dataobj).transpose(2, 1, 0), samples[2])
+    mode = summary(out)["modes"][0]
+    assert mode["mm3"]["lesion"] == pytest.approx(mode["pixels"]["lesion"] * 0.7 * 0.7 * 2)
+    assert mode["log_likelihood"] is None
+
+
+def test_dicom_in_and_segmentations_out(trained, tmp_path):
+    pytest.importorskip("highdicom")
+    import pydicom
+
+    write_series(tmp_path / "ct", "1.2.3", count=2, FrameOfReferenceUID="1.2.3.4")
+    model, out = trained / "probabilistic_unet", tmp_path / "out"
+    run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--out", out)
+    (folder,) = out.iterdir()
+    modes = summary(folder)["modes"]
+    files = sorted(folder.glob("hypothesis-*.dcm"))
+    assert len(files) == len(modes)
+    first = pydicom.dcmread(files[0])
+    assert first.SeriesDescription == f"mode 1 of {len(modes)}, frequency {modes[0]['frequency']:.2f}"
+    assert first.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
+    assert pydicom.dcmread(folder / "probabilities.dcm").SegmentationType == "FRACTIONAL"
+    assert any("range as 0 to 255" in note for note in summary(folder)["notes"])
+
+
+def test_dicom_segmentations_need_dicom(trained, image, tmp_path, failing):
+    message = failing("sample", str(trained / "unet"), str(image), "--format", "dicomseg", "--out", str(tmp_path / "o"))
+    assert "no DICOM series" in message
+
+
+def test_another_pixel_size_is_resampled_and_back(trained, tmp_path):
+    """An image of twice the model's resolution gives what the image at the model's own gives, enlarged."""
+    nibabel = pytest.importorskip("nibabel")
+    run = tmp_path / "run"
+    import shutil
+
+    import yaml
+
+    shutil.copytree(trained / "unet", run)
+    settings = yaml.safe_load((run / "run.yaml").read_text())
+    settings["input"]["spacing_mm"] = [1.0, 1.0]
+    (run / "run.yaml").write_text(yaml.safe_dump(settings))
+    coarse = blob(0)[0][0].astype(np.uint8)
+    for name, values, size in (("fine", coarse.repeat(2, 0).repeat(2, 1), 0.5), ("coarse", coarse, 1.0)):
+        nibabel.save(nibabel.Nifti1Image(values.T, np.diag([size, size, 1, 1])), tmp_path / f"{name}.nii")
+        run_sample(run, tmp_path / f"{name}.nii", "-n", 1, "--out", tmp_path / "out")
+    fine, small = (np.load(tmp_path / "out" / name / "samples.npy")[0, 0] for name in ("fine", "coarse"))
+    assert fine.shape == (64, 64)
+    assert (fine == small.repeat(2, 0).repeat(2, 1)).mean() > 0.95
+    assert "resampled" in summary(tmp_path / "out/fine")["notes"][0]
+
+
+def test_a_field_around_a_place(trained, tmp_path):
+    large = np.zeros((80, 100), np.uint8)
+    large[40:72, 60:92] = blob(0)[0][0]
+    (tmp_path / "large.png").write_bytes(png(large))
+    crop = Run(trained / "unet").crop
+    run_sample(trained / "unet", tmp_path / "large.png", "-n", 1, "--at", 56, 76, "--out", tmp_path / "out")
+    sample = np.load(tmp_path / "out/large/samples.npy")[0, 0]
+    top, left = 56 - crop // 2, 76 - crop // 2
+    field = large[top : top + crop, left : left + crop].astype(np.float32)
+    expected = pu.load(trained / "unet")(torch.from_numpy((field - 100) / 50)[None, None]).sample(1)[0, 0].numpy()
+    assert np.array_equal(sample[top : top + crop, left : left + crop], expected)
+    assert sample.sum() == expected.sum()
+
+
+def test_pictures_of_a_folder(tmp_path):
+    write_series(tmp_path / "scans" / "a", "1.2.3", count=3)
+    write_series(tmp_path / "scans" / "b", "1.2.4", count=1)
+    (tmp_path / "scans" / "c.png").write_bytes(png(blob(0)[0][0]))
+    found = find_pictures([tmp_path / "scans"])
+    assert [one.shape for one in found] == [(3, 48, 48), (1, 48, 48), (1, 32, 32)]
+    assert [one.unit for one in found] == ["HU", "HU", ""]
+    assert found[0].slice_mm == 2.5
+
+
+def save(file, array):
+    np.save(file, array, allow_pickle=True)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda d: save(d / "a.npy", np.full((32, 32), np.nan)), "NaN or infinite"),
+        (lambda d: save(d / "a.npy", np.zeros((32, 32)).astype(complex)), "complex128"),
+        (lambda d: save(d / "a.npy", np.zeros((8, 8))), "8x8 px is too small"),
+        (lambda d: save(d / "a.npy", np.zeros((2, 2, 32, 32))), "(2, 2, 32, 32)"),
+        (lambda d: save(d / "a.npy", np.array([{"code": 1}])), "a.npy cannot be read"),
+        (lambda d: save(d / "a.npy", np.full((32, 32), "x")), "<U1"),
+        (lambda d: d / "nowhere.png", "nowhere.png does not exist"),
+    ],
+)
+def test_unusable_images_are_one_sentence(trained, tmp_path, make, words, failing):
+    file = make(tmp_path)
+    message = failing("sample", str(trained / "unet"), str(file), "--out", str(tmp_path / "out"))
+    assert words in message
+    assert file.name in message
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_truncated_picture_is_one_sentence(trained, image, tmp_path, failing):
+    image.write_bytes(image.read_bytes()[:200])
+    assert "image.png cannot be read" in failing(
+        "sample", str(trained / "unet"), str(image), "--out", str(tmp_path / "out")
+    )
+
+
+def test_other_refusals(trained, image, tmp_path, failing):
+    common = [str(image), "--out", str(tmp_path / "out")]
+    assert "holds several models; name one of" in failing("sample", str(trained), *common)
+    assert "at least 1, got 0" in failing("sample", str(trained / "unet"), *common, "-n", "0")
+    assert "2 numbers a latent" in failing("sample", str(trained / "probabilistic_unet"), *common, "--z", "0,1")
+    assert "needs a model with one latent space" in failing("sample", str(trained / "unet"), *common, "--z", "0")
+    assert "outside the 32x32 px" in failing("sample", str(trained / "unet"), *common, "--at", "40", "2")
+    (tmp_path / "out" / "image").mkdir(parents=True)
+    assert "no result of this command" in failing("sample", str(trained / "unet"), *common)
+    (tmp_path / "out" / "image").rmdir()
+    run_sample(trained / "unet", *common, "-n", 1)
+    assert "asked for differently" in failing("sample", str(trained / "unet"), *common, "-n", "2")
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in failing("sample", str(trained / "unet"), str(tmp_path / "empty"), "--out", "x")
+
+
+def test_load_from_python(trained):
+    with pytest.raises(pu.InputError, match="several models"):
+        pu.load(trained)
+    assert isinstance(pu.load(trained / "probabilistic_unet"), pu.ProbabilisticUNet)

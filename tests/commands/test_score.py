@@ -1,0 +1,261 @@
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from probunet.commands.score import score
+from probunet.core.errors import InputError
+from probunet.metrics import (
+    class_frequencies,
+    disagreement_correlation,
+    energy_distance,
+    hungarian_iou,
+    reliability,
+)
+
+RNG = np.random.default_rng(0)
+SAMPLES = RNG.integers(0, 2, (5, 4, 8, 9), dtype=np.uint8)
+OTHER = RNG.integers(0, 2, (5, 4, 8, 9), dtype=np.uint8)
+READERS = RNG.integers(0, 2, (5, 3, 8, 9), dtype=np.uint8)
+NAMES = [f"case{i}" for i in range(5)]
+
+
+def write_folder(root, maps, names=NAMES, kind="png"):
+    for name, case in zip(names, maps, strict=True):
+        (root / name).mkdir(parents=True)
+        for i, labels in enumerate(case):
+            if kind == "png":
+                Image.fromarray(labels).save(root / name / f"{i}.png")
+            else:
+                nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), root / name / f"{i}.nii.gz")
+    return root
+
+
+def write_arrays(folder):
+    np.save(folder / "readers.npy", READERS)
+    np.save(folder / "samples.npy", SAMPLES)
+    np.savez(folder / "named.npz", samples=SAMPLES, names=NAMES)
+    return folder / "samples.npy", folder / "readers.npy"
+
+
+def run(folder, *args, **options):
+    score(*args, out=folder / "out" / "scores.json", **options)
+    result = json.loads((folder / "out" / "scores.json").read_text())
+    with (folder / "out" / "scores.csv").open() as file:
+        return result, list(csv.DictReader(file))
+
+
+def row(rows, metric, n):
+    return next(r for r in rows if r["metric"] == metric and r["n"] == n)
+
+
+def test_arrays(tmp_path, capsys):
+    samples, readers = write_arrays(tmp_path)
+    result, table = run(tmp_path, readers, samples, [1, 4])
+    expected = energy_distance(SAMPLES, READERS, n=4)
+    found = row(result["scores"]["samples"], "ged2", 4)
+    assert found["mean"] == pytest.approx(expected.mean())
+    assert found["low"] < found["mean"] < found["high"]
+    assert found["median"] == pytest.approx(np.median(expected.value))
+    assert (found["images"], found["groups"], found["left_out"]) == (5, 5, 0)
+    assert "1 - IoU, classes 1 of 2, d = 0 if both are empty" in found["convention"]
+    unbiased = row(result["scores"]["samples"], "ged2_unbiased", None)
+    assert unbiased["mean"] == pytest.approx(energy_distance(SAMPLES, READERS, estimator="unbiased").mean())
+    matched = row(result["scores"]["samples"], "hungarian_iou", 4)
+    assert matched["mean"] == pytest.approx(hungarian_iou(SAMPLES, READERS).mean())
+    assert [float(line["ged2_n4"]) for line in table] == pytest.approx(expected.value.tolist())
+    printed = capsys.readouterr().out
+    assert "ged2" in printed
+    assert f"{expected.mean():.4f}" in printed
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"scores.json", "scores.csv"}
+
+
+def numbers(result, label):
+    return [(r["metric"], r["n"], r["mean"]) for r in result["scores"][label]]
+
+
+@pytest.mark.parametrize("kind", ["png", "nifti"])
+def test_folders_give_the_same_numbers(tmp_path, kind):
+    samples, readers = write_arrays(tmp_path)
+    from_arrays, _ = run(tmp_path, readers, samples, [1, 4])
+    s = write_folder(tmp_path / "s", SAMPLES, kind=kind)
+    r = write_folder(tmp_path / "r", READERS, kind=kind)
+    from_folders, table = run(tmp_path, r, s, [1, 4])
+    assert numbers(from_folders, "s") == numbers(from_arrays, "samples")
+    assert [line["case"] for line in table] == NAMES
+    mixed, _ = run(tmp_path, r, tmp_path / "named.npz", [1, 4])
+    assert numbers(mixed, "named") == numbers(from_folders, "s")
+
+
+def test_cases_of_different_shape_and_number_of_readers(tmp_path):
+    rng = np.random.default_rng(1)
+    sizes = [(3, 7, 7), (3, 7, 7), (1, 5, 6), (2, 4, 4)]
+    readers = [rng.integers(0, 2, size, dtype=np.uint8) for size in sizes]
+    samples = [rng.integers(0, 2, (12, *size[1:]), dtype=np.uint8) for size in sizes]
+    names = ["9", "10", "11", "12"]
+    s, r = (write_folder(tmp_path / k, m, names) for k, m in (("s", samples), ("r", readers)))
+    result, table = run(tmp_path, r, s, [2, 12])
+    assert [line["case"] for line in table] == names
+    expected = [energy_distance(a[None], b[None], n=2).value[0] for a, b in zip(samples, readers, strict=True)]
+    assert [float(line["ged2_n2"]) for line in table] == pytest.approx(expected)
+    # one reader has no unbiased diversity: left out and counted
+    assert row(result["scores"]["s"], "ged2_unbiased", None)["left_out"] == 1
+    assert table[2]["ged2_unbiased"] == ""
+    assert row(result["scores"]["s"], "presence_auroc", None)["left_out"] == 1
+
+
+def test_compare_and_patients(tmp_path, capsys):
+    samples, readers = write_arrays(tmp_path)
+    np.save(tmp_path / "other.npy", OTHER)
+    np.save(tmp_path / "perfect.npy", np.concatenate([READERS, READERS[:, :1]], axis=1))
+    (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(f"{i},p{i // 2}\n" for i in range(5)))
+    result, table = run(
+        tmp_path,
+        readers,
+        n=[4],
+        compare=[samples, tmp_path / "other.npy", tmp_path / "perfect.npy"],
+        patients=tmp_path / "patients.csv",
+    )
+    tests = [t for t in result["comparisons"] if t["metric"] == "ged2"]
+    assert [(t["first"], t["second"]) for t in tests] == [
+        ("samples", "other"),
+        ("samples", "perfect"),
+        ("other", "perfect"),
+    ]
+    assert tests[0]["difference"] == pytest.approx(
+        energy_distance(SAMPLES, READERS).mean() - energy_distance(OTHER, READERS).mean()
+    )
+    assert tests[1]["effect"] == 1
+    assert all(t["pairs"] == 3 and t["p_holm"] >= t["p_value"] for t in tests)
+    assert row(result["scores"]["other"], "ged2", 4)["groups"] == 3
+    assert len(table) == 15
+    assert table[0]["patient"] == "p0"
+    assert "comparisons" in capsys.readouterr().out
+
+
+def test_calibration(tmp_path):
+    rng = np.random.default_rng(3)
+    samples, readers = rng.integers(0, 2, (4, 4, 6, 6)), rng.integers(0, 2, (4, 3, 6, 6))
+    readers[0] = 255
+    s, r = (write_folder(tmp_path / k, m.astype(np.uint8), NAMES[:4]) for k, m in (("s", samples), ("r", readers)))
+    result, table = run(tmp_path, r, s, [4], ignore=255, calibration=True)
+    frequencies = class_frequencies(samples, 2)
+    expected = reliability(frequencies, readers, ignore=255)
+    found = row(result["scores"]["s"], "ece", None)
+    assert found["mean"] == pytest.approx(expected.ece().mean)
+    assert (found["images"], found["left_out"]) == (3, 1)
+    assert row(result["scores"]["s"], "brier", None)["mean"] == pytest.approx(expected.brier().mean)
+    correlation = disagreement_correlation(frequencies, readers, ignore=255)
+    assert row(result["scores"]["s"], "entropy_correlation", None)["mean"] == pytest.approx(correlation.mean())
+    assert table[0]["entropy_correlation"] == ""
+
+
+def test_missing_cases(tmp_path, capsys):
+    s = write_folder(tmp_path / "s", SAMPLES[:4], NAMES[:4])
+    r = write_folder(tmp_path / "r", READERS[1:], NAMES[1:])
+    with pytest.raises(InputError, match=r"/r lacks the case case0; .*--allow-missing"):
+        run(tmp_path, r, s, [4])
+    assert not (tmp_path / "out").exists()
+    result, table = run(tmp_path, r, s, [4], allow_missing=True)
+    assert [line["case"] for line in table] == NAMES[1:4]
+    assert result["missing_cases"] == {str(r): ["case0"], str(s): ["case4"]}
+    assert "left out: 1 cases that" in capsys.readouterr().out
+
+
+def test_left_out_images_are_reported(tmp_path):
+    empty = np.zeros((2, 2, 3, 3), np.uint8)
+    empty[1] = 1
+    np.save(tmp_path / "s.npy", empty)
+    np.save(tmp_path / "r.npy", empty)
+    result, table = run(tmp_path, tmp_path / "r.npy", tmp_path / "s.npy", [2], empty="skip")
+    found = row(result["scores"]["s"], "ged2", 2)
+    assert (found["images"], found["left_out"], found["mean"]) == (1, 1, 0)
+    assert table[0]["ged2_n2"] == ""
+    np.save(tmp_path / "s.npy", empty * 0)
+    result, _ = run(tmp_path, tmp_path / "s.npy", tmp_path / "s.npy", [2], empty="skip")
+    assert row(result["scores"]["s"], "ged2", 2)["mean"] is None
+
+
+def test_multi_class_with_weights_and_ignore(tmp_path):
+    rng = np.random.default_rng(2)
+    samples, modes = rng.integers(0, 3, (3, 2, 6, 6)), rng.integers(0, 3, (3, 4, 6, 6))
+    modes[:, :, 0] = 255
+    np.save(tmp_path / "s.npy", samples)
+    np.save(tmp_path / "r.npy", modes)
+    options = {"num_classes": 3, "classes": [1, 2], "ignore": 255, "empty": "skip", "weights": [4, 3, 2, 1]}
+    result, _ = run(tmp_path, tmp_path / "r.npy", tmp_path / "s.npy", [2], **options)
+    expected = energy_distance(samples, modes, **options)
+    assert row(result["scores"]["s"], "ged2", 2)["mean"] == pytest.approx(expected.mean())
+    assert not any(r["metric"] == "hungarian_iou" for r in result["scores"]["s"])
+
+
+def test_bad_files_are_named(tmp_path):
+    samples, _ = write_arrays(tmp_path)
+    s, r = write_folder(tmp_path / "s", SAMPLES), write_folder(tmp_path / "r", READERS)
+    Image.fromarray(np.full((8, 9), 255, np.uint8)).save(s / "case3" / "2.png")
+    with pytest.raises(InputError, match=r"/s/case3 against .*/r/case3: samples hold the label 255"):
+        run(tmp_path, r, s, [4])
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(s / "case3" / "2.png")
+    with pytest.raises(InputError, match=r"case3/2.png has the shape"):
+        run(tmp_path, r, s, [4])
+    (s / "case3" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"case3/2.png cannot be read"):
+        run(tmp_path, r, s, [4])
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(s / "case3" / "2.png")
+    with pytest.raises(InputError, match="is a RGB image"):
+        run(tmp_path, r, s, [4])
+    (r / "case4" / "0.png").rename(r / "case4" / "0.txt")
+    for name in ("1.png", "2.png"):
+        (r / "case4" / name).unlink()
+    with pytest.raises(InputError, match="case4 holds no"):
+        run(tmp_path, r, samples.with_name("named.npz"), [4])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": [1, 5]}, "has 4 samples, too few for --n 1 5"),
+        ({"n": [0]}, "give numbers from 1 to 4"),
+        ({}, "too few for --n 1 4 8 16"),
+        ({"samples": None}, "give --samples S, or --compare A B"),
+        ({"samples": None, "compare": ["samples.npy"]}, "two or more"),
+        ({"samples": None, "compare": ["samples.npy", "samples.npy"]}, "named twice"),
+        ({"samples": "none.npy"}, "does not exist"),
+        ({"samples": "float.npy"}, "holds float64"),
+        ({"samples": "text.npy"}, "cannot be read"),
+        ({"samples": "text.csv"}, "is neither .npy nor .npz"),
+        ({"samples": "short.npy"}, "matched by position"),
+        ({"samples": "named.npz"}, "has no case names"),
+        ({"samples": "two.npz"}, "name one of them 'samples'"),
+        ({"samples": "twice.npz"}, "different names"),
+        (
+            {"samples": "wide.npy"},
+            "case 0 of .*wide.npy against case 0 of .*readers.npy: .*same spatial shape",
+        ),
+        ({"samples": "empty"}, "holds no case folders"),
+        ({"patients": "text.csv"}, "header case,patient"),
+        ({"patients": "some.csv"}, "no patient for the case 1"),
+        ({"patients": "none.csv"}, "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, change, message):
+    write_arrays(tmp_path)
+    np.save(tmp_path / "float.npy", SAMPLES * 0.5)
+    (tmp_path / "text.npy").write_text("hello")
+    (tmp_path / "text.csv").write_text("hello")
+    (tmp_path / "some.csv").write_text("case,patient\n0,a\n")
+    np.save(tmp_path / "short.npy", SAMPLES[:3])
+    np.save(tmp_path / "wide.npy", np.repeat(SAMPLES, 2, axis=3))
+    np.savez(tmp_path / "two.npz", a=SAMPLES, b=SAMPLES)
+    np.savez(tmp_path / "twice.npz", samples=SAMPLES, names=["a"] * 5)
+    (tmp_path / "empty").mkdir()
+    options = {"samples": "samples.npy"} | ({"n": [4]} if "n" not in change and change else {}) | change
+    options["samples"] = options["samples"] and tmp_path / options["samples"]
+    options |= {"compare": [tmp_path / p for p in change["compare"]]} if "compare" in change else {}
+    options |= {"patients": tmp_path / change["patients"]} if "patients" in change else {}
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, tmp_path / "readers.npy", **options)
+    assert not (tmp_path / "out").exists()

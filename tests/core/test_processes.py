@@ -1,0 +1,73 @@
+"""Tasks side by side: results, errors of the user, errors of the program, and a clean stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from small_tasks import crash, refuse, write
+
+from probunet.core.errors import InputError
+from probunet.core.processes import Task, run_in_processes
+
+
+def test_every_task_runs_in_a_process_of_its_own(tmp_path):
+    tasks = [Task(f"task {i}", partial(write, tmp_path / str(i))) for i in range(3)]
+    run_in_processes("writing", tasks, workers=2)
+    processes = {(tmp_path / str(i)).read_text() for i in range(3)}
+    assert len(processes) == 3
+    assert str(os.getpid()) not in processes
+
+
+def test_a_users_mistake_is_one_sentence_and_a_crash_is_none(tmp_path):
+    with pytest.raises(InputError, match="bad one: value 7 is too large"):
+        run_in_processes("writing", [Task("bad one", refuse)])
+    with pytest.raises(RuntimeError, match="ended with exit code 9"):
+        run_in_processes("writing", [Task("crashing one", crash)])
+
+
+PARENT = """
+import os, sys, time
+sys.path[:0] = [{tests!r}]
+from functools import partial
+from pathlib import Path
+from probunet.core.processes import Task, run_in_processes
+import small_tasks
+if __name__ == "__main__":
+    run_in_processes("waiting", [Task("endless", partial(small_tasks.endless, sys.argv[1]))])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_task_outlives_its_parent(tmp_path, number):
+    script, file = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(PARENT.format(tests=str(Path(__file__).parent)))
+    parent = subprocess.Popen([sys.executable, script, file], stderr=subprocess.DEVNULL, preexec_fn=_listen)
+    child = int(_wait_for(lambda: file.is_file() and file.read_text()))
+    parent.send_signal(number)
+    parent.wait(timeout=20)
+    assert _wait_for(lambda: not _is_running(child))
+
+
+def _listen():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited too long")

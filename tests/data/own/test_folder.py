@@ -1,0 +1,309 @@
+"""Your own folder: formats, missing readers, sizes, training and evaluation on it, bad input in one sentence."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small_data import blob
+
+from probunet.cli import main
+from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.data.augment import Augmentation
+from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.own.folder import open_folder, read_case
+from probunet.data.own.folder_store import prepare_folder
+from probunet.data.store import Store
+
+FACTS = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}
+SUFFIXES = (".png", ".tif", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha")
+READERS = ("anna", "ben", "carl")
+
+
+def write(file: Path, array: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.name.endswith((".nii", ".nii.gz")):
+        import nibabel
+
+        nibabel.save(nibabel.Nifti1Image(array.T, np.diag([0.5, 2.0, 3.0, 1.0])), file)
+    elif file.suffix in (".nrrd", ".mha"):
+        import SimpleITK
+
+        image = SimpleITK.GetImageFromArray(array)
+        image.SetSpacing((0.5, 2.0, 3.0)[: array.ndim])
+        SimpleITK.WriteImage(image, str(file))
+    elif file.suffix == ".npy":
+        np.save(file, array)
+    else:
+        Image.fromarray(array).save(file)
+
+
+def make(root: Path, cases: int = 8, suffix: str = ".png", **facts) -> Path:
+    """Discs of three readers; ben did not look at case 1, carl looked at even cases alone."""
+    root.mkdir()
+    (root / "dataset.json").write_text(json.dumps({**FACTS, "file_ending": suffix, **facts}))
+    for i in range(cases):
+        image, labels = blob(i)
+        write(root / f"imagesTr/case{i}_0000{suffix}", image[0])
+        for reader, label in zip(READERS, labels, strict=False):
+            if not (reader == "ben" and i == 1) and not (reader == "carl" and i % 2):
+                write(root / f"labelsTr/case{i}/{reader}{suffix}", label)
+    return root
+
+
+SPLITS = {
+    "train": ["case0", "case1", "case2", "case3"],
+    "validation": ["case4", "case5"],
+    "test": ["case6", "case7"],
+}
+
+
+def test_missing_readings_are_ignore_and_known(tmp_path):
+    store = prepare_folder(make(tmp_path / "mine"), tmp_path / "out")
+    rows = {example.name: i for i, example in enumerate(store.examples)}
+    assert store.present[rows["case0"]].tolist() == [True, True, True]
+    assert store.present[rows["case1"]].tolist() == [True, False, False]
+    assert store.present[rows["case3"]].tolist() == [True, True, False]
+    assert (store.labels[rows["case1"], 1:] == IGNORE).all()
+    np.testing.assert_array_equal(store.labels[rows["case2"]], blob(2)[1][:3])
+    np.testing.assert_array_equal(store.images[rows["case3"]], blob(3)[0])
+    assert store.manifest["missing_readings"] == 5
+    assert store.manifest["version"] == 2
+    assert store.manifest["notes"]["readers"] == list(READERS)
+    assert store.manifest["empty_masks_per_example"] == {"0": 8}
+    store.verify()
+
+
+def test_training_draws_present_readers_alone_and_all_of_them(tmp_path):
+    store = prepare_folder(make(tmp_path / "mine", splits=SPLITS), tmp_path / "out")
+    batches = TrainingBatches(store, 32, 4, Augmentation(), seed=0)
+    chosen = store.indices("train")
+    drawn = np.stack([batches._readers(chosen, torch.Generator().manual_seed(seed)) for seed in range(60)])
+    assert [sorted(set(column.tolist())) for column in drawn.T] == [[0, 1, 2], [0], [0, 1, 2], [0, 1]]
+
+
+def test_evaluation_sees_present_readers_in_batches_of_equal_number(tmp_path):
+    store = prepare_folder(make(tmp_path / "mine"), tmp_path / "out", fractions=(0, 0, 1))
+    images = EvaluationImages(store, "test")
+    assert [len(images[i]["labels"]) for i in range(8)] == [3, 1, 3, 2, 3, 2, 3, 2]
+    assert images.batches(2) == [[0], [1], [2], [3], [4], [5], [6], [7]]
+    complete = EvaluationImages(store, "test")
+    store.present = np.ones((8, 3), bool)
+    assert complete.batches(3) == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+def test_a_model_is_trained_and_evaluated_on_it(tmp_path):
+    prepare_folder(make(tmp_path / "mine", splits=SPLITS), tmp_path / "out")
+    (tmp_path / "experiment.yaml").write_text(f"""
+out: {tmp_path / "run"}
+data: {{store: {tmp_path / "out"}, crop: 24, batch_size: 4, validation_images: 2}}
+models:
+  unet: {{class_path: probunet.UNet, init_args: {{channels: [4, 4], convolutions: 1}}}}
+trainer: {{accelerator: cpu, max_steps: 2, val_check_interval: 2, log_every_n_steps: 1}}
+""")
+    main(["train", "--config", str(tmp_path / "experiment.yaml")])
+    main(["evaluate", str(tmp_path / "run"), "--n", "1", "2"])
+    main(["report", str(tmp_path / "run")])
+    content = json.loads((tmp_path / "run/unet/evaluation.json").read_text())
+    # always empty is at distance 1 from all readers, whose own diversity is over 3 readers of case6, 2 of case7
+    inside = [[label.sum() for label in blob(i)[1][:readers]] for i, readers in ((6, 3), (7, 2))]
+    diversity = [np.mean([[1 - min(a, b) / max(a, b) for a in areas] for b in areas]) for areas in inside]
+    found = content["reference_points"]["always_empty"]["ged2"]["2"]["mean"]
+    assert found == pytest.approx(2 - np.mean(diversity), abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_gives_the_same_pixels(tmp_path, suffix):
+    root = make(tmp_path / "mine", cases=1, suffix=suffix)
+    volume, labels = read_case(open_folder(root).cases[0], 1, 2, None)
+    np.testing.assert_array_equal(volume.values[0], blob(0)[0])
+    np.testing.assert_array_equal(labels[0], blob(0)[1][:3])
+    assert volume.spacing_mm == ((2.0, 0.5) if suffix in (".nii", ".nii.gz", ".nrrd", ".mha") else None)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nii.gz", ".mha"])
+def test_volumes_are_taken_slice_by_slice(tmp_path, suffix):
+    root = make(tmp_path / "mine", cases=0, suffix=suffix)
+    image = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5) - 20
+    label = np.zeros((3, 4, 5), np.uint8)
+    label[0, 1, 2] = label[2, 3, 4] = 1
+    write(root / f"imagesTr/scan_0000{suffix}", image)
+    write(root / f"labelsTr/scan/anna{suffix}", label)
+    store = prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
+    assert [(e.name, e.group) for e in store.examples] == [("scan/slice-000", "scan"), ("scan/slice-002", "scan")]
+    np.testing.assert_array_equal(store.images[:, 0], image[[0, 2]])
+    np.testing.assert_array_equal(store.labels[:, 0], label[[0, 2]])
+    assert store.manifest["left_out_no_reader_marked_anything"] == 1
+    assert store.manifest["version"] == 1
+    assert store.intensity.offset == 9.5  # mean of -20 .. 39
+    assert store.manifest["spacing_mm"] == (None if suffix == ".npy" else [2.0, 0.5])
+
+
+def test_channels_in_one_file_or_several(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    names = {"0": "red", "1": "green", "2": "blue"}
+    one, several = (make(tmp_path / name, cases=1, channel_names=names) for name in ("one", "several"))
+    write(one / "imagesTr/case0_0000.png", colours)
+    for k in range(3):
+        write(several / f"imagesTr/case0_000{k}.png", colours[..., k])
+    found = [read_case(open_folder(root).cases[0], 3, 2, None)[0].values for root in (one, several)]
+    np.testing.assert_array_equal(found[0], np.moveaxis(colours, -1, 0)[None])
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_other_sizes_are_cropped_and_padded_around_the_centre(tmp_path):
+    root = make(tmp_path / "mine", cases=1)
+    write(root / "imagesTr/wide_0000.png", np.tile(np.arange(36, dtype=np.uint8), (30, 1)))
+    write(root / "labelsTr/wide/anna.png", np.ones((30, 36), np.uint8))
+    with pytest.raises(InputError, match=r"wide_0000.png is 30x36 px, .*case0_0000.png is 32x32 px; give --size"):
+        prepare_folder(root, tmp_path / "out")
+    store = prepare_folder(root, tmp_path / "out", size=[32, 32])
+    assert store.images[1, 0, 5].tolist() == list(range(2, 34))
+    assert (store.labels[1, 0, 0] == IGNORE).all()
+    assert (store.labels[1, 0, 1:31] == 1).all()
+    assert (store.manifest["notes"]["padded_images"], store.manifest["notes"]["cropped_images"]) == (1, 1)
+
+
+def test_a_single_label_file_as_in_nnunet_is_one_reader(tmp_path):
+    root = make(tmp_path / "mine", 2)
+    for i in range(2):
+        folder = root / f"labelsTr/case{i}"
+        (folder / "anna.png").rename(root / f"labelsTr/case{i}.png")
+        shutil.rmtree(folder)
+    dataset = open_folder(root)
+    assert dataset.readers == ("reader",)
+    _, labels = read_case(dataset.cases[0], 1, 2, None)
+    assert np.array_equal(labels[0, 0], blob(0)[1][0])
+    (root / "labelsTr/case1").mkdir()
+    with pytest.raises(InputError, match="there are both"):
+        open_folder(root)
+
+
+def test_groups_stay_together_and_ignore_is_taken_over(tmp_path):
+    groups = {f"case{i}": f"patient{i // 2}" for i in range(8)}
+    labels = {"background": 0, "lesion": 1, "ignore": 2}
+    root = make(tmp_path / "mine", groups=groups, labels=labels)
+    label = blob(0)[1][0]
+    label[0] = 2
+    write(root / "labelsTr/case0/anna.png", label)
+    store = prepare_folder(root, tmp_path / "out", fractions=(0.5, 0.25, 0.25), seed=3)
+    splits = {example.group: set() for example in store.examples}
+    for example in store.examples:
+        splits[example.group].add(example.split)
+    assert sorted(len(found) for found in splits.values()) == [1, 1, 1, 1]
+    assert (store.labels[0, 0, 0] == IGNORE).all()
+    assert (store.labels[0, 0, 1] == 0).all()
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+
+
+def facts(**changes):
+    return lambda root: (root / "dataset.json").write_text(json.dumps({**FACTS, **changes}))
+
+
+BAD = {
+    "truncated": (lambda r: cut(r / "imagesTr/case2_0000.png"), "case2_0000.png cannot be read as .png"),
+    "size": (lambda r: write(r / "labelsTr/case2/ben.png", np.ones((32, 31), "u1")), "ben.png has 1 slice.*32x31 px"),
+    "value": (
+        lambda r: write(r / "labelsTr/case2/ben.png", np.full((32, 32), 255, "u1")),
+        "ben.png holds the label 255",
+    ),
+    "rgb": (lambda r: write(r / "labelsTr/case2/ben.png", np.ones((32, 32, 3), "u1")), "ben.png has 3 channels"),
+    "depth": (
+        lambda r: write(r / "imagesTr/case2_0000.png", np.ones((32, 32), "u2")),
+        "case2_0000.png holds uint16, .*case0_0000.png uint8",
+    ),
+    "palette": (
+        lambda r: Image.new("P", (32, 32)).save(r / "imagesTr/case2_0000.png"),
+        "case2_0000.png is a picture with a colour palette",
+    ),
+    "empty": (lambda r: [p.unlink() for p in (r / "imagesTr").iterdir()], "imagesTr holds no images"),
+    "no labels": (lambda r: shutil.rmtree(r / "labelsTr"), "labelsTr/case0 cannot be listed"),
+    "no reading": (lambda r: [p.unlink() for p in (r / "labelsTr/case2").iterdir()], "case2 holds no reading"),
+    "link": (
+        lambda r: (r / "labelsTr/case2/dora.png").symlink_to(r / "gone.png"),
+        "dora.png is a broken link",
+    ),
+    "stranger": (lambda r: write(r / "labelsTr/other/ben.png", np.ones((32, 32), "u1")), "other belongs to no case"),
+    "twice": (
+        lambda r: shutil.copy(r / "imagesTr/case2_0000.png", r / "imagesTr/case2_0000.PNG"),
+        "case 'case2' is named twice",
+    ),
+    "split twice": (facts(splits={"train": ["case0"], "test": ["case0"]}), "'case0' twice in splits"),
+    "no split": (facts(splits={"train": ["case0"]}), "'case1' is in no split"),
+    "unknown": (facts(groups={"nobody": "x"}), "names the case 'nobody' in groups"),
+    "no json": (lambda r: (r / "dataset.json").unlink(), "dataset.json does not exist"),
+    "bad json": (lambda r: cut(r / "dataset.json"), "dataset.json cannot be read"),
+    "labels": (facts(labels={"background": 0, "lesion": 2}), "must be 0, 1, 2"),
+    "ending": (facts(file_ending=".jpg"), "file_ending '.jpg'; use one of"),
+    "channels": (facts(channel_names={"0": "a", "1": "b"}), "has 1 channel.s., dataset.json names 2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, failing, name):
+    damage, message = BAD[name]
+    root = make(tmp_path / "mine", cases=4)
+    damage(root)
+    found = failing("prepare", "folder", "--root", str(root), "--out", str(tmp_path / "out"))
+    assert re.search(message, found), found
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".npy"])
+def test_truncated_volumes(tmp_path, failing, suffix):
+    root = make(tmp_path / "mine", cases=2, suffix=suffix)
+    cut(root / f"imagesTr/case1_0000{suffix}")
+    found = failing("prepare", "folder", "--root", str(root), "--out", str(tmp_path / "out"))
+    assert f"case1_0000{suffix}" in found
+
+
+def test_another_geometry_is_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    root = make(tmp_path / "mine", cases=1, suffix=".nii")
+    moved = nibabel.Nifti1Image(blob(0)[1][0].T, np.diag([0.5, 2.5, 3.0, 1.0]))
+    nibabel.save(moved, root / "labelsTr/case0/ben.nii")
+    with pytest.raises(InputError, match=r"ben.nii and .*case0_0000.nii have different spacing"):
+        prepare_folder(root, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    base = tmp_path_factory.mktemp("fuzz")
+    return {suffix: make(base / suffix[1:], cases=1, suffix=suffix) for suffix in SUFFIXES}
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_mutated_files_are_read_or_refused(folders, data):
+    """Any bytes changed or cut off in any file: a case, or an InputError."""
+    root = folders[data.draw(st.sampled_from(sorted(folders)))]
+    file = data.draw(st.sampled_from(sorted(p for p in root.rglob("*") if p.is_file())))
+    original = file.read_bytes()
+    changed = bytearray(original)
+    for _ in range(data.draw(st.integers(0, 4))):
+        changed[data.draw(st.integers(0, min(len(original), 400) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(changed[: data.draw(st.one_of(st.just(len(original)), st.integers(0, len(original))))])
+    read_case.cache_clear()
+    try:
+        dataset = open_folder(root)
+        read_case(dataset.cases[0], len(dataset.channels), len(dataset.classes), dataset.ignore)
+    except InputError:
+        pass
+    finally:
+        file.write_bytes(original)
+
+
+def test_the_store_opens_again(tmp_path, capsys):
+    main(["prepare", "folder", "--root", str(make(tmp_path / "mine")), "--out", str(tmp_path / "out")])
+    main(["prepare", "verify", str(tmp_path / "out")])
+    assert Store(tmp_path / "out").readers == 3

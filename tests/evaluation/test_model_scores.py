@@ -1,0 +1,103 @@
+"""Evaluation: the file it promises, its numbers against hand-computed ones, and bad input."""
+
+import dataclasses
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_data import DESCRIPTION, blobs
+
+from probunet.cli import main
+from probunet.data.prepare import write_store
+from probunet.data.store import Store
+from probunet.evaluation.reference_points import REFERENCE_POINTS
+from probunet.metrics import energy_distance
+
+NUMBERS = ["1", "2", "4"]
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["unet", "probabilistic_unet"])
+def test_the_file_holds_what_is_promised(trained, store, name):
+    content = json.loads((trained / name / "evaluation.json").read_text())
+    assert content["data"]["images"] == 6
+    assert content["data"]["patients"] == 3
+    assert content["data"]["store"] == str(store.path)
+    assert set(content["conventions"]) >= {"distance", "empty", "ged2", "ged2_unbiased", "interval"}
+    for key in ("ged2", "ged2_unbiased"):
+        assert list(content[key]) == NUMBERS
+        for n, cell in content[key].items():
+            if key == "ged2_unbiased" and n == "1":
+                assert cell == {"mean": None, "low": None, "high": None}
+            else:
+                assert cell["low"] <= cell["mean"] <= cell["high"]
+    assert content["distinct_hypotheses"] == (1 if name == "unet" else None)
+    lines = (trained / name / "evaluation.csv").read_text().splitlines()
+    assert len(lines) == 7
+
+
+def test_a_deterministic_model_gains_nothing_from_more_samples(trained):
+    ged2 = json.loads((trained / "unet" / "evaluation.json").read_text())["ged2"]
+    assert ged2["1"] == ged2["4"]
+
+
+def test_reference_points_are_what_can_be_computed_by_hand(trained):
+    """The fourth of four readers sees nothing: 'always empty' is at distance 1 from three readers, 0 from one."""
+    points = json.loads((trained / "unet" / "evaluation.json").read_text())["reference_points"]
+    assert set(points) == set(REFERENCE_POINTS)
+    store = Store(json.loads((trained / "unet" / "evaluation.json").read_text())["data"]["store"])
+    labels = np.asarray(store.labels[store.indices("test")][:, :, 4:28, 4:28])
+    diversity = energy_distance(labels, labels).reader_diversity.mean()
+    assert points["always_empty"]["ged2"]["4"]["mean"] == pytest.approx(2 * 0.75 - diversity, abs=1e-6)
+    assert (
+        points["draws_from_the_readers"]["ged2"]["4"]["mean"] < points["majority_of_the_readers"]["ged2"]["4"]["mean"]
+    )
+
+
+def test_the_majority_of_an_even_split_is_background():
+    labels = np.array([[[1, 1, 0]], [[1, 0, 0]], [[1, 0, 0]], [[0, 1, 0]]], dtype=np.uint8)[None]
+    majority = REFERENCE_POINTS["majority_of_the_readers"](labels, 2, np.random.default_rng(0), None)
+    assert majority.tolist() == [[[[1, 0, 0]], [[1, 0, 0]]]]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(copy):
+    file = copy / "probabilistic_unet" / "evaluation.json"
+    before = json.loads(file.read_text())["ged2"]
+    main(["evaluate", str(copy / "probabilistic_unet"), "--n", "1", "2", "4"])
+    assert json.loads(file.read_text())["ged2"] == before
+    main(["evaluate", str(copy / "probabilistic_unet"), "--n", "1", "2", "4", "--seed", "5"])
+    assert json.loads(file.read_text())["ged2"] != before
+
+
+def test_another_store_and_split(copy, slices_store):
+    main(["evaluate", str(copy / "unet"), "--data", str(slices_store.path), "--split", "train", "-n", "2"])
+    content = json.loads((copy / "unet" / "evaluation.json").read_text())
+    assert content["data"]["images"] == 8
+    assert content["data"]["split"] == "train"
+    assert list(content["ged2"]) == ["2"]
+    assert math.isfinite(content["ged2"]["2"]["mean"])
+
+
+def test_data_that_does_not_fit_is_one_sentence(copy, tmp_path, failing):
+    other = dataclasses.replace(DESCRIPTION, classes=("background", "a", "b"))
+    write_store(tmp_path / "three", blobs(8), other, np.uint8, jobs=1)
+    message = failing("evaluate", str(copy / "unet"), "--data", str(tmp_path / "three"))
+    assert "3 classes, the model of" in message
+    assert "split" in failing("evaluate", str(copy / "unet"), "--split", "all")
+
+
+def test_bad_input_is_one_sentence(copy, tmp_path, failing):
+    assert "no trained model" in failing("evaluate", str(tmp_path))
+    assert "at least 1, got [0]" in failing("evaluate", str(copy), "--n", "0")
+    assert "nowhere is not a prepared store" in failing("evaluate", str(copy), "--data", "nowhere")
+    (copy / "unet" / "checkpoints" / "best.ckpt").unlink()
+    assert "has no checkpoint (checkpoints/best.ckpt is missing)" in failing("evaluate", str(copy / "unet"))
+    (copy / "unet" / "run.yaml").write_text("model: [")
+    assert "run.yaml cannot be read" in failing("evaluate", str(copy / "unet"))

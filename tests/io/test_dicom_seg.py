@@ -1,0 +1,243 @@
+"""DICOM segmentations and NIfTI volumes, read back with other libraries and laid over their source."""
+
+import os
+from pathlib import Path
+
+import highdicom
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from lidc_download import ct_slice, save, uid, write_series
+
+from probunet.core.errors import InputError
+from probunet.io.ct_series import make_series, read_headers
+from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
+from probunet.io.nifti import affine, write_nifti
+
+SERIES, FRAME = uid(1), uid(77)
+ROOT = np.sqrt(3) / 2
+CLASSES = ["background", "lesion"]
+
+
+def series_of(folder):
+    (slices,) = read_headers(sorted(folder.glob("*.dcm")))[0].values()
+    return make_series(slices)
+
+
+@pytest.fixture
+def axial(tmp_path):
+    """5 slices of 48x48 px of 0.5 mm, first pixel at (-10, -20, -100), 2.5 mm apart, files in falling order."""
+    write_series(tmp_path / "ct", SERIES, FrameOfReferenceUID=FRAME)
+    return series_of(tmp_path / "ct")
+
+
+@pytest.fixture
+def oblique(tmp_path):
+    """Rotated by 30 degrees around x, 3 slices 2 mm apart, pixels of 0.5 mm between columns and 0.75 between rows."""
+    for i, along in enumerate((4.0, 0.0, 2.0)):
+        one = ct_slice(
+            SERIES,
+            i,
+            (5, -along / 2, along * ROOT),
+            ImageOrientationPatient=[1, 0, 0, 0, ROOT, 0.5],
+            PixelSpacing=[0.75, 0.5],
+            FrameOfReferenceUID=FRAME,
+        )
+        save(one, tmp_path / "ct" / f"{i}.dcm")
+    return series_of(tmp_path / "ct")
+
+
+def blob(series, *where):
+    labels = np.zeros((len(series.slices), *series.slices[0].shape), np.uint8)
+    labels[where] = 1
+    return labels
+
+
+def frames_by_source(file):
+    """With pydicom alone: {source SOP instance UID: (frame, position)}."""
+    dataset = pydicom.dcmread(file)
+    frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+    found = {}
+    for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        source = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        found[source] = frame, tuple(groups.PlanePositionSequence[0].ImagePositionPatient)
+    return dataset, found
+
+
+def test_hypotheses_are_read_back_with_pydicom(axial, tmp_path):
+    first, second = blob(axial, slice(1, 3), slice(4, 9), 7), blob(axial, 3, 2, 2)
+    modes = [Hypothesis(first, "mode 1 of 2, frequency 0.75"), Hypothesis(second, "mode 2 of 2, frequency 0.25")]
+    files = SegmentationWriter(axial, CLASSES, "ProbabilisticUNet").hypotheses(tmp_path / "out", modes)
+    assert [file.name for file in files] == ["hypothesis-001.dcm", "hypothesis-002.dcm"]
+    datasets = []
+    for file, labels, slices in zip(files, (first, second), ([1, 2], [3]), strict=True):
+        dataset, frames = frames_by_source(file)
+        datasets.append(dataset)
+        assert set(frames) == {axial.slices[i].sop_uid for i in slices}
+        for i in slices:
+            frame, position = frames[axial.slices[i].sop_uid]
+            np.testing.assert_array_equal(frame, labels[i])
+            assert position == axial.slices[i].position
+        assert dataset.ReferencedSeriesSequence[0].SeriesInstanceUID == SERIES
+        assert dataset.StudyInstanceUID == SERIES + ".0"
+        assert dataset.FrameOfReferenceUID == FRAME
+        assert dataset.PatientID == axial.patient
+    assert [one.SeriesDescription for one in datasets] == [one.description for one in modes]
+    assert len({one.SeriesInstanceUID for one in datasets} | {SERIES}) == 3
+    assert len({one.SeriesNumber for one in datasets}) == 2
+    segment = datasets[0].SegmentSequence[0]
+    assert (segment.SegmentLabel, segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning) == ("lesion", "Lesion")
+
+
+def test_an_oblique_series_keeps_its_place(oblique, tmp_path):
+    """highdicom gives the place of every voxel: compared with corners computed by hand."""
+    labels = blob(oblique, slice(None), slice(None), slice(None))
+    (file,) = SegmentationWriter(oblique, CLASSES, "m").hypotheses(tmp_path / "out", [Hypothesis(labels, "all")])
+    volume = highdicom.seg.segread(file).get_volume(combine_segments=True)
+    assert volume.spatial_shape == (3, 48, 48)
+    corners = np.array([[k, i, j] for k in (0, 2) for i in (0, 47) for j in (0, 47)])
+    got = {tuple(np.round(point, 4)) for point in volume.map_indices_to_reference(corners)}
+    expected = {
+        tuple(np.round((5 + 0.5 * j, -along / 2 + 0.75 * i * ROOT, along * ROOT + 0.75 * i / 2), 4))
+        for along in (0, 4)
+        for i in (0, 47)
+        for j in (0, 47)
+    }
+    assert got == expected
+
+
+def test_several_classes_a_single_slice_and_an_empty_hypothesis(tmp_path):
+    write_series(tmp_path / "ct", SERIES, 1, FrameOfReferenceUID=FRAME)
+    series = series_of(tmp_path / "ct")
+    labels = blob(series, 0, slice(3, 5), 6)
+    labels[0, 10] = 2
+    writer = SegmentationWriter(series, ["background", "nodule", "a structure of a long name"], "m")
+    both = [Hypothesis(labels, "both"), Hypothesis(np.zeros_like(labels), "no lesion")]
+    full, empty = (highdicom.seg.segread(file) for file in writer.hypotheses(tmp_path / "out", both))
+    source = [series.slices[0].sop_uid]
+    np.testing.assert_array_equal(full.get_pixels_by_source_instance(source, combine_segments=True), labels)
+    assert not empty.get_pixels_by_source_instance(source, combine_segments=True).any()
+    assert [one.SegmentLabel for one in full.SegmentSequence] == ["nodule", "a structure of a long name"]
+
+
+def test_probabilities_are_right_to_half_a_step(oblique, tmp_path):
+    foreground = np.random.default_rng(0).random((3, 48, 48), dtype=np.float32)
+    foreground[1] = 0
+    file = tmp_path / "out" / "probability.dcm"
+    SegmentationWriter(oblique, CLASSES, "m").probabilities(file, np.stack([1 - foreground, foreground], axis=1))
+    segmentation = highdicom.seg.segread(file)
+    assert segmentation.SegmentationType == "FRACTIONAL"
+    assert segmentation.SegmentationFractionalType == "PROBABILITY"
+    uids = [one.sop_uid for one in oblique.slices]
+    back = segmentation.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)[..., 0]
+    np.testing.assert_allclose(back, foreground, atol=0.5 / 255 + 1e-6)
+
+
+def test_probabilities_of_nothing_are_written_too(axial, tmp_path):
+    shares = np.zeros((5, 2, 48, 48), np.float32)
+    shares[:, 0] = 1
+    SegmentationWriter(axial, CLASSES, "m").probabilities(tmp_path / "p.dcm", shares)
+    assert not pydicom.dcmread(tmp_path / "p.dcm").pixel_array.any()
+
+
+@pytest.mark.parametrize(
+    ("labels", "description", "message"),
+    [
+        (np.zeros((5, 48, 47), np.uint8), "a", r"a: an array of shape \(5, 48, 47\) does not fit"),
+        (np.full((5, 48, 48), 2, np.uint8), "a", "up to 2 do not name the 2 classes"),
+        (np.zeros((5, 48, 48), np.float32), "a", "labels of type float32"),
+        (np.zeros((5, 48, 48), np.uint8), "a" * 65, "has 65 characters; DICOM allows 64"),
+    ],
+)
+def test_hypotheses_that_do_not_fit_are_refused(axial, tmp_path, labels, description, message):
+    with pytest.raises(InputError, match=message):
+        SegmentationWriter(axial, CLASSES, "m").hypotheses(tmp_path / "out", [Hypothesis(labels, description)])
+    assert not (tmp_path / "out").exists()
+
+
+def test_sources_and_probabilities_that_cannot_be_used_are_refused(axial, tmp_path):
+    shares = np.zeros((5, 2, 48, 48), np.float32)
+    shares[0, 1, 0, 0] = 2
+    with pytest.raises(InputError, match="from 0 to 2; they must be from 0 to 1"):
+        SegmentationWriter(axial, CLASSES, "m").probabilities(tmp_path / "p.dcm", shares)
+    with pytest.raises(InputError, match="hold no foreground"):
+        SegmentationWriter(axial, ["background"], "m")
+    write_series(tmp_path / "bare", SERIES, 2)
+    with pytest.raises(InputError, match="lacks FrameOfReferenceUID"):
+        SegmentationWriter(series_of(tmp_path / "bare"), CLASSES, "m")
+    for i in range(2):
+        save(ct_slice(SERIES, i, (0, 0, 0)), tmp_path / "twice" / f"{i}.dcm")
+    with pytest.raises(InputError, match=r"0.dcm and .*1.dcm are at the same place"):
+        SegmentationWriter(series_of(tmp_path / "twice"), CLASSES, "m")
+
+
+def place(image, *index):
+    return (image.affine @ [*index, 1])[:3]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_corners_by_hand(axial, tmp_path, name):
+    """x and y change their sign: (-10, -20, -100) is (10, 20, -100), 47 columns on it is (10 - 23.5, ...)."""
+    labels = blob(axial, 4, 47, 3)
+    write_nifti(tmp_path / name, labels, axial)
+    image = nibabel.load(tmp_path / name)
+    assert image.shape == (48, 48, 5)
+    assert image.get_data_dtype() == np.uint8
+    assert np.asarray(image.dataobj)[3, 47, 4] == 1
+    np.testing.assert_allclose(place(image, 0, 0, 0), (10, 20, -100))
+    np.testing.assert_allclose(place(image, 47, 0, 0), (-13.5, 20, -100))
+    np.testing.assert_allclose(place(image, 0, 47, 4), (10, -3.5, -90))
+    np.testing.assert_allclose(image.get_qform(), image.affine, atol=1e-5)
+    assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
+    first = (tmp_path / name).read_bytes()
+    write_nifti(tmp_path / name, labels, axial)
+    assert (tmp_path / name).read_bytes() == first
+
+
+def test_nifti_of_an_oblique_series(oblique):
+    to = affine(oblique)
+    np.testing.assert_allclose((to @ [0, 0, 0, 1])[:3], (-5, 0, 0), atol=1e-9)
+    np.testing.assert_allclose((to @ [2, 0, 0, 1])[:3], (-6, 0, 0), atol=1e-9)
+    np.testing.assert_allclose((to @ [0, 4, 0, 1])[:3], (-5, -3 * ROOT, 1.5), atol=1e-6)
+    np.testing.assert_allclose((to @ [0, 0, 2, 1])[:3], (-5, 2, 4 * ROOT), atol=1e-6)
+
+
+def test_nifti_of_a_single_slice_a_tilted_gantry_and_a_gap(tmp_path):
+    write_series(tmp_path / "one", SERIES, 1)
+    np.testing.assert_allclose(np.diag(affine(series_of(tmp_path / "one"))), (-0.5, -0.5, 2.5, 1))
+    for i in range(3):
+        save(ct_slice(SERIES, i, (0, i, 2 * i), SliceLocation=None), tmp_path / "tilted" / f"{i}.dcm")
+    tilted = series_of(tmp_path / "tilted")
+    np.testing.assert_allclose(affine(tilted)[:3, 2], (0, -1, 2))
+    write_nifti(tmp_path / "t.nii", blob(tilted, 0, 0, 0).astype(np.float32), tilted)
+    image = nibabel.load(tmp_path / "t.nii")
+    assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 0)
+    for i, z in enumerate((0, 1, 3)):
+        save(ct_slice(SERIES, i, (0, 0, z)), tmp_path / "gap" / f"{i}.dcm")
+    with pytest.raises(InputError, match=r"1.dcm is 0.5 mm from where even steps of 1.5 mm"):
+        affine(series_of(tmp_path / "gap"))
+    with pytest.raises(InputError, match=r"does not end in \.nii"):
+        write_nifti(tmp_path / "a.img", blob(tilted, 0), tilted)
+    with pytest.raises(InputError, match=r"shape \(1, 2, 3\) does not fit"):
+        write_nifti(tmp_path / "a.nii", np.zeros((1, 2, 3), np.uint8), tilted)
+
+
+@pytest.mark.skipif("PROBUNET_DATA" not in os.environ, reason="PROBUNET_DATA does not name the folder of real samples")
+def test_real_series(tmp_path):
+    folders = {path.parent for path in Path(os.environ["PROBUNET_DATA"]).rglob("*.dcm")}
+    if not folders:
+        pytest.skip("no unpacked DICOM series in PROBUNET_DATA")
+    for folder in sorted(folders)[:3]:
+        series = series_of(folder)
+        labels = blob(series, slice(1, 3), slice(200, 220), slice(100, 150))
+        writer = SegmentationWriter(series, CLASSES, "m")
+        (file,) = writer.hypotheses(tmp_path / series.patient, [Hypothesis(labels, "mode 1 of 1, frequency 1.00")])
+        _, frames = frames_by_source(file)
+        for i in (1, 2):
+            frame, position = frames[series.slices[i].sop_uid]
+            np.testing.assert_array_equal(frame, labels[i])
+            np.testing.assert_allclose(position, series.slices[i].position, atol=1e-4)
+        write_nifti(tmp_path / f"{series.patient}.nii.gz", labels, series)
+        image = nibabel.load(tmp_path / f"{series.patient}.nii.gz")
+        np.testing.assert_allclose(place(image, 0, 0, 0) * (-1, -1, 1), series.slices[0].position, atol=1e-3)

@@ -1,0 +1,94 @@
+"""A model as a folder: what is saved is loaded, what is damaged or later is refused."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_data import blob
+from test_laws import MODELS, images
+
+import probunet as pu
+from probunet.cli import main
+from probunet.runs.exported import SavedModel
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_saved_with_its_arguments(name, tmp_path):
+    torch.manual_seed(0)
+    model = MODELS[name](1, 3).eval()
+    pu.save(model, tmp_path / "model", licence="CC BY 4.0")
+    other = pu.load(tmp_path / "model")
+    assert type(other) is type(model)
+    first, second = (m(images(1)).probabilities(3, torch.Generator().manual_seed(1)) for m in (model, other))
+    torch.testing.assert_close(first, second)
+    assert SavedModel(tmp_path / "model").settings["licence"] == "CC BY 4.0"
+
+
+def test_an_exported_run_says_what_it_was_trained_on_and_samples_alike(trained, tmp_path):
+    np.save(tmp_path / "image.npy", blob(0)[0][0])
+    run, folder = trained / "probabilistic_unet", tmp_path / "model"
+    main(["export", str(run), "--out", str(folder), "--licence", "MIT"])
+    facts = json.loads((folder / "probunet.json").read_text())
+    assert facts["input"]["intensity"]["scale"] == 50.0
+    assert facts["training"]["steps"] > 0
+    for name, model in (("a", run), ("b", folder)):
+        main(["sample", str(model), str(tmp_path / "image.npy"), "-n", "3", "--out", str(tmp_path / name)])
+    a, b = (np.load(tmp_path / name / "image/samples.npy") for name in "ab")
+    assert np.array_equal(a, b)
+
+
+def test_a_local_folder_is_as_good_as_the_hub(tmp_path):
+    model = pu.UNet(channels=(4, 6))
+    pu.save(model, tmp_path / "model")
+    other = pu.from_pretrained(tmp_path / "model")
+    assert torch.equal(next(model.parameters()), next(other.parameters()))
+
+
+def test_pushing_uploads_what_is_saved(monkeypatch):
+    uploaded = {}
+
+    class Api:
+        def create_repo(self, name, private, exist_ok):
+            uploaded["repository"] = name, private
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            uploaded["files"] = sorted(file.name for file in Path(folder_path).iterdir())
+            return "https://hub/" + repo_id
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", type("Hub", (), {"HfApi": Api}))
+    assert pu.push_to_hub(pu.UNet(channels=(4, 6)), "me/unet", private=True) == "https://hub/me/unet"
+    assert uploaded == {"repository": ("me/unet", True), "files": ["model.safetensors", "probunet.json"]}
+
+
+def _change(folder: Path, **changes) -> None:
+    file = folder / "probunet.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda d: _change(d, version=2), "has version 2, this is for 1; update probunet"),
+        (lambda d: _change(d, format="other"), "does not describe a model of probunet"),
+        (lambda d: _change(d, input={}), "'intensity'"),
+        (lambda d: _change(d, model={"class_path": "os.system", "init_args": {}}), "cannot be made"),
+        (lambda d: _change(d, model={"class_path": "probunet.UNet", "init_args": {"channels": [4, 8]}}), "not fit"),
+        (lambda d: (d / "probunet.json").write_text("{"), "cannot be read"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "safetensors cannot be read"),
+        (lambda d: (d / "model.safetensors").unlink(), "safetensors cannot be read"),
+    ],
+)
+def test_a_damaged_folder_is_one_sentence(tmp_path, damage, words):
+    pu.save(pu.UNet(channels=(4, 6)), tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(pu.InputError, match=words):
+        pu.load(tmp_path / "model")
+
+
+def test_nothing_is_overwritten(tmp_path):
+    pu.save(pu.UNet(channels=(4, 6)), tmp_path / "model")
+    with pytest.raises(pu.InputError, match="exists already"):
+        pu.save(pu.UNet(channels=(4, 6)), tmp_path / "model")
