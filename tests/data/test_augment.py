@@ -1,5 +1,8 @@
 """One draw deforms the image and every label alike, and labels are never blended."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +37,49 @@ def test_a_shift_alone_is_a_crop():
     assert (top_left <= 8).all()
     expected = top_left[1] * 40 + top_left[0]
     torch.testing.assert_close(warp_image(image, shifted)[0, 0, 0, 0], expected, atol=1e-2, rtol=0)
+
+
+PARITIES = list(product((40, 41), (39, 40), (32, 33), (31, 32)))  # stored height, width; crop height, width
+PARITIES += [(65, 65, 48, 48), (181, 217, 128, 128), (1, 7, 1, 4)]
+
+
+@pytest.mark.parametrize("sizes", PARITIES)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_an_undeformed_crop_is_a_slice_of_the_array_to_the_bit(sizes, mirror):
+    """Each pixel and each label is one of the array's own; all places occur, and nothing beside them."""
+    height, width, h, w = sizes
+    random = np.random.default_rng(0)
+    image = torch.from_numpy(random.normal(0, 1, (1, 2, height, width)).astype(np.float32))
+    label = torch.from_numpy(random.integers(0, 9, (1, 3, height, width), dtype=np.uint8))
+    slices, batch = {}, 1000
+    for top, left in product(range(height - h + 1), range(width - w + 1)):
+        window = image[..., top : top + h, left : left + w]
+        slices[window.numpy().tobytes()] = top, left
+        slices[window.flip(-1).numpy().tobytes()] = top, left
+    places = grid(replace(NONE, mirror=mirror), (height, width), (h, w), batch)
+    warped = warp_image(image.expand(batch, -1, -1, -1), places), warp_labels(label.expand(batch, -1, -1, -1), places)
+    seen = set()
+    for pixels, labels_ in zip(*warped, strict=True):
+        top, left = slices[pixels[None].numpy().tobytes()]
+        expected = label[0, :, top : top + h, left : left + w]
+        assert torch.equal(labels_, expected) or (mirror and torch.equal(labels_, expected.flip(-1)))
+        seen.add((top, left))
+    assert len(seen) > 0.9 * min((height - h + 1) * (width - w + 1), batch / 4)
+    for axis, margin in enumerate((height - h, width - w)):
+        assert {place[axis] for place in seen} >= set(range(1, margin)) | {margin // 2}
+
+
+@pytest.mark.parametrize("sizes", PARITIES)
+def test_a_shift_is_a_limit_on_both_sides_of_the_central_crop(sizes):
+    height, width, h, w = sizes
+    image = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
+    for shift in (0, 2):
+        places = grid(replace(NONE, shift=shift), (height, width), (h, w), batch=200)
+        first = warp_image(image.expand(200, -1, -1, -1), places)[:, 0, 0, 0].int().numpy()
+        for found, have, want in ((first // width, height, h), (first % width, width, w)):
+            middle = (have - want) // 2
+            allowed = range(max(0, middle - shift), min(have - want, middle + shift) + 1)
+            assert set(found.tolist()) == set(allowed)
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(elastic=6, rotation=90, scale=2, mirror=True)])

@@ -82,6 +82,16 @@ def test_what_does_not_fit_is_refused(store):
         EvaluationImages(store, "test", 40)
 
 
+@pytest.mark.parametrize("crop", [(23, 24), (24, 23), (31, 32), (32, 1)])
+def test_training_without_augmentation_sees_the_crops_of_evaluation(store, crop):
+    images, batches = EvaluationImages(store, "train", crop), stream(store, crop=crop, all_readers=True)
+    batch, chosen = batches.batch(0), batches._chosen(0)
+    for row, index in enumerate(chosen):
+        case = images[int(np.flatnonzero(images.indices == index)[0])]
+        assert np.array_equal(batch.image[row], case["image"])
+        assert np.array_equal(batch.labels[row], case["labels"])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_batches_are_made_there(store):
     """Without deformation nothing but the readers is drawn, and those are drawn on the CPU."""

@@ -45,7 +45,7 @@ class Augmentation:
     elastic: float = 1.5
     elastic_spacing: float = 16.0
     mirror: bool = False
-    shift: float | None = None
+    shift: int | None = None
     gamma: tuple[float, float] = (0.7, 1.5)
     gamma_probability: float = 0.0
 
@@ -82,17 +82,40 @@ def sampling_grid(
     matrix = torch.stack([cos, cos * shear - sin, sin, sin * shear + cos], dim=-1).reshape(-1, 2, 2)
     if augmentation.mirror:
         matrix = matrix * (1 - 2 * (uniform(1.0, 1, 1) > 0).float() * torch.tensor([[1.0, 0.0]], device=device))
-    rows = torch.arange(crop[0], device=device) - (crop[0] - 1) / 2
-    columns = torch.arange(crop[1], device=device) - (crop[1] - 1) / 2
+    middle = [(size - 1) / 2 for size in crop]
+    rows, columns = (torch.arange(size, device=device) - half for size, half in zip(crop, middle, strict=True))
     points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
     grid = torch.einsum("hwj,bij->bhwi", points.float(), matrix)
-    slack = torch.tensor([source[1] - crop[1], source[0] - crop[0]], device=device) / 2
-    if augmentation.shift is not None:
-        slack = slack.clamp(-augmentation.shift, augmentation.shift)
-    grid = grid + (uniform(1.0, 2) * slack).round()[:, None, None, :]  # whole pixels: a crop blurs nothing
+    corner = _corners(augmentation, source, crop, uniform(1.0, 2)).flip(-1)  # x before y
+    grid = grid + (corner + torch.tensor(middle[::-1], device=device))[:, None, None, :]
     if augmentation.elastic:
         grid = grid + _elastic(augmentation, batch, crop, generator) * deformed[:, None, None, None]
-    return grid + torch.tensor([(source[1] - 1) / 2, (source[0] - 1) / 2], device=device)
+    return grid
+
+
+def central_corner(source: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
+    """First row and column of the central crop; where the margin is odd, the smaller part is above and left."""
+    return (source[0] - crop[0]) // 2, (source[1] - crop[1]) // 2
+
+
+def _corners(
+    augmentation: Augmentation, source: tuple[int, int], crop: tuple[int, int], place: torch.Tensor
+) -> torch.Tensor:
+    """First row and column (B, 2) of each crop, whole pixels inside the source, so that a crop blurs nothing.
+
+    Args:
+        augmentation: how far a crop may lie from the centre.
+        source: height and width of the stored images.
+        crop: height and width of the result.
+        place: (B, 2), column and row, -1 to 1 from the first place that is allowed to the last.
+    """
+    centre = torch.tensor(central_corner(source, crop), device=place.device)
+    last = torch.tensor([have - want for have, want in zip(source, crop, strict=True)], device=place.device)
+    reach = torch.stack([centre, last - centre])  # before and behind the centre
+    if augmentation.shift is not None:
+        reach = reach.clamp(max=augmentation.shift)
+    before, behind = reach
+    return centre + ((behind - before) / 2 + place.flip(-1) * (before + behind) / 2).round()
 
 
 def draw_brightness(augmentation: Augmentation, raw: npt.NDArray[Any], generator: torch.Generator) -> npt.NDArray[Any]:
@@ -124,6 +147,8 @@ def _elastic(augmentation: Augmentation, batch: int, crop: tuple[int, int], gene
 def warp_image(image: Image, grid: torch.Tensor) -> Image:
     """Interpolate images linearly; beyond the border the last pixel repeats (its label is ``IGNORE``).
 
+    A place that is a pixel's own gives that pixel's value, to the bit.
+
     Args:
         image: (B, C, H, W) float32.
         grid: (B, h, w, 2), from :func:`sampling_grid`.
@@ -131,7 +156,13 @@ def warp_image(image: Image, grid: torch.Tensor) -> Image:
     Returns:
         (B, C, h, w).
     """
-    return F.grid_sample(image, _normalised(grid, image), padding_mode="border", align_corners=True)
+    places = _normalised(grid, image)
+    linear = F.grid_sample(image, places, padding_mode="border", align_corners=True)
+    own = (grid == grid.round()).all(dim=-1)[:, None]
+    if not own.any():
+        return linear
+    nearest = F.grid_sample(image, places, mode="nearest", padding_mode="border", align_corners=True)
+    return torch.where(own, nearest, linear)
 
 
 def warp_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
@@ -151,4 +182,4 @@ def warp_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 def _normalised(grid: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     height, width = source.shape[-2:]
-    return 2 * grid / torch.tensor([width - 1, height - 1], device=grid.device) - 1
+    return 2 * grid / torch.tensor([width - 1, height - 1], device=grid.device).clamp(min=1) - 1

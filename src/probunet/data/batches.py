@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, default_collate
 from probunet.core.errors import InputError
 from probunet.core.shards import seed_of
 from probunet.core.types import Image, Label
-from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
+from probunet.data.augment import Augmentation, central_corner, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
 from probunet.data.store import Split, Store
 
@@ -165,7 +165,7 @@ class EvaluationImages(Dataset[dict[str, Any]]):
             self.indices = self.indices[spread]
         height, width = store.images.shape[-2:]
         h, w = (height, width) if crop is None else _checked_crop(store, crop)
-        top, left = (height - h) // 2, (width - w) // 2
+        top, left = central_corner((height, width), (h, w))
         self.window = (..., slice(top, top + h), slice(left, left + w))
 
     def __len__(self) -> int:
