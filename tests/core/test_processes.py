@@ -45,7 +45,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_task_outlives_its_parent(tmp_path, number):
     script, file = tmp_path / "parent.py", tmp_path / "pid"
-    script.write_text(PARENT.format(tests=str(Path(__file__).parent)))
+    script.write_text(PARENT.format(tests=str(Path(__file__).parents[1])))
     parent = subprocess.Popen([sys.executable, script, file], stderr=subprocess.DEVNULL, preexec_fn=_listen)
     child = int(_wait_for(lambda: file.is_file() and file.read_text()))
     parent.send_signal(number)

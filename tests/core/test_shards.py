@@ -14,7 +14,8 @@ from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main
 from probunet.core.errors import InputError
-from probunet.core.shards import Shard, read_shard, seed_of
+from probunet.core.seeds import seed_of
+from probunet.core.shards import Shard, read_shard
 from probunet.data.prepare import write_store
 from probunet.evaluation import model_scores as evaluation
 

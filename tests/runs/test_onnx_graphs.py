@@ -16,7 +16,7 @@ from probunet.runs.onnx_graphs import write_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-EXAMPLE = Path(__file__).parents[1] / "examples" / "sample_onnx.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sample_onnx.py"
 
 
 @pytest.fixture(scope="module")

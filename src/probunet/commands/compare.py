@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table as RichTable
 
 from probunet.core.console import console
+from probunet.core.devices import chosen_device
 from probunet.core.processes import Task, Tell, run_in_processes
 from probunet.data.store import Split, Store
 from probunet.evaluation.model_scores import evaluate_run, is_evaluated
@@ -102,4 +102,4 @@ def _evaluate_missing(
 
 
 def _evaluate(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
-    evaluate_run(run, Store(store), split, numbers, seed, "cuda" if torch.cuda.is_available() else "cpu", tell)
+    evaluate_run(run, Store(store), split, numbers, seed, chosen_device(), tell)

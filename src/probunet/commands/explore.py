@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from probunet.core.console import console
+from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.data.store import Split
 from probunet.explore.app import make_app
@@ -26,7 +27,7 @@ def explore(
     host: str = "127.0.0.1",
     port: int = 8777,
     token: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> None:
     """Look at the hypotheses of a trained model in the browser; nothing leaves this machine.
 
@@ -38,7 +39,7 @@ def explore(
         host: address to listen on; one that other machines reach needs a token.
         port: to listen on, 0 for any free one.
         token: secret of at least 16 characters that a visitor must know.
-        device: where the model runs: cpu, cuda, cuda:1, ...
+        device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
 
     Raises:
         InputError: no model, no images, a port that is taken, or an open host without a token.
@@ -48,7 +49,7 @@ def explore(
         raise InputError(f"--host {host} lets other machines in; give --token with a secret of your own")
     if token is not None and (len(token) < SHORTEST_TOKEN or not token.isalnum() or not token.isascii()):
         raise InputError(f"the token must be at least {SHORTEST_TOKEN} letters and digits, got {len(token)} characters")
-    engine, cases = Engine(open_model(model), device), Cases(cases_of(data, split))
+    engine, cases = Engine(open_model(model), chosen_device(device)), Cases(cases_of(data, split))
     app = make_app(engine, cases, LOOPBACK if loopback else None, token)
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host

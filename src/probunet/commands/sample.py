@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.console import console, progress_bar
+from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import remove_remains, writing_folder
 from probunet.core.shards import read_shard
-from probunet.inference.predictor import Request, Sampler, chosen_device
+from probunet.inference.predictor import Request, Sampler
 from probunet.inference.writers import FORMATS, Format
 from probunet.io.pictures import find_pictures
 from probunet.runs.exported import open_model
@@ -48,7 +49,7 @@ def sample(
         z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
         at: row and column, in pixels: only a field of the training size around this place is looked at.
         mode_distance: average 1 - IoU from which on hypotheses belong to different modes.
-        device: where the model runs: auto, cpu, cuda, cuda:1, ...
+        device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
         shard: this process's share of the images, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every image has a folder and a seed of its own.
 

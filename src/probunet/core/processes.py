@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
+from probunet.core.machine import cores as core_count
 
 Tell = Callable[[float, str], None]
 """Told the share that is done, 0 to 1, and a few words on the state."""
@@ -63,7 +64,7 @@ def run_in_processes(title: str, tasks: Sequence[Task], workers: int | None = No
     """
     if not tasks:
         return
-    gpus, cores = torch.cuda.device_count(), len(os.sched_getaffinity(0))
+    gpus, cores = torch.cuda.device_count(), core_count()
     workers = min(workers or gpus or cores, len(tasks))
     threads = max(cores // workers, 1)
     waiting, slots = list(tasks), list(range(workers))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from probunet.core.errors import InputError
@@ -68,11 +67,6 @@ def read_shard(text: str | None) -> Shard:
     except ValueError as error:
         raise InputError(f"--shard {text} is neither i/n, as in 0/4, nor auto") from error
     return _checked(Shard(index, count), f"--shard {text}")
-
-
-def seed_of(seed: int, piece: int) -> int:
-    """Mix a seed with the number of a piece of work, so that it draws the same whoever does it, and in which order."""
-    return int(np.random.SeedSequence([seed, piece]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _launched() -> Shard:

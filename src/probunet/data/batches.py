@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from probunet.core.errors import InputError
-from probunet.core.shards import seed_of
+from probunet.core.seeds import seed_of
 from probunet.core.types import Image, Label
 from probunet.data.augment import Augmentation, central_corner, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from probunet.core.console import console, progress_bar
+from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.core.processes import Tell
@@ -54,7 +55,7 @@ def evaluate(
     split: Split = "test",
     n: list[int] | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     shard: str | None = None,
 ) -> None:
     """Score the samples of a trained model against all readers and write evaluation.json into its run directory.
@@ -68,7 +69,7 @@ def evaluate(
         split: which part of the store.
         n: numbers of samples, 1 4 8 16 if not given.
         seed: of the samples and of the bootstrap.
-        device: where the model runs: cpu, cuda, cuda:1, ...
+        device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
         shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
             last writes the result. All of it if not given.
 
@@ -79,6 +80,7 @@ def evaluate(
     if not numbers or numbers[0] < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
     share = read_shard(shard)
+    place = share.device(chosen_device(device))
     console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
     for one in runs_in(run):
         store = Store(data or one.settings["data"]["store"])
@@ -86,7 +88,7 @@ def evaluate(
         if share.count > 1 and is_evaluated(one, store, split, numbers, seed):
             console.print(f"{one.path} is evaluated already; remove its evaluation.json to do it again")
         else:
-            evaluate_run(one, store, split, numbers, seed, share.device(device), shard=share)
+            evaluate_run(one, store, split, numbers, seed, place, shard=share)
 
 
 def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> bool:

@@ -14,7 +14,7 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
-from probunet.core.shards import seed_of
+from probunet.core.seeds import seed_of
 from probunet.data.flips import mode_probabilities
 from probunet.data.store import Store
 from probunet.evaluation.reference_points import REFERENCE_POINTS, always_empty

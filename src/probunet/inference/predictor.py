@@ -16,6 +16,7 @@ import torch
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
+from probunet.core.seeds import seed_of
 from probunet.core.version import VERSION as PROBUNET
 from probunet.distributions.base import most_probable
 from probunet.distributions.latent import LatentSegmentation
@@ -166,7 +167,7 @@ class Sampler:
 
     def _strips(self, view: View, request: Request) -> Iterator[Strip]:
         """Whole slices on the picture's own grid, one after the other."""
-        generator = torch.Generator(self.device).manual_seed(_seed_of(request.seed, view.picture.name))
+        generator = torch.Generator(self.device).manual_seed(seed_of(request.seed, view.picture.name))
         inputs = (view.slice(index) for index in range(view.picture.shape[0]))
         given = (self._given(x, i, request.z) for i, x in enumerate(inputs)) if request.z is not None else None
         yield from map(view.back, given or _whole_slices(stream_samples(self.model, inputs, request.n, generator)))
@@ -242,12 +243,3 @@ def _sheet(file: Path, drawn: Drawn, field: tuple[int, int, int, int]) -> None:
     image, samples = drawn.picture.slice(fullest)[:, *shown], drawn.samples[:, fullest, *shown]
     groups = [(mode.representative, mode.frequency) for mode in drawn.modes]
     contact_sheet(file, image, samples, drawn.probabilities[fullest][:, *shown], groups)
-
-
-def chosen_device(device: str) -> str:
-    """``auto`` as the GPU, where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def _seed_of(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:7], "big")

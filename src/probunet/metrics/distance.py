@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.errors import InputError
+from probunet.core.machine import cores
 from probunet.metrics.overlap import Domain, Maps, as_array, count_overlaps
 
 Empty: TypeAlias = Literal["zero", "one", "skip"]
@@ -244,8 +244,7 @@ def reference_probabilities(weights: Any, images: int, readers: int) -> Floats |
 
 
 def _in_threads(work: Any, items: Any, workers: int | None) -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(workers or cores, len(items))
+    threads = min(workers or cores(), len(items))
     if threads <= 1:
         for item in items:
             work(item)

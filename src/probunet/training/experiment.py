@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import resource
 import signal
 import warnings
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
+from probunet.core.machine import peak_memory_mb
 from probunet.core.processes import Tell
 from probunet.core.version import VERSION as PROBUNET
 from probunet.data.augment import Augmentation
@@ -290,7 +290,7 @@ def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float, skip
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
         "best_validation_ged2": None if best is None else float(best),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": peak_memory_mb(),
         "device": str(trainer.strategy.root_device),
         "threads": torch.get_num_threads(),
         "versions": {

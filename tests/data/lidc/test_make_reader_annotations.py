@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "make_reader_annotations.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "make_reader_annotations.py"
 
 
 @pytest.fixture
