@@ -37,7 +37,8 @@ def per_image(run: Run) -> tuple[dict[str, np.ndarray], list[str]]:
     """Columns of evaluation.csv and the patient of every row."""
     with (run.path / "evaluation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in PER_IMAGE}, [r["group"] for r in rows]
+    values = {key: np.array([float(row[key] or "nan") for row in rows]) for key in PER_IMAGE}
+    return values, [row["patient"] for row in rows]
 
 
 def chosen(count: int, images: int) -> np.ndarray:

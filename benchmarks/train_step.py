@@ -27,8 +27,8 @@ from probunet import ProbabilisticUNet
 from probunet.core.intensity import Intensity
 from probunet.data.augment import Augmentation
 from probunet.data.batches import Batch, TrainingBatches
-from probunet.data.prepare import Description, Item, write_store
-from probunet.data.store import Example, Store
+from probunet.data.prepare import CaseSource, Description, write_store
+from probunet.data.store import Case, Store
 from probunet.training.task import Optimisation, SegmentationTask
 
 CHANNELS = [32, 64, 128, 192]
@@ -72,7 +72,9 @@ def random_crop(index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def store(folder: Path, size: int, images: int = 64) -> Store:
     """Random images and readers."""
-    items = [Item(Example(str(i), str(i), "train"), partial(random_crop, i, int(SLACK * size))) for i in range(images)]
+    items = [
+        CaseSource(Case(str(i), str(i), "train"), partial(random_crop, i, int(SLACK * size))) for i in range(images)
+    ]
     description = Description("random grey levels", "none", {}, Intensity("grey level", 128, 64), None, simulated=True)
     return write_store(folder / "store", items, description, np.uint8, jobs=1)
 

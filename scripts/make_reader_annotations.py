@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 
 from probunet.core.files import writing_file
-from probunet.data.splits import split_by_group
+from probunet.data.splits import split_by_patient
 
 DATA = Path(__file__).resolve().parents[1] / "src" / "probunet" / "data"
 UID_PREFIX = "1.3.6.1.4.1.14519.5.2.1.6279.6001."
@@ -133,7 +133,7 @@ def write_npz(target: Path, arrays: dict[str, np.ndarray]) -> None:
 def write_split(target: Path, patients: np.ndarray) -> None:
     """Write the split 722/144/144 of all patients, drawn once with seed 2018."""
     ids = [f"LIDC-IDRI-{n:04d}" for n in np.unique(patients)]
-    parts = split_by_group(ids, (722 / 1010, 144 / 1010, 144 / 1010), seed=2018)
+    parts = split_by_patient(ids, (722 / 1010, 144 / 1010, 144 / 1010), seed=2018)
     names = {"train": "train", "val": "validation", "test": "test"}
     split = {key: [patient for patient in ids if parts[patient] == name] for key, name in names.items()}
     with writing_file(target) as path:

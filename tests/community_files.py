@@ -79,8 +79,8 @@ def write_pickle(file: Path, slices: object, protocol: int = 4) -> Path:
 
 def splits_of(store: Store) -> dict[str, set[str]]:
     parts: dict[str, set[str]] = {}
-    for example in store.examples:
-        parts.setdefault(example.group, set()).add(example.split)
+    for example in store.cases:
+        parts.setdefault(example.patient, set()).add(example.split)
     return parts
 
 

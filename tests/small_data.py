@@ -12,8 +12,8 @@ from PIL import Image
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.flips import Flip
-from probunet.data.prepare import Description, Item
-from probunet.data.store import Example
+from probunet.data.prepare import CaseSource, Description
+from probunet.data.store import Case
 
 SIZE = 32
 
@@ -37,10 +37,10 @@ def refuse(index: int) -> tuple[np.ndarray, np.ndarray]:
     raise InputError(f"case {index} cannot be read")
 
 
-def blobs(count: int) -> list[Item]:
+def blobs(count: int) -> list[CaseSource]:
     splits = ("train", "train", "validation", "test")
     return [
-        Item(Example(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]), partial(blob, i))
+        CaseSource(Case(f"case-{i:03d}", f"patient-{i // 2:03d}", splits[i // 2 % 4]), partial(blob, i))
         for i in range(count)
     ]
 
@@ -57,10 +57,10 @@ def street(index: int) -> tuple[np.ndarray, np.ndarray]:
     return np.moveaxis(image, -1, 0), label[None]
 
 
-def streets(count: int) -> list[Item]:
+def streets(count: int) -> list[CaseSource]:
     splits = ("train", "train", "validation", "test")
     return [
-        Item(Example(f"street-{i:03d}", f"street-{i:03d}", splits[i % 4]), partial(street, i)) for i in range(count)
+        CaseSource(Case(f"street-{i:03d}", f"street-{i:03d}", splits[i % 4]), partial(street, i)) for i in range(count)
     ]
 
 

@@ -35,7 +35,7 @@ def test_unknown_commands_and_arguments_are_one_sentence(failing):
 
 def test_verify(store, capsys):
     main(["prepare", "verify", str(store.path)])
-    assert "is intact: 24 examples" in " ".join(capsys.readouterr().err.split())
+    assert "is intact: 24 cases" in " ".join(capsys.readouterr().err.split())
 
 
 def test_arguments_are_refused_before_work_begins(tmp_path, failing):

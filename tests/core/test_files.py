@@ -31,13 +31,13 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import numpy as np
 from small_data import DESCRIPTION, blob, blobs
-from probunet.data.prepare import Item, write_store
+from probunet.data.prepare import CaseSource, write_store
 
 def die(index):
     os.kill(os.getpid(), signal.SIGKILL)
 
 items = blobs(80)
-items[70] = Item(items[70].example, partial(die, 70))
+items[70] = CaseSource(items[70].case, partial(die, 70))
 write_store(Path(sys.argv[1]), items, DESCRIPTION, np.uint8, jobs=1)
 """
 
@@ -53,7 +53,7 @@ def test_a_killed_prepare_leaves_nothing_after_the_same_command(tmp_path):
     store = write_store(out, blobs(80), DESCRIPTION, np.uint8, jobs=1)
     store.verify()
     assert [path.name for path in out.parent.iterdir()] == ["blobs"]
-    assert len(Store(out).examples) == 80
+    assert len(Store(out).cases) == 80
 
 
 def test_what_a_running_process_writes_is_left_alone(tmp_path):

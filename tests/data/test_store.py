@@ -16,8 +16,8 @@ import pytest
 from small_data import DESCRIPTION, blob, blobs, listen_to_ctrl_c, nothing, refuse
 
 from probunet.core.errors import InputError
-from probunet.data.prepare import Item, write_store
-from probunet.data.store import VERSION, Example, Store, sha256
+from probunet.data.prepare import CaseSource, write_store
+from probunet.data.store import VERSION, Case, Store, sha256
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def test_what_is_written_is_what_is_read(store):
         image, labels = blob(i)
         assert np.array_equal(store.images[i], image)
         assert np.array_equal(store.labels[i], labels)
-    assert [e.name for e in store.examples] == [f"case-{i:03d}" for i in range(24)]
+    assert [e.name for e in store.cases] == [f"case-{i:03d}" for i in range(24)]
     assert store.manifest["splits"] == {
-        "train": {"examples": 12, "groups": 6},
-        "validation": {"examples": 6, "groups": 3},
-        "test": {"examples": 6, "groups": 3},
+        "train": {"cases": 12, "patients": 6},
+        "validation": {"cases": 6, "patients": 3},
+        "test": {"cases": 6, "patients": 3},
     }
-    assert store.manifest["empty_masks_per_example"] == {"1": 24}
+    assert store.manifest["empty_masks_per_case"] == {"1": 24}
     store.verify()
 
 
@@ -49,9 +49,9 @@ def test_the_same_arguments_give_the_same_bytes(store, tmp_path):
 def test_examples_that_no_reader_marked_are_left_out_and_counted(tmp_path):
     items = blobs(6)
     for i in (0, 3, 5):
-        items[i] = Item(items[i].example, partial(nothing, i))
+        items[i] = CaseSource(items[i].case, partial(nothing, i))
     written = write_store(tmp_path / "store", items, DESCRIPTION, np.uint8, jobs=1)
-    assert [e.name for e in written.examples] == ["case-001", "case-002", "case-004"]
+    assert [e.name for e in written.cases] == ["case-001", "case-002", "case-004"]
     assert written.manifest["left_out_no_reader_marked_anything"] == 3
     for row, i in enumerate((1, 2, 4)):
         assert np.array_equal(written.images[row], blob(i)[0])
@@ -61,13 +61,13 @@ def test_examples_that_no_reader_marked_are_left_out_and_counted(tmp_path):
 def test_a_store_without_anything_is_refused(tmp_path):
     with pytest.raises(InputError, match="no images were found"):
         write_store(tmp_path / "store", [], DESCRIPTION, np.uint8)
-    empty = [Item(Example("a", "a", "test"), partial(nothing, 0))]
+    empty = [CaseSource(Case("a", "a", "test"), partial(nothing, 0))]
     with pytest.raises(InputError, match="no reader marked anything"):
         write_store(tmp_path / "store", empty, DESCRIPTION, np.uint8, jobs=1)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "examples.csv"])
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "cases.csv"])
 def test_truncated_file(copy, name):
     os.truncate(copy / name, (copy / name).stat().st_size - 1)
     with pytest.raises(InputError, match=rf"{name} has [\d,]+ bytes, its manifest says .* truncated"):
@@ -128,7 +128,7 @@ def test_existing_folder_is_not_overwritten(store):
 
 
 def test_an_item_that_cannot_be_drawn_leaves_nothing_behind(tmp_path):
-    items = [*blobs(3), Item(Example("bad", "bad", "test"), partial(refuse, 3))]
+    items = [*blobs(3), CaseSource(Case("bad", "bad", "test"), partial(refuse, 3))]
     with pytest.raises(InputError, match="case 3 cannot be read"):
         write_store(tmp_path / "store", items, DESCRIPTION, np.uint8, jobs=2)
     assert not list(tmp_path.iterdir())

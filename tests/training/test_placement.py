@@ -13,8 +13,8 @@ from small_data import DESCRIPTION, SIZE, blob
 
 import probunet as pu
 from probunet.cli import main
-from probunet.data.prepare import Item, write_store
-from probunet.data.store import Example, Store
+from probunet.data.prepare import CaseSource, write_store
+from probunet.data.store import Case, Store
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run, read_checkpoint
 
@@ -30,8 +30,8 @@ def agreed(index: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def calm_store(tmp_path: Path) -> Store:
     """40 training images without a random choice, 40 for validation: three batches for two processes."""
-    items = [Item(Example(f"t{i}", f"t{i}", "train"), partial(agreed, i)) for i in range(40)]
-    items += [Item(Example(f"v{i}", f"v{i}", "validation"), partial(blob, i)) for i in range(40)]
+    items = [CaseSource(Case(f"t{i}", f"t{i}", "train"), partial(agreed, i)) for i in range(40)]
+    items += [CaseSource(Case(f"v{i}", f"v{i}", "validation"), partial(blob, i)) for i in range(40)]
     return write_store(tmp_path / "store", items, DESCRIPTION, np.uint8, jobs=1)
 
 

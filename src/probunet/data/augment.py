@@ -1,4 +1,4 @@
-"""Augmentation: parameters are drawn once per example, then applied to the image and to every label.
+"""Augmentation: parameters are drawn once per case, then applied to the image and to every label.
 
 Elastic deformation, rotation, shear, scale, mirroring and a translated crop (paper, appendix H) are one sampling
 grid, on the device of the batch. Images are interpolated linearly; labels are never blended (nearest
@@ -24,7 +24,7 @@ class Augmentation:
     """How strongly to deform; all zero (and scale 1) means a random crop only.
 
     Attributes:
-        probability: of an example to be deformed at all; the others are cropped and mirrored only, which keeps the
+        probability: of a case to be deformed at all; the others are cropped and mirrored only, which keeps the
             sharpness that deformation takes from an image.
         rotation: largest angle in degrees, drawn uniformly from both sides.
         scale: largest factor; the logarithm is drawn uniformly, so 1.2 means 1/1.2 to 1.2.
@@ -35,7 +35,7 @@ class Augmentation:
         shift: largest translation of the crop, in whole pixels; ``None`` for as much as the stored image allows.
         gamma: smallest and largest exponent of the brightness of 8-bit images, drawn on a logarithmic scale (the
             authors' Cityscapes code: 0.7 to 1.5).
-        gamma_probability: of an example's brightness to be changed (the authors' Cityscapes code: 0.3).
+        gamma_probability: of a case's brightness to be changed (the authors' Cityscapes code: 0.3).
     """
 
     probability: float = 1.0
@@ -61,7 +61,7 @@ def sampling_grid(
 
     Args:
         augmentation: how strongly to deform.
-        batch: examples B.
+        batch: cases B.
         source: height and width of the stored images, in pixels.
         crop: height and width of the result, in pixels.
         generator: source of randomness, on the device of the result.
@@ -119,7 +119,7 @@ def _corners(
 
 
 def draw_brightness(augmentation: Augmentation, raw: npt.NDArray[Any], generator: torch.Generator) -> npt.NDArray[Any]:
-    """Raise the grey levels of some examples to a random power: 255 (x / 255)^gamma.
+    """Raise the grey levels of some cases to a random power: 255 (x / 255)^gamma.
 
     Args:
         augmentation: how strongly and how often.

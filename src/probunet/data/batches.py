@@ -38,7 +38,7 @@ class Batch:
 
 
 class TrainingBatches(IterableDataset[Batch]):
-    """An endless stream of augmented batches, each example a random image and a random one of its readers.
+    """An endless stream of augmented batches, each case a random image and a random one of its readers.
 
     Every image is seen once before any is seen again. Batch number ``step`` depends on the seed and the step
     alone, so that a resumed training run continues with the batch that comes next.
@@ -46,7 +46,7 @@ class TrainingBatches(IterableDataset[Batch]):
     Args:
         store: the prepared data.
         crop: height and width of the images, in pixels.
-        batch_size: examples a batch.
+        batch_size: cases a batch.
         augmentation: how strongly to deform.
         seed: of order, readers and deformations.
         first_step: asked once when the iteration starts.
@@ -128,8 +128,8 @@ class TrainingBatches(IterableDataset[Batch]):
         return chance.argmax(dim=1).numpy()
 
     def names(self, step: int) -> list[str]:
-        """Name the examples of batch number ``step`` (this process's part of it), in its order."""
-        return [self.store.examples[i].name for i in self._chosen(step)]
+        """Name the cases of batch number ``step`` (this process's part of it), in its order."""
+        return [self.store.cases[i].name for i in self._chosen(step)]
 
     def _chosen(self, step: int) -> npt.NDArray[np.int64]:
         rank, ranks = self.part

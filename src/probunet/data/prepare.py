@@ -19,7 +19,7 @@ from probunet.core.files import writing_folder
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip
-from probunet.data.store import SPLITS, Example, Store, marked, write_examples, write_manifest
+from probunet.data.store import SPLITS, Case, Store, marked, write_cases, write_manifest
 
 CHUNK = 64
 
@@ -29,15 +29,15 @@ Drawn = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Item:
-    """What becomes one example of a store.
+class CaseSource:
+    """What becomes one case of a store.
 
     Attributes:
-        example: its name, group and split.
+        case: its name, patient and split.
         draw: reads or simulates it; picklable and small, as it travels to another process.
     """
 
-    example: Example
+    case: Case
     draw: Callable[[], Drawn]
 
 
@@ -70,39 +70,39 @@ class Description:
 
 def write_store(
     out: Path,
-    items: Sequence[Item],
+    sources: Sequence[CaseSource],
     description: Description,
     dtype: type[np.generic],
     *,
     jobs: int = -1,
     threads: bool = False,
 ) -> Store:
-    """Draw every item and write them as a store.
+    """Draw every case and write them as a store.
 
-    Examples whose labels are all background for every reader show no lesion and are left out and counted. A reading
+    Cases whose labels are all background for every reader show no lesion and are left out and counted. A reading
     that is ``IGNORE`` everywhere is a missing one.
 
     Args:
         out: the folder to make.
-        items: where examples come from.
+        sources: where cases come from.
         description: what the manifest says.
         dtype: of the images on disk.
         jobs: parallel workers, -1 for one per core.
         threads: use threads, for sources that are cheap to read but dear to copy to another process.
 
     Raises:
-        InputError: ``out`` exists, the disk is full, there is nothing to write, or an item cannot be drawn.
+        InputError: ``out`` exists, the disk is full, there is nothing to write, or a case cannot be drawn.
     """
-    count = len(items)
+    count = len(sources)
     if not count:
         raise InputError(f"there is nothing to write to {out}: no images were found")
     with writing_folder(out) as folder:
-        image, labels = items[0].draw()
+        image, labels = sources[0].draw()
         files = {"images.npy": (image.shape, np.dtype(dtype)), "labels.npy": (labels.shape, np.dtype("u1"))}
         for name, (shape, kind) in files.items():
             _allocate(folder / name, (count, *shape), kind)
         chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-        tasks = (delayed(_write_chunk)(items[chunk.start : chunk.stop], chunk, folder) for chunk in chunks)
+        tasks = (delayed(_write_chunk)(sources[chunk.start : chunk.stop], chunk, folder) for chunk in chunks)
         workers = Parallel(n_jobs=jobs, return_as="generator_unordered", prefer="threads" if threads else None)
         kept = np.zeros(count, dtype=bool)
         with progress_bar() as bar:
@@ -115,9 +115,9 @@ def write_store(
         for name in files:
             _keep_rows(folder / name, kept)
         _write_present(folder)
-        examples = [items[i].example for i in np.flatnonzero(kept).tolist()]
-        write_examples(folder, examples)
-        write_manifest(folder, _facts(folder, description, examples, int((~kept).sum())))
+        cases = [sources[i].case for i in np.flatnonzero(kept).tolist()]
+        write_cases(folder, cases)
+        write_manifest(folder, _facts(folder, description, cases, int((~kept).sum())))
     return Store(out)
 
 
@@ -132,14 +132,14 @@ def verify(store: Path) -> None:
     """
     opened = Store(store)
     opened.verify()
-    console.print(f"{store} is intact: {len(opened.examples):,} examples, {opened.manifest['title']}")
+    console.print(f"{store} is intact: {len(opened.cases):,} cases, {opened.manifest['title']}")
 
 
-def _write_chunk(items: Sequence[Item], chunk: range, folder: Path) -> tuple[range, npt.NDArray[np.bool_]]:
+def _write_chunk(sources: Sequence[CaseSource], chunk: range, folder: Path) -> tuple[range, npt.NDArray[np.bool_]]:
     images = np.load(folder / "images.npy", mmap_mode="r+")
     labels = np.load(folder / "labels.npy", mmap_mode="r+")
-    for i, item in zip(chunk, items, strict=True):
-        images[i], labels[i] = item.draw()
+    for i, source in zip(chunk, sources, strict=True):
+        images[i], labels[i] = source.draw()
     return chunk, np.asarray(marked(labels[chunk.start : chunk.stop]).any(axis=1))
 
 
@@ -178,7 +178,7 @@ def _keep_rows(file: Path, kept: npt.NDArray[np.bool_]) -> None:
         handle.truncate(offset + int(np.prod(shape)) * dtype.itemsize)
 
 
-def _facts(folder: Path, description: Description, examples: Sequence[Example], left_out: int) -> dict[str, Any]:
+def _facts(folder: Path, description: Description, cases: Sequence[Case], left_out: int) -> dict[str, Any]:
     images = np.load(folder / "images.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy", mmap_mode="r")
     shown = np.stack([marked(one) for one in labels])
@@ -186,8 +186,8 @@ def _facts(folder: Path, description: Description, examples: Sequence[Example], 
     empty = Counter(int(n) for n in (present & ~shown).sum(axis=1))
     splits = {}
     for split in SPLITS:
-        groups = [example.group for example in examples if example.split == split]
-        splits[split] = {"examples": len(groups), "groups": len(set(groups))}
+        patients = [case.patient for case in cases if case.split == split]
+        splits[split] = {"cases": len(patients), "patients": len(set(patients))}
     return {
         "title": description.title,
         "simulated": description.simulated,
@@ -199,7 +199,7 @@ def _facts(folder: Path, description: Description, examples: Sequence[Example], 
         "images": {"shape": list(images.shape), "dtype": str(images.dtype)},
         "labels": {"shape": list(labels.shape), "dtype": str(labels.dtype)},
         "splits": splits,
-        "empty_masks_per_example": {str(key): empty[key] for key in sorted(empty)},
+        "empty_masks_per_case": {str(key): empty[key] for key in sorted(empty)},
         **({} if present.all() else {"missing_readings": int((~present).sum())}),
         "left_out_no_reader_marked_anything": left_out,
         **({"notes": description.notes} if description.notes else {}),

@@ -1,4 +1,4 @@
-"""Splits by patient: no group is ever in two parts."""
+"""Splits by patient: no patient is ever in two parts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from probunet.core.errors import InputError
 from probunet.data.store import SPLITS, Split
 
 
-def split_by_group(groups: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    """Assign every distinct group to train, validation or test.
+def split_by_patient(patients: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
+    """Assign every distinct patient to train, validation or test.
 
     Args:
-        groups: group of every example, in any order.
-        fractions: shares of train, validation and test, of the number of groups; they sum to 1.
-        seed: of the order of the groups.
+        patients: patient of every case, in any order.
+        fractions: shares of train, validation and test, of the number of patients; they sum to 1.
+        seed: of the order of the patients.
 
     Returns:
-        From group to split; a pure function of the set of groups, the fractions and the seed.
+        From patient to split; a pure function of the set of patients, the fractions and the seed.
 
     Raises:
         InputError: not three non-negative fractions that sum to 1.
@@ -29,7 +29,7 @@ def split_by_group(groups: Sequence[str], fractions: Sequence[float], seed: int)
     shares = np.asarray(fractions, dtype=float)
     if shares.shape != (3,) or not np.all(shares >= 0) or not np.isclose(shares.sum(), 1):
         raise InputError(f"fractions {list(fractions)} are not three shares (train validation test) that sum to 1")
-    names = sorted(set(groups))
+    names = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(names))
     ends = np.round(np.cumsum(shares) * len(names)).astype(int)
     parts = np.searchsorted(ends, np.arange(len(names)), side="right")

@@ -1,4 +1,4 @@
-"""The prepared dataset on disk: memory-mapped arrays, a table of examples, a manifest with checksums.
+"""The prepared dataset on disk: memory-mapped arrays, a table of cases, a manifest with checksums.
 
 A store is a folder of
 
@@ -6,7 +6,7 @@ A store is a folder of
 - ``labels.npy`` (N, R, H, W) uint8, one label map per reader (a single one where labels flip, see ``flips.py``);
 - ``present.npy`` (N, R) bool, which readers looked at which image; only where a reading is missing (it is ``IGNORE``
   everywhere in ``labels.npy``, and neither drawn in training nor counted in evaluation);
-- ``examples.csv``, a line an example: name, group (the patient), split;
+- ``cases.csv``, a line a case: name, patient, split;
 - ``manifest.json``: what it is, how it was made, counts, sizes and SHA-256 of the other files.
 
 It appears under its name only when it is complete, and the same arguments give the same bytes.
@@ -37,17 +37,17 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
-class Example:
+class Case:
     """One image with its readers.
 
     Attributes:
         name: unique name, used in every message about it.
-        group: what must not be divided between splits and is resampled as a whole: the patient.
+        patient: what must not be divided between splits and is resampled as a whole.
         split: the part of the data that it belongs to.
     """
 
     name: str
-    group: str
+    patient: str
     split: Split
 
 
@@ -72,18 +72,18 @@ class Store:
             self.labels = np.load(self.path / "labels.npy", mmap_mode="r")
             self.complete = "present.npy" not in self.manifest["files"]
             self.present = np.ones(self.labels.shape[:2], bool) if self.complete else np.load(self.path / "present.npy")
-            with (self.path / "examples.csv").open(newline="") as file:
-                self.examples = [Example(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
+            with (self.path / "cases.csv").open(newline="") as file:
+                self.cases = [Case(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
             self.intensity = Intensity(**self.manifest["intensity"])
             self.flips = tuple(Flip(**flip) for flip in self.manifest.get("flips", ()))
             if self.present.shape != self.labels.shape[:2] or not self.present.any(axis=1).all():
                 raise ValueError("present.npy does not fit labels.npy")
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{self.path} is not a usable store ({error}); prepare it again") from error
-        if not len(self.images) == len(self.labels) == len(self.examples):
+        if not len(self.images) == len(self.labels) == len(self.cases):
             raise InputError(
                 f"{self.path} holds {len(self.images)} images, {len(self.labels)} label sets and "
-                f"{len(self.examples)} names; prepare it again"
+                f"{len(self.cases)} names; prepare it again"
             )
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
@@ -113,17 +113,17 @@ class Store:
         return int(self.labels.shape[1])
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
-        """Positions of the examples of one split.
+        """Positions of the cases of one split.
 
         Raises:
             InputError: there are none, or no such split.
         """
         if split not in SPLITS:
             raise InputError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")
-        found = np.flatnonzero([example.split == split for example in self.examples])
+        found = np.flatnonzero([case.split == split for case in self.cases])
         if not len(found):
-            counts = {name: facts["examples"] for name, facts in self.manifest["splits"].items()}
-            raise InputError(f"{self.path} has no examples in split '{split}' (it has {counts})")
+            counts = {name: facts["cases"] for name, facts in self.manifest["splits"].items()}
+            raise InputError(f"{self.path} has no cases in split '{split}' (it has {counts})")
         return found
 
     def verify(self) -> None:
@@ -141,7 +141,7 @@ class Store:
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Write ``manifest.json`` beside finished arrays: the given facts, then sizes and checksums."""
-    names = [n for n in ("images.npy", "labels.npy", "present.npy", "examples.csv") if (folder / n).is_file()]
+    names = [n for n in ("images.npy", "labels.npy", "present.npy", "cases.csv") if (folder / n).is_file()]
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
     manifest = {
         "format": "probunet-store",
@@ -152,12 +152,12 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def write_examples(folder: Path, examples: Sequence[Example]) -> None:
-    """Write ``examples.csv``."""
-    with (folder / "examples.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=["name", "group", "split"], lineterminator="\n")
+def write_cases(folder: Path, cases: Sequence[Case]) -> None:
+    """Write ``cases.csv``."""
+    with (folder / "cases.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=["name", "patient", "split"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(example) for example in examples)
+        writer.writerows(asdict(case) for case in cases)
 
 
 def marked(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

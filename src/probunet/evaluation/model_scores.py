@@ -139,18 +139,18 @@ def evaluate_run(
         return None
     if (whole := parts.merged()) is None:
         return None
-    examples = [store.examples[i] for i in images.indices]
-    groups = [example.group for example in examples]
+    cases = [store.cases[i] for i in images.indices]
+    patients = [case.patient for case in cases]
     content = {
         "run": str(run.path),
         "model": run.settings["model"]["class_path"],
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data": _data_facts(store, split, run.crop, groups),
+        "data": _data_facts(store, split, run.crop, patients),
         "conventions": {**CONVENTIONS, **(FLIP_CONVENTIONS if store.flips else {})},
         "checkpoint": question["checkpoint"],
         "seed": seed,
         "distinct_hypotheses": whole.distinct,
-        **results(store, whole, numbers, groups, seed),
+        **results(store, whole, numbers, patients, seed),
         "timing": _timing(model, images, seed, device),
         "seconds": round(whole.seconds, 1),
         "versions": {
@@ -159,7 +159,7 @@ def evaluate_run(
             "python": platform.python_version(),
         },
     }
-    _write_csv(run.path / "evaluation.csv", [example.name for example in examples], groups, whole.sets["model"])
+    _write_csv(run.path / "evaluation.csv", [case.name for case in cases], patients, whole.sets["model"])
     write_json(run.path / "evaluation.json", content)
     parts.remove()
     return content
@@ -225,14 +225,14 @@ def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, devic
     }
 
 
-def _data_facts(store: Store, split: Split, crop: Crop, groups: list[str]) -> dict[str, Any]:
+def _data_facts(store: Store, split: Split, crop: Crop, patients: list[str]) -> dict[str, Any]:
     return {
         "store": str(store.path),
         "title": store.manifest["title"],
         "simulated": store.manifest["simulated"],
         "split": split,
-        "images": len(groups),
-        "patients": len(set(groups)),
+        "images": len(patients),
+        "patients": len(set(patients)),
         "readers": store.readers,
         "crop": crop if isinstance(crop, int) else list(crop),
         "spacing_mm": store.manifest["spacing_mm"],
@@ -240,14 +240,14 @@ def _data_facts(store: Store, split: Split, crop: Crop, groups: list[str]) -> di
     }
 
 
-def _write_csv(file: Path, names: list[str], groups: list[str], scores: SetScores) -> None:
+def _write_csv(file: Path, names: list[str], patients: list[str], scores: SetScores) -> None:
     columns = scores.columns()
     with writing_file(file) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["name", "group", *columns])
-        for i, (name, group) in enumerate(zip(names, groups, strict=True)):
+        writer.writerow(["name", "patient", *columns])
+        for i, (name, patient) in enumerate(zip(names, patients, strict=True)):
             values = [float(column[i]) for column in columns.values()]
-            writer.writerow([name, group, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
+            writer.writerow([name, patient, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
 
 
 def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:

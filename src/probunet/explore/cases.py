@@ -82,7 +82,7 @@ def cases_of(source: Path | None, split: Split) -> list[Case]:
         return []
     if (source / "manifest.json").is_file():
         store = Store(source)
-        return [Case(store.examples[i].name, partial(_from_store, store, int(i))) for i in store.indices(split)]
+        return [Case(store.cases[i].name, partial(_from_store, store, int(i))) for i in store.indices(split)]
     files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
     if not files or not files[0].is_file():
         raise InputError(f"{source} is no store, no image file and no folder of image files ({', '.join(SUFFIXES)})")

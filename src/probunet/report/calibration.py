@@ -23,7 +23,7 @@ def section(results: Results) -> Section | None:
     positions = np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int)
     labels = [results.images[int(i)]["labels"].numpy() for i in positions]
     observed = np.array([1 - marked(one).mean() for one in labels])
-    groups = [results.groups[i] for i in positions]
+    groups = [results.patients[i] for i in positions]
     figure = new_figure(10, 4)
     pixels, empty = figure.subplots(1, 2)
     rows = []

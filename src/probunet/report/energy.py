@@ -86,7 +86,7 @@ def _unlimited(results: Results, name: str) -> Estimate:
     values = results.unlimited(name)
     if np.isnan(values).all():
         return None, None, None
-    found = bootstrap_interval(values, results.groups, seed=results.seed)
+    found = bootstrap_interval(values, results.patients, seed=results.seed)
     return found.mean, found.low, found.high
 
 
@@ -94,7 +94,7 @@ def _tests(results: Results, unlimited: bool) -> list[Comparison]:
     column = f"ged2_n{max(results.numbers)}"
     values = {name: results.unlimited(name) if unlimited else results.values(name, column) for name in results.names}
     values = {name: found for name, found in values.items() if not np.isnan(found).all()}
-    return compare_all(values, results.groups, seed=results.seed) if len(values) > 1 else []
+    return compare_all(values, results.patients, seed=results.seed) if len(values) > 1 else []
 
 
 def _test_table(name: str, title: str, tests: list[Comparison], shown: bool = True) -> Table:

@@ -98,6 +98,6 @@ def _plane(results: Results, name: str, position: int, dimensions: tuple[int, in
     left.set_ylabel(f"latent {up + 1}")
     heads, names = readers(results, position, SHOWN)
     show(right, mosaic(heads, 1), "\n".join(f"{i + 1}: {n}" for i, n in enumerate(names)))
-    example = results.store.examples[results.images.indices[position]].name
-    caption = f"{example}. A number at the edge lies outside the box of ±{SIGMAS:.0f} sigma."
-    return Picture(file, example, figure, caption)
+    case = results.store.cases[results.images.indices[position]].name
+    caption = f"{case}. A number at the edge lies outside the box of ±{SIGMAS:.0f} sigma."
+    return Picture(file, case, figure, caption)

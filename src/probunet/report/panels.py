@@ -65,6 +65,6 @@ def _case(results: Results, kind: str, position: int, name: str) -> Picture:
         for i, sample in enumerate(results.samples(method, position, COLUMNS)):
             show_hypothesis(row[i], paint(image, sample, palette), sample)
         row[0].set_title(method.replace("_", " "), fontsize=8, loc="left", fontweight="bold", pad=2)
-    example = results.store.examples[results.images.indices[position]].name
-    caption = f"{example}. First row: image and {'modes' if results.store.flips else 'readers'}; then up to "
-    return Picture(name, f"{kind[0].upper()}{kind[1:]}: {example}", figure, caption + f"{COLUMNS} samples a method.")
+    case = results.store.cases[results.images.indices[position]].name
+    caption = f"{case}. First row: image and {'modes' if results.store.flips else 'readers'}; then up to "
+    return Picture(name, f"{kind[0].upper()}{kind[1:]}: {case}", figure, caption + f"{COLUMNS} samples a method.")

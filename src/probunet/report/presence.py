@@ -47,7 +47,7 @@ def _mean(results: Results, values: Floats, kind: npt.NDArray[np.bool_]) -> Esti
     chosen = np.flatnonzero(kind & ~np.isnan(values))
     if not len(chosen):
         return None, None, None
-    groups = [results.groups[i] for i in chosen]
+    groups = [results.patients[i] for i in chosen]
     found = bootstrap_interval(values[chosen], groups, seed=results.seed)
     return found.mean, found.low, found.high
 

@@ -71,9 +71,9 @@ class Results:
         return EvaluationImages(self.store, self.data["split"], crop if isinstance(crop, int) else tuple(crop))
 
     @property
-    def groups(self) -> list[str]:
-        """Group (patient) of every image."""
-        return [self.store.examples[i].group for i in self.images.indices]
+    def patients(self) -> list[str]:
+        """Patient of every image."""
+        return [self.store.cases[i].patient for i in self.images.indices]
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +95,7 @@ class Results:
             self._columns[name] = {
                 key: np.array([float(row[key] or "nan") for row in rows])
                 for key in rows[0]
-                if key not in ("name", "group")
+                if key not in ("name", "patient")
             }
         found = self._columns[name]
         return found.get(column, np.full(len(next(iter(found.values()))), np.nan))
@@ -183,7 +183,7 @@ class Results:
         for kind, pool in pools.items():
             patients: dict[str, int] = {}
             for place in random.permutation(pool):
-                patients.setdefault(self.groups[positions[place]], int(positions[place]))
+                patients.setdefault(self.patients[positions[place]], int(positions[place]))
             result[kind] = list(patients.values())[:CASES]
         return {kind: found for kind, found in result.items() if found}
 

@@ -37,5 +37,5 @@ def _sheet(results: Results, name: str, position: int, file: str) -> Picture:
     first, second = figure.subplots(2, 1, height_ratios=heights)
     show(first, top, "image, " + ", ".join(names))
     show(second, sheet, f"{len(samples)} samples")
-    example = results.store.examples[results.images.indices[position]].name
-    return Picture(file, example, figure, f"{example}: {len(samples)} samples of {name}.")
+    case = results.store.cases[results.images.indices[position]].name
+    return Picture(file, case, figure, f"{case}: {len(samples)} samples of {name}.")

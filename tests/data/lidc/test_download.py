@@ -67,7 +67,7 @@ def test_the_command_makes_a_store_and_says_what_it_did(download, tmp_path, caps
     store.verify()
     assert store.images.shape == (6, 1, 32, 32)
     assert store.labels.shape == (6, 4, 32, 32)
-    assert {e.split: e.group for e in store.examples} == dict(zip(SPLITS, PATIENTS, strict=True))
+    assert {e.split: e.patient for e in store.cases} == dict(zip(SPLITS, PATIENTS, strict=True))
     assert store.labels.any(axis=(2, 3)).sum(axis=1).tolist() == [2, 1] * 3
     assert store.manifest["spacing_mm"] == [0.5, 0.5]
     assert store.manifest["intensity"]["unit"] == "HU"
@@ -96,7 +96,7 @@ def test_xml_elsewhere_gives_the_same_bytes(download, tmp_path):
         shutil.copy(path, target)
     a = prepare_lidc(download, tmp_path / "a", size=32, jobs=1)
     b = prepare_lidc(flat, tmp_path / "b", xml=elsewhere, size=32, jobs=1)
-    for name in ("images.npy", "labels.npy", "examples.csv"):
+    for name in ("images.npy", "labels.npy", "cases.csv"):
         assert sha256(a.path / name) == sha256(b.path / name)
 
 
@@ -121,7 +121,7 @@ def test_an_interrupted_run_goes_on_where_it_was(download, tmp_path, monkeypatch
     broken.write_bytes(content)
     store = prepare_lidc(download, tmp_path / "store", size=32, jobs=1)
     assert made == [broken.parts[-4]]
-    assert len(store.examples) == 6
+    assert len(store.cases) == 6
     assert not (tmp_path / ".store-scans").exists()
 
 
@@ -145,7 +145,7 @@ def test_keep_going_reports_and_skips(download, tmp_path, capsys):
     shutil.rmtree(next(download.glob(f"{PATIENTS[1]}/*/*")))
     write_series(download / "alien", uid(7), PatientID="SOMEBODY")
     store = prepare_lidc(download, tmp_path / "store", size=32, jobs=1, keep_going=True)
-    assert {e.group for e in store.examples} == {PATIENTS[2]}
+    assert {e.patient for e in store.cases} == {PATIENTS[2]}
     skipped = store.manifest["notes"]["skipped"]
     assert len(skipped) == 3
     assert "has no reader XML" in "".join(skipped)
@@ -168,7 +168,7 @@ def test_a_dask_cluster_takes_over(download, tmp_path):
     b = prepare_lidc(download, tmp_path / "b", size=32, jobs=1)
     assert np.array_equal(a.images, b.images)
     assert np.array_equal(a.labels, b.labels)
-    assert a.examples == b.examples
+    assert a.cases == b.cases
 
 
 def test_check_alone_needs_no_scans(download, tmp_path, capsys):

@@ -125,7 +125,7 @@ def test_a_user_prepares_the_three_patients(scans, tmp_path):
     ]
     for store in stores:
         assert store.images.shape == (26, 1, 180, 180)
-        assert store.manifest["empty_masks_per_example"] == {"0": 14, "1": 1, "2": 7, "3": 4}
+        assert store.manifest["empty_masks_per_case"] == {"0": 14, "1": 1, "2": 7, "3": 4}
         assert len(store.manifest["notes"]["remarks"]) == 2  # slices of 0002 and 0003 are missing from the sample
     np.testing.assert_array_equal(stores[0].images, stores[1].images)
     np.testing.assert_array_equal(stores[0].labels, stores[1].labels)

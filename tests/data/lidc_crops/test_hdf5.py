@@ -17,15 +17,15 @@ def test_the_hdf5_form_gives_the_same_slices(tmp_path):
     assert store.images.shape == (20, 1, 32, 32)
     np.testing.assert_allclose((store.images[2] + 0.5) * 255, blob(2)[0], atol=1e-4)
     np.testing.assert_array_equal(store.labels[2], blob(2)[1])
-    assert [store.manifest["splits"][s]["groups"] for s in ("train", "validation", "test")] == [8, 1, 1]
-    assert (store.examples[16].name, store.examples[16].group, store.examples[16].split) == (
+    assert [store.manifest["splits"][s]["patients"] for s in ("train", "validation", "test")] == [8, 1, 1]
+    assert (store.cases[16].name, store.cases[16].patient, store.cases[16].split) == (
         "val/00000",
         "series-1008",
         "validation",
     )
     assert store.manifest["notes"] == {"split": "by series, as the file says"}
     anew = prepare_import(tmp_path / "data_lidc.hdf5", tmp_path / "anew", (0, 0, 1))
-    assert {example.split for example in anew.examples} == {"test"}
+    assert {case.split for case in anew.cases} == {"test"}
 
 
 def replaced(group, name, data):

@@ -21,8 +21,8 @@ def test_the_pickle_is_split_by_patient(tmp_path, protocol):
     assert store.images.dtype == np.float32
     np.testing.assert_allclose(store.images[2] * 255, blob(2)[0], atol=1e-4)
     np.testing.assert_array_equal(store.labels[2], blob(2)[1])
-    assert (store.examples[2].name, store.examples[2].group) == ("LIDC-IDRI-0002_slice0", "LIDC-IDRI-0002")
-    assert [store.manifest["splits"][s]["groups"] for s in ("train", "validation", "test")] == [7, 1, 2]
+    assert (store.cases[2].name, store.cases[2].patient) == ("LIDC-IDRI-0002_slice0", "LIDC-IDRI-0002")
+    assert [store.manifest["splits"][s]["patients"] for s in ("train", "validation", "test")] == [7, 1, 2]
     assert all(len(parts) == 1 for parts in splits_of(store).values())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data_lidc.pickle", "store"]
 
@@ -33,10 +33,10 @@ def test_patients_are_found_by_series_or_by_key(tmp_path, capsys):
     named["LIDC-IDRI-0777_slice1"] = named.pop("c") | {"series_uid": "1.2.3"}
     named["d"]["series_uid"] = "4.5.6"
     store = prepare_import(write_pickle(tmp_path / "p.pickle", named), tmp_path / "store", (1, 0, 0))
-    groups = {example.name: example.group for example in store.examples}
-    assert groups["a"] == groups["b"] == "LIDC-IDRI-0001"
-    assert groups["LIDC-IDRI-0777_slice1"] == "LIDC-IDRI-0777"
-    assert groups["d"] == "4.5.6"
+    patients = {case.name: case.patient for case in store.cases}
+    assert patients["a"] == patients["b"] == "LIDC-IDRI-0001"
+    assert patients["LIDC-IDRI-0777_slice1"] == "LIDC-IDRI-0777"
+    assert patients["d"] == "4.5.6"
     assert "1 slices are of series that LIDC-IDRI does not have" in " ".join(capsys.readouterr().err.split())
     assert store.manifest["notes"] == {"slices_with_known_patient": 7, "slices_split_by_series_only": 1}
 

@@ -20,14 +20,14 @@ def test_crops_keep_their_split_and_order(tmp_path):
     source = write_tar(tmp_path / "crops.tar.gz", crop_files())
     store = prepare_import(source, tmp_path / "store")
     assert store.images.shape == (20, 1, 32, 32)
-    assert [e.name for e in store.examples[:3]] == [
+    assert [e.name for e in store.cases[:3]] == [
         "LIDC-IDRI-0001/z-100.5_c0",
         "LIDC-IDRI-0001/z-100.5_c1",
         "LIDC-IDRI-0002/z-101.5_c0",
     ]
     np.testing.assert_array_equal(store.images[2], blob(2)[0])
     np.testing.assert_array_equal(store.labels[2], blob(2)[1])
-    assert [store.manifest["splits"][s]["groups"] for s in ("train", "validation", "test")] == [8, 1, 1]
+    assert [store.manifest["splits"][s]["patients"] for s in ("train", "validation", "test")] == [8, 1, 1]
     assert splits_of(store)["LIDC-IDRI-0009"] == {"validation"}
     assert store.manifest["spacing_mm"] is None
 
@@ -46,7 +46,7 @@ def test_crops_of_any_container_are_the_same(tmp_path):
         (tmp_path / "download").mkdir(exist_ok=True)
         write_tar(tmp_path / "download" / f"lidc_crops_{split}.tar.gz", part)
     stores.append(prepare_import(tmp_path / "download", tmp_path / "c"))
-    for name in ("images.npy", "labels.npy", "examples.csv"):
+    for name in ("images.npy", "labels.npy", "cases.csv"):
         assert len({sha256(store.path / name) for store in stores}) == 1
 
 
@@ -55,9 +55,9 @@ def test_crops_without_folders_for_splits_are_split_by_patient(tmp_path):
     source = write_files(tmp_path / "crops", files)
     store = prepare_import(source, tmp_path / "store")
     assert all(len(parts) == 1 for parts in splits_of(store).values())
-    assert [store.manifest["splits"][s]["groups"] for s in ("train", "validation", "test")] == [7, 1, 2]
+    assert [store.manifest["splits"][s]["patients"] for s in ("train", "validation", "test")] == [7, 1, 2]
     anew = prepare_import(write_files(tmp_path / "split", crop_files()), tmp_path / "anew", (0, 0, 1))
-    assert {e.split for e in anew.examples} == {"test"}
+    assert {e.split for e in anew.cases} == {"test"}
 
 
 IMAGE, MASK = "train/images/LIDC-IDRI-0002/z-101.5_c1.png", "train/gt/LIDC-IDRI-0002/z-101.5_c1_l2.png"

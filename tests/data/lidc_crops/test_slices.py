@@ -23,7 +23,7 @@ def write_zip(path: Path, files: dict[str, bytes]) -> Path:
 
 def test_crops_and_masks_are_read_in_order(slices_store):
     assert slices_store.images.shape == (20, 1, 32, 32)
-    assert [e.name for e in slices_store.examples[:3]] == [
+    assert [e.name for e in slices_store.cases[:3]] == [
         "LIDC-IDRI-0001/nodule-0/slice-0",
         "LIDC-IDRI-0001/nodule-0/slice-1",
         "LIDC-IDRI-0002/nodule-0/slice-0",
@@ -35,10 +35,10 @@ def test_crops_and_masks_are_read_in_order(slices_store):
 
 def test_splits_are_by_patient(slices_store):
     parts = {}
-    for example in slices_store.examples:
-        parts.setdefault(example.group, set()).add(example.split)
+    for case in slices_store.cases:
+        parts.setdefault(case.patient, set()).add(case.split)
     assert all(len(splits) == 1 for splits in parts.values())
-    assert [slices_store.manifest["splits"][s]["groups"] for s in ("train", "validation", "test")] == [4, 2, 4]
+    assert [slices_store.manifest["splits"][s]["patients"] for s in ("train", "validation", "test")] == [4, 2, 4]
 
 
 def test_every_container_gives_the_same_store(slices_archive, slices_store, tmp_path):
@@ -48,13 +48,13 @@ def test_every_container_gives_the_same_store(slices_archive, slices_store, tmp_
     for source in (tmp_path / "folder", tmp_path / "folder" / "LIDC-IDRI-slices", zipped):
         out = tmp_path / f"store-{source.name}"
         prepare_slices(source, out, (0.4, 0.2, 0.4))
-        for name in ("images.npy", "labels.npy", "examples.csv"):
+        for name in ("images.npy", "labels.npy", "cases.csv"):
             assert sha256(out / name) == sha256(slices_store.path / name)
 
 
 def test_everyone_into_test(slices_archive, tmp_path):
     store = prepare_slices(slices_archive, tmp_path / "store", (0, 0, 1))
-    assert {e.split for e in store.examples} == {"test"}
+    assert {e.split for e in store.cases} == {"test"}
 
 
 def test_crops_without_any_mark_are_left_out(tmp_path):
@@ -62,7 +62,7 @@ def test_crops_without_any_mark_are_left_out(tmp_path):
     for reader in range(4):
         files[f"LIDC-IDRI-slices/LIDC-IDRI-0002/nodule-0/mask-{reader}/slice-1.png"] = png(np.zeros((32, 32), "u1"))
     store = prepare_slices(write_tar(tmp_path / "a.tar.gz", files), tmp_path / "store", (0, 0, 1))
-    assert len(store.examples) == 5
+    assert len(store.cases) == 5
     assert store.manifest["left_out_no_reader_marked_anything"] == 1
 
 

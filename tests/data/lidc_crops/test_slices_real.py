@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 def sizes():
     found = defaultdict(list)
     for item in find_crops(ARCHIVE, (0, 0, 1), 0):
-        patient, lesion, _ = item.example.name.split("/")
+        patient, lesion, _ = item.case.name.split("/")
         found[patient, lesion].append(mask_sizes(item.draw()[1]))
     return found
 

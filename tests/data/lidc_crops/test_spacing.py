@@ -101,7 +101,7 @@ def test_crops_are_resampled_to_mm_and_areas_stay(archive, crops, tmp_path, caps
     assert f"{len(crops)} of {len(crops) + 1} lesions" in " ".join(capsys.readouterr().err.split())
     before = sum(masks.sum() * spacing**2 for spacing, slices in crops.values() for masks in slices)
     assert store.labels[:].sum() * 0.25 == pytest.approx(before, rel=0.01)  # mm^2
-    assert len(store.examples) == sum(len(slices) for _, slices in crops.values())
+    assert len(store.cases) == sum(len(slices) for _, slices in crops.values())
 
 
 def test_sizes_that_do_not_fit_are_refused(archive, slices_archive, tmp_path):

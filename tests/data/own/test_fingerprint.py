@@ -23,7 +23,7 @@ def test_kappa_and_iou_of_two_readers_by_hand():
 
 
 def test_kappa_of_fourteen_readers_as_published():
-    """The example of ten items and five classes in many textbooks: 0.210."""
+    """The case of ten items and five classes in many textbooks: 0.210."""
     table = (
         "0 0 0 0 14  0 2 6 4 2  0 0 3 5 6  0 3 9 2 0  2 2 8 1 1  7 7 0 0 0  3 2 6 3 0  2 5 3 2 2  6 5 2 1 0  0 2 2 3 7"
     )
@@ -50,7 +50,7 @@ def folder(tmp_path):
         "channel_names": {"0": "grey"},
         "labels": {"background": 0, "lesion": 1},
         "file_ending": ".png",
-        "groups": {"one": "p", "two": "p"},
+        "patients": {"one": "p", "two": "p"},
         "splits": {"test": ["one", "two"]},
     }
     one = np.array([[1, 1], [0, 0]], np.uint8)
@@ -69,7 +69,7 @@ def test_the_fingerprint_of_a_folder_by_hand(folder, tmp_path, capsys):
     main(["prepare", "inspect", str(folder), "--picture", str(tmp_path / "sheet.png")])
     out = " ".join(capsys.readouterr().out.split())
     for words in (
-        "images 2 of 1 groups",
+        "images 2 of 1 patients",
         "sizes (px) 2x2",
         "pixel spacing unknown",
         "10 to 40 (uint8)",

@@ -67,7 +67,7 @@ SPLITS = {
 
 def test_missing_readings_are_ignore_and_known(tmp_path):
     store = prepare_folder(make(tmp_path / "mine"), tmp_path / "out")
-    rows = {example.name: i for i, example in enumerate(store.examples)}
+    rows = {case.name: i for i, case in enumerate(store.cases)}
     assert store.present[rows["case0"]].tolist() == [True, True, True]
     assert store.present[rows["case1"]].tolist() == [True, False, False]
     assert store.present[rows["case3"]].tolist() == [True, True, False]
@@ -77,7 +77,7 @@ def test_missing_readings_are_ignore_and_known(tmp_path):
     assert store.manifest["missing_readings"] == 5
     assert store.manifest["version"] == 2
     assert store.manifest["notes"]["readers"] == list(READERS)
-    assert store.manifest["empty_masks_per_example"] == {"0": 8}
+    assert store.manifest["empty_masks_per_case"] == {"0": 8}
     store.verify()
 
 
@@ -137,7 +137,7 @@ def test_volumes_are_taken_slice_by_slice(tmp_path, suffix):
     write(root / f"imagesTr/scan_0000{suffix}", image)
     write(root / f"labelsTr/scan/anna{suffix}", label)
     store = prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
-    assert [(e.name, e.group) for e in store.examples] == [("scan/slice-000", "scan"), ("scan/slice-002", "scan")]
+    assert [(e.name, e.patient) for e in store.cases] == [("scan/slice-000", "scan"), ("scan/slice-002", "scan")]
     np.testing.assert_array_equal(store.images[:, 0], image[[0, 2]])
     np.testing.assert_array_equal(store.labels[:, 0], label[[0, 2]])
     assert store.manifest["left_out_no_reader_marked_anything"] == 1
@@ -187,16 +187,16 @@ def test_a_single_label_file_as_in_nnunet_is_one_reader(tmp_path):
 
 
 def test_groups_stay_together_and_ignore_is_taken_over(tmp_path):
-    groups = {f"case{i}": f"patient{i // 2}" for i in range(8)}
+    patients = {f"case{i}": f"patient{i // 2}" for i in range(8)}
     labels = {"background": 0, "lesion": 1, "ignore": 2}
-    root = make(tmp_path / "mine", groups=groups, labels=labels)
+    root = make(tmp_path / "mine", patients=patients, labels=labels)
     label = blob(0)[1][0]
     label[0] = 2
     write(root / "labelsTr/case0/anna.png", label)
     store = prepare_folder(root, tmp_path / "out", fractions=(0.5, 0.25, 0.25), seed=3)
-    splits = {example.group: set() for example in store.examples}
-    for example in store.examples:
-        splits[example.group].add(example.split)
+    splits = {case.patient: set() for case in store.cases}
+    for case in store.cases:
+        splits[case.patient].add(case.split)
     assert sorted(len(found) for found in splits.values()) == [1, 1, 1, 1]
     assert (store.labels[0, 0, 0] == IGNORE).all()
     assert (store.labels[0, 0, 1] == 0).all()
@@ -240,7 +240,7 @@ BAD = {
     ),
     "split twice": (facts(splits={"train": ["case0"], "test": ["case0"]}), "'case0' twice in splits"),
     "no split": (facts(splits={"train": ["case0"]}), "'case1' is in no split"),
-    "unknown": (facts(groups={"nobody": "x"}), "names the case 'nobody' in groups"),
+    "unknown": (facts(patients={"nobody": "x"}), "names the case 'nobody' in patients"),
     "no json": (lambda r: (r / "dataset.json").unlink(), "dataset.json does not exist"),
     "bad json": (lambda r: cut(r / "dataset.json"), "dataset.json cannot be read"),
     "labels": (facts(labels={"background": 0, "lesion": 2}), "must be 0, 1, 2"),

@@ -46,7 +46,7 @@ def prepare(root: Path, out: Path) -> Store:
 
 def test_training_ids_the_papers_split_and_32_modes(root, tmp_path):
     store = prepare(root, tmp_path / "store")
-    assert [(e.name, e.group, e.split) for e in store.examples] == [
+    assert [(e.name, e.patient, e.split) for e in store.cases] == [
         ("train/aachen/aachen_000000_000019", "aachen", "train"),
         ("train/ulm/ulm_000000_000019", "ulm", "validation"),
         ("val/munster/munster_000000_000019", "munster", "test"),

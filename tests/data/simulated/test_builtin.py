@@ -23,7 +23,7 @@ def test_it_is_called_simulated_and_split_by_the_shipped_file(tmp_path):
     assert "simulated" in store.manifest["title"]
     assert store.intensity.unit == "HU"
     split = load_reader_split()
-    assert all(example.split == split[example.group] for example in store.examples)
+    assert all(case.split == split[case.patient] for case in store.cases)
     by_name = {one.name: one for one in load_annotations().lesion_slices()}
-    first = store.examples[0]
+    first = store.cases[0]
     assert np.array_equal(store.labels[0], by_name[first.name].masks(1, 32))

@@ -49,7 +49,7 @@ def test_a_scene_is_a_function_of_its_seed_and_of_any_size():
 def test_the_command_makes_a_store_with_32_modes(tmp_path, failing):
     main(["prepare", "streets", "--out", str(tmp_path / "s"), "--images", "3", "1", "2", "--size", "32", "64"])
     store = Store(tmp_path / "s")
-    assert [e.split for e in store.examples] == ["train"] * 3 + ["validation"] + ["test"] * 2
+    assert [e.split for e in store.cases] == ["train"] * 3 + ["validation"] + ["test"] * 2
     assert store.images.shape == (6, 3, 32, 64)
     assert store.manifest["simulated"]
     assert [store.classes[f.class_id] for f in store.flips] == ["sidewalk", "person", "car", "vegetation", "road"]

@@ -22,9 +22,9 @@ from probunet.data.lidc.check import cross_check
 from probunet.data.lidc.parts import Job, Part, Settings, find_jobs, make_part
 from probunet.data.lidc.summary import summarise
 from probunet.data.lidc.xml import Index, index_folder
-from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import load_reader_split
-from probunet.data.store import Example, Store
+from probunet.data.store import Case, Store
 
 
 def draw_crop(part: Path, row: int) -> Drawn:
@@ -88,7 +88,7 @@ def prepare_lidc(
     kept = out.parent / f".{out.name}-scans"
     tasks = find_jobs(dicom, kept, settings, index if annotations == "xml" else None)
     parts = _make_parts(tasks, out, keep_going, jobs)
-    store = write_store(out, _items(parts), _description(settings, parts, index), np.int16, jobs=jobs, threads=True)
+    store = write_store(out, _sources(parts), _description(settings, parts, index), np.int16, jobs=jobs, threads=True)
     shutil.rmtree(kept, ignore_errors=True)
     summarise(parts, index, store)
     return store
@@ -145,17 +145,17 @@ def _closing(results: Generator[Part, None, None]) -> Iterator[None]:
             results.close()
 
 
-def _items(parts: Sequence[Part]) -> list[Item]:
+def _sources(parts: Sequence[Part]) -> list[CaseSource]:
     splits = load_reader_split()
-    items = []
+    sources = []
     for part in parts:
         row = 0
         for scan in part.scans:
             for name in scan.names:
-                example = Example(name, scan.patient, splits[scan.patient])
-                items.append(Item(example, partial(draw_crop, part.path, row)))
+                case = Case(name, scan.patient, splits[scan.patient])
+                sources.append(CaseSource(case, partial(draw_crop, part.path, row)))
                 row += 1
-    return sorted(items, key=lambda item: item.example.group)  # stable: by patient wherever the folders lie
+    return sorted(sources, key=lambda source: source.case.patient)  # stable: by patient wherever the folders lie
 
 
 def _description(settings: Settings, parts: Sequence[Part], index: Index | None) -> Description:

@@ -20,9 +20,9 @@ from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
-from probunet.data.prepare import Description, Drawn, Item, write_store
-from probunet.data.splits import split_by_group
-from probunet.data.store import Example, Split, Store
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.splits import split_by_patient
+from probunet.data.store import Case, Split, Store
 
 READERS = 4
 PARTS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
@@ -42,14 +42,14 @@ def prepare_hdf5(file: Path, out: Path, fractions: Sequence[float] | None, seed:
         InputError: h5py is not installed, the file is unreadable or of another form, a series is in two splits, or
             ``out`` cannot be written.
     """
-    examples, rows = _examples(file)
+    cases, rows = _cases(file)
     if fractions is not None:
-        parts = split_by_group([one.group for one in examples], fractions, seed)
-        examples = [Example(one.name, one.group, parts[one.group]) for one in examples]
-    items = [Item(one, partial(_draw, file, *row)) for one, row in zip(examples, rows, strict=True)]
+        parts = split_by_patient([one.patient for one in cases], fractions, seed)
+        cases = [Case(one.name, one.patient, parts[one.patient]) for one in cases]
+    sources = [CaseSource(one, partial(_draw, file, *row)) for one, row in zip(cases, rows, strict=True)]
     console.print(
-        f"{len(items):,} slices of {len({one.group for one in examples}):,} series; split by series: the file does not "
-        "say which patient a series is of"
+        f"{len(sources):,} slices of {len({one.patient for one in cases}):,} series; split by series: the file does "
+        "not say which patient a series is of"
     )
     description = Description(
         title="LIDC-IDRI slices of data_lidc.hdf5, four readers",
@@ -64,12 +64,12 @@ def prepare_hdf5(file: Path, out: Path, fractions: Sequence[float] | None, seed:
         spacing_mm=None,
         notes={"split": "by series, as the file says" if fractions is None else "by series, drawn anew"},
     )
-    return write_store(out, items, description, np.float32, threads=True)
+    return write_store(out, sources, description, np.float32, threads=True)
 
 
-def _examples(file: Path) -> tuple[list[Example], list[tuple[str, int]]]:
-    """List the examples, and where each is: group and row."""
-    examples: list[Example] = []
+def _cases(file: Path) -> tuple[list[Case], list[tuple[str, int]]]:
+    """List the cases, and where each is: part of the file and row."""
+    cases: list[Case] = []
     rows: list[tuple[str, int]] = []
     chosen: dict[str, Split] = {}
     shape: tuple[int, ...] | None = None
@@ -84,12 +84,14 @@ def _examples(file: Path) -> tuple[list[Example], list[tuple[str, int]]]:
                     "(N, H, W), (N, H, W, 4) and (N) are needed, of one size everywhere"
                 )
             for row, uid in enumerate(uids[:].tolist()):
-                group = f"series-{uid}"
-                if chosen.setdefault(group, split) != split:
-                    raise InputError(f"{file}: series {uid} is in {chosen[group]} and in {split}; make the file again")
-                examples.append(Example(f"{part}/{row:05d}", group, split))
+                patient = f"series-{uid}"
+                if chosen.setdefault(patient, split) != split:
+                    raise InputError(
+                        f"{file}: series {uid} is in {chosen[patient]} and in {split}; make the file again"
+                    )
+                cases.append(Case(f"{part}/{row:05d}", patient, split))
                 rows.append((part, row))
-    return examples, rows
+    return cases, rows
 
 
 def _draw(file: Path, part: str, row: int) -> Drawn:

@@ -23,9 +23,9 @@ from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE, load_table
 from probunet.data.lidc_crops.safe_pickle import PickledArray, read_items
 from probunet.data.lidc_crops.slices import FRACTIONS
-from probunet.data.prepare import Description, Drawn, Item, write_store
-from probunet.data.splits import split_by_group
-from probunet.data.store import Example, Store
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.splits import split_by_patient
+from probunet.data.store import Case, Store
 
 READERS = 4
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}")
@@ -54,11 +54,11 @@ def prepare_pickle(file: Path, out: Path, fractions: Sequence[float] | None, see
     with _staging(out) as folder:
         with console.status(f"reading {file}"):
             slices, shape = _stage(file, folder)
-        groups, notes = _patients(slices)
-        parts = split_by_group(groups, fractions, seed)
-        items = [
-            Item(Example(one.name, group, parts[group]), partial(_draw, folder, row, (len(slices), *shape)))
-            for row, (one, group) in enumerate(zip(slices, groups, strict=True))
+        patients, notes = _patients(slices)
+        parts = split_by_patient(patients, fractions, seed)
+        sources = [
+            CaseSource(Case(one.name, patient, parts[patient]), partial(_draw, folder, row, (len(slices), *shape)))
+            for row, (one, patient) in enumerate(zip(slices, patients, strict=True))
         ]
         description = Description(
             title="LIDC-IDRI slices of data_lidc.pickle, four readers",
@@ -68,7 +68,7 @@ def prepare_pickle(file: Path, out: Path, fractions: Sequence[float] | None, see
             spacing_mm=None,
             notes=notes,
         )
-        return write_store(out, items, description, np.float32, threads=True)
+        return write_store(out, sources, description, np.float32, threads=True)
 
 
 def _stage(file: Path, folder: Path) -> tuple[list[_Slice], tuple[int, int]]:
@@ -148,18 +148,18 @@ def _draw(folder: Path, row: int, shape: tuple[int, int, int]) -> Drawn:
 def _patients(slices: list[_Slice]) -> tuple[list[str], dict[str, Any]]:
     """Find every slice's patient: by its series, else named in its key, else the series stands for the patient."""
     table = load_table()
-    patients = dict(zip(table.scan_series, table.scan_patient, strict=True))
-    groups, known = [], 0
+    known_patients = dict(zip(table.scan_series, table.scan_patient, strict=True))
+    patients, known = [], 0
     for one in slices:
         named = _PATIENT.match(one.name)
-        patient = patients.get(one.series) or (named[0] if named else None)
+        patient = known_patients.get(one.series) or (named[0] if named else None)
         known += patient is not None
-        groups.append(patient or one.series)
+        patients.append(patient or one.series)
     text = "split by patient"
     if known < len(slices):
         text = f"{len(slices) - known:,} slices are of series that LIDC-IDRI does not have: split by series there"
-    console.print(f"{len(slices):,} slices of {len(set(groups)):,} patients; {text}")
-    return groups, {"slices_with_known_patient": known, "slices_split_by_series_only": len(slices) - known}
+    console.print(f"{len(slices):,} slices of {len(set(patients)):,} patients; {text}")
+    return patients, {"slices_with_known_patient": known, "slices_split_by_series_only": len(slices) - known}
 
 
 @contextmanager

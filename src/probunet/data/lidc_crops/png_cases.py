@@ -36,14 +36,14 @@ class Part(NamedTuple):
     split: Split | None = None
 
 
-class Case(NamedTuple):
+class CropFiles(NamedTuple):
     """A complete case: the part that its image is, and the five contents in the order of ``KINDS``."""
 
     part: Part
     contents: tuple[bytes, ...]
 
 
-def find_cases(source: Path, part_of: Callable[[str], Part | None], layout: str) -> list[Case]:
+def find_cases(source: Path, part_of: Callable[[str], Part | None], layout: str) -> list[CropFiles]:
     """Collect the cases of a folder or archive; PNG files that are none of the layout are passed over.
 
     Args:
@@ -77,7 +77,7 @@ def find_cases(source: Path, part_of: Callable[[str], Part | None], layout: str)
         if missing := [kind for kind in KINDS if kind not in files]:
             raise InputError(f"{source}: {case} lacks {', '.join(missing)}; complete the files")
     ordered = sorted(parts.values(), key=lambda part: part.order)
-    return [Case(part, tuple(found[part.case][kind] for kind in KINDS)) for part in ordered]
+    return [CropFiles(part, tuple(found[part.case][kind] for kind in KINDS)) for part in ordered]
 
 
 def draw_case(contents: Sequence[bytes], shape: tuple[int, ...], where: str) -> Drawn:

@@ -17,11 +17,11 @@ from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
-from probunet.data.lidc_crops.png_cases import Case, Part, draw_case, find_cases
+from probunet.data.lidc_crops.png_cases import CropFiles, Part, draw_case, find_cases
 from probunet.data.lidc_crops.slices import FRACTIONS
-from probunet.data.prepare import Description, Item, write_store
-from probunet.data.splits import split_by_group
-from probunet.data.store import Example, Split, Store
+from probunet.data.prepare import CaseSource, Description, write_store
+from probunet.data.splits import split_by_patient
+from probunet.data.store import Case, Split, Store
 from probunet.io.archives import decode_png
 
 LAYOUT = "images/<patient>/z<position>_c<crop>.png"
@@ -61,14 +61,14 @@ def prepare_crops(source: Path, out: Path, fractions: Sequence[float] | None, se
         cases = find_cases(source, part_of, LAYOUT)
     splits, decided = _splits(source, cases, fractions, seed)
     shape = decode_png(cases[0].contents[0], f"{source}: {cases[0].part.case}").shape
-    items = [
-        Item(
-            Example(case.part.case, case.part.patient, split),
+    sources = [
+        CaseSource(
+            Case(case.part.case, case.part.patient, split),
             partial(draw_case, case.contents, shape, f"{source}: {case.part.case}"),
         )
         for case, split in zip(cases, splits, strict=True)
     ]
-    console.print(f"{len(items):,} crops of {len({case.part.patient for case in cases}):,} patients; {decided}")
+    console.print(f"{len(sources):,} crops of {len({case.part.patient for case in cases}):,} patients; {decided}")
     description = Description(
         title="LIDC-IDRI crops published with the Hierarchical Probabilistic U-Net, 8-bit, four readers",
         licence=LICENCE,
@@ -82,17 +82,17 @@ def prepare_crops(source: Path, out: Path, fractions: Sequence[float] | None, se
         spacing_mm=(0.5, 0.5) if shape == PUBLISHED else None,
         notes={"split": decided},
     )
-    return write_store(out, items, description, np.uint8, threads=True)
+    return write_store(out, sources, description, np.uint8, threads=True)
 
 
 def _splits(
-    source: Path, cases: Sequence[Case], fractions: Sequence[float] | None, seed: int
+    source: Path, cases: Sequence[CropFiles], fractions: Sequence[float] | None, seed: int
 ) -> tuple[list[Split], str]:
     """Give every case's split, and in words where it comes from."""
     patients = [case.part.patient for case in cases]
     own = [case.part.split for case in cases]
     if fractions is not None or not any(own):
-        parts = split_by_group(patients, fractions or FRACTIONS, seed)
+        parts = split_by_patient(patients, fractions or FRACTIONS, seed)
         return [parts[patient] for patient in patients], "split by patient, drawn anew"
     chosen: dict[str, Split] = {}
     for patient, split, case in zip(patients, own, cases, strict=True):

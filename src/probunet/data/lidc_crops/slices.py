@@ -22,10 +22,10 @@ from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
 from probunet.data.lidc_crops.png_cases import Part, draw_case, find_cases
 from probunet.data.lidc_crops.spacing import Sizes, mask_sizes, match_spacing
-from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import largest_size, resample_crop
-from probunet.data.splits import split_by_group
-from probunet.data.store import Example, Store
+from probunet.data.splits import split_by_patient
+from probunet.data.store import Case, Store
 from probunet.io.archives import decode_png
 
 LAYOUT = "<patient>/nodule-<n>/images/slice-<k>.png"
@@ -45,7 +45,7 @@ def part_of(name: str) -> Part | None:
     return Part(f"{patient}/nodule-{lesion}/slice-{number}", patient, (patient, lesion, number), kind)
 
 
-def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Item]:
+def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[CaseSource]:
     """Find all crops of an archive or folder, in the order of patient, lesion and slice.
 
     Args:
@@ -57,11 +57,11 @@ def find_crops(archive: Path, fractions: Sequence[float], seed: int) -> list[Ite
         InputError: unreadable or truncated, no crops of this layout inside, a mask missing, or one there twice.
     """
     cases = find_cases(archive, part_of, LAYOUT)
-    parts = split_by_group([case.part.patient for case in cases], fractions, seed)
+    parts = split_by_patient([case.part.patient for case in cases], fractions, seed)
     shape = decode_png(cases[0].contents[0], f"{archive}: {cases[0].part.case}").shape
     return [
-        Item(
-            Example(case.part.case, case.part.patient, parts[case.part.patient]),
+        CaseSource(
+            Case(case.part.case, case.part.patient, parts[case.part.patient]),
             partial(draw_case, case.contents, shape, f"{archive}: {case.part.case}"),
         )
         for case in cases
@@ -97,7 +97,7 @@ def prepare_slices(
     if spacing is not None and not 0.1 <= spacing <= 5:
         raise InputError(f"a spacing of {spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
     with console.status(f"reading {archive}"):
-        items = find_crops(archive, fractions, seed)
+        sources = find_crops(archive, fractions, seed)
     arguments: dict[str, Any] = {
         "command": "prepare slices",
         "archive": archive.name,
@@ -107,7 +107,7 @@ def prepare_slices(
     title = "LIDC-IDRI crops on the native pixel grid, 8-bit, four readers"
     notes: dict[str, Any] = {}
     if spacing is not None:
-        items, notes, size = _resampled(items, spacing, size)
+        sources, notes, size = _resampled(sources, spacing, size)
         arguments |= {"spacing": spacing, "size": size}
         title = f"LIDC-IDRI crops resampled to {spacing:g} mm, 8-bit, four readers"
     description = Description(
@@ -118,43 +118,45 @@ def prepare_slices(
         spacing_mm=None if spacing is None else (spacing, spacing),
         notes=notes,
     )
-    return write_store(out, items, description, np.uint8, threads=True)
+    return write_store(out, sources, description, np.uint8, threads=True)
 
 
-def _resampled(items: list[Item], spacing: float, size: int | None) -> tuple[list[Item], dict[str, Any], int]:
-    """Give the items whose pixel size is known at another one, notes on the rest, and the pixels along a side."""
+def _resampled(
+    sources: list[CaseSource], spacing: float, size: int | None
+) -> tuple[list[CaseSource], dict[str, Any], int]:
+    """Give the sources whose pixel size is known at another one, notes on the rest, and the pixels along a side."""
     lesions: dict[tuple[str, str], list[Sizes]] = defaultdict(list)
     with console.status("looking for the crops' lesions in the built-in annotations"):
-        for item in items:
-            image, labels = item.draw()
-            lesions[_lesion(item)].append(mask_sizes(labels))
+        for source in sources:
+            image, labels = source.draw()
+            lesions[_lesion(source)].append(mask_sizes(labels))
         native = match_spacing(lesions)
-    known = [item for item in items if _lesion(item) in native]
+    known = [source for source in sources if _lesion(source) in native]
     if not known:
         raise InputError("no lesion was found in the built-in annotations, so no spacing is known; leave out --spacing")
     side = min(image.shape[1:])
-    largest = largest_size(side, (native[_lesion(item)] for item in known), spacing)
+    largest = largest_size(side, (native[_lesion(source)] for source in known), spacing)
     if not 1 <= (size or largest) <= largest:
         raise InputError(f"{size or 'no'} px of {spacing:g} mm do not lie inside every crop; at most {largest} do")
     size = size or largest
     notes = {
         "lesions_found_in_the_built_in_annotations": len(native),
         "lesions_left_out_not_found_there": len(lesions) - len(native),
-        "crops_left_out_not_found_there": len(items) - len(known),
+        "crops_left_out_not_found_there": len(sources) - len(known),
         "native_spacing_mm": [min(native.values()), max(native.values())],
     }
     console.print(
-        f"{len(native):,} of {len(lesions):,} lesions ({len(known):,} of {len(items):,} crops) are in the built-in "
+        f"{len(native):,} of {len(lesions):,} lesions ({len(known):,} of {len(sources):,} crops) are in the built-in "
         f"annotations; resampled from {min(native.values()):.3f}-{max(native.values()):.3f} mm to {spacing:g} mm"
     )
-    drawn = [Item(one.example, partial(_draw_resampled, one, native[_lesion(one)], spacing, size)) for one in known]
+    drawn = [CaseSource(one.case, partial(_draw_resampled, one, native[_lesion(one)], spacing, size)) for one in known]
     return drawn, notes, size
 
 
-def _draw_resampled(item: Item, native: float, spacing: float, size: int) -> Drawn:
-    return resample_crop(*item.draw(), native, spacing, size)
+def _draw_resampled(source: CaseSource, native: float, spacing: float, size: int) -> Drawn:
+    return resample_crop(*source.draw(), native, spacing, size)
 
 
-def _lesion(item: Item) -> tuple[str, str]:
-    patient, lesion, _ = item.example.name.split("/")
+def _lesion(source: CaseSource) -> tuple[str, str]:
+    patient, lesion, _ = source.case.name.split("/")
     return patient, lesion

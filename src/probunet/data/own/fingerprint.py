@@ -27,7 +27,7 @@ class Reading:
     """One image or slice with the readers who looked at it: image (C, H, W), labels (R, H, W), R names."""
 
     name: str
-    group: str
+    patient: str
     image: npt.NDArray[Any]
     labels: npt.NDArray[np.uint8]
     readers: tuple[str, ...]
@@ -41,7 +41,7 @@ class Fingerprint:
     Attributes:
         classes: their names, background first.
         images: number of images or slices.
-        groups: the patients.
+        patients: the patients.
         sizes: images by (H, W).
         spacings: images by pixel spacing in mm.
         types: images by data type.
@@ -57,7 +57,7 @@ class Fingerprint:
 
     classes: list[str]
     images: int = 0
-    groups: set[str] = field(default_factory=set)
+    patients: set[str] = field(default_factory=set)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     spacings: Counter[Any] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
@@ -78,7 +78,7 @@ class Fingerprint:
         """Count one image."""
         shown = marked(one.labels)
         self.images += 1
-        self.groups.add(one.group)
+        self.patients.add(one.patient)
         self.sizes[one.image.shape[1], one.image.shape[2]] += 1
         self.spacings[one.spacing] += 1
         self.types[str(one.image.dtype)] += 1
@@ -102,7 +102,7 @@ class Fingerprint:
         named = [f"{name} {share:.2%}" for name, share in zip([*self.classes, "ignored"], shares, strict=True) if share]
         ranges = [f"{low:g} to {high:g}" for low, high in zip(self.low.tolist(), self.high.tolist(), strict=True)]
         return [
-            f"images           {self.images:,} of {len(self.groups):,} groups (patients)",
+            f"images           {self.images:,} of {len(self.patients):,} patients",
             f"sizes (px)       {_most({f'{h}x{w}': n for (h, w), n in self.sizes.items()})}",
             f"pixel spacing    {_most(spacings)}",
             f"intensities      {'; '.join(ranges)} ({', '.join(self.types)})",
@@ -164,10 +164,10 @@ def _of_store(store: Store) -> Iterator[Reading]:
     spacing = store.manifest["spacing_mm"] and tuple(store.manifest["spacing_mm"])
     numbered = [f"reader {k + 1}" for k in range(store.readers)]
     names = store.manifest.get("notes", {}).get("readers", numbered)
-    for i, example in enumerate(store.examples):
+    for i, case in enumerate(store.cases):
         there = store.present[i]
         labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(names)[there].tolist())
-        yield Reading(example.name, example.group, np.asarray(store.images[i]), labels, readers, spacing)
+        yield Reading(case.name, case.patient, np.asarray(store.images[i]), labels, readers, spacing)
 
 
 def _of_folder(dataset: Dataset) -> Iterator[Reading]:
@@ -178,7 +178,7 @@ def _of_folder(dataset: Dataset) -> Iterator[Reading]:
         readers = tuple(np.array(dataset.readers)[there].tolist())
         for k, (image, label) in enumerate(zip(volume.values, labels, strict=True)):
             name = case.name if len(labels) == 1 else f"{case.name}/slice-{k:03d}"
-            yield Reading(name, case.group, image, label[there], readers, volume.spacing_mm)
+            yield Reading(name, case.patient, image, label[there], readers, volume.spacing_mm)
 
 
 def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:

@@ -24,18 +24,18 @@ from probunet.io.formats import READERS, Volume, ending, read_volume
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseFiles:
     """The files of one case.
 
     Attributes:
         name: of the case.
-        group: what must not be divided between splits: the patient.
+        patient: what must not be divided between splits: the patient.
         images: a file for each channel, or a single one with all of them.
         readings: a file for each reader; ``None`` where this reader did not look at the case.
     """
 
     name: str
-    group: str
+    patient: str
     images: tuple[Path, ...]
     readings: tuple[Path | None, ...]
 
@@ -61,7 +61,7 @@ class Dataset:
     classes: tuple[str, ...]
     ignore: int | None
     readers: tuple[str, ...]
-    cases: tuple[Case, ...]
+    cases: tuple[CaseFiles, ...]
     splits: dict[str, Split]
 
 
@@ -87,12 +87,14 @@ def open_folder(root: Path) -> Dataset:
     readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
     _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
     readers = tuple(sorted({reader for files in readings.values() for reader in files}))
-    groups = facts.get("groups", {})
-    for key, named in (("groups", groups), ("splits", _splits(facts, where))):
+    patients = facts.get("patients", {})
+    for key, named in (("patients", patients), ("splits", _splits(facts, where))):
         if unknown := sorted(named.keys() - images.keys()):
             raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but imagesTr has no such case")
     cases = tuple(
-        Case(name, str(groups.get(name, name)), images[name], tuple(readings[name].get(reader) for reader in readers))
+        CaseFiles(
+            name, str(patients.get(name, name)), images[name], tuple(readings[name].get(reader) for reader in readers)
+        )
         for name in sorted(images)
     )
     title, licence = str(facts.get("name", root.name)), str(facts.get("licence", "not given"))
@@ -109,7 +111,7 @@ def open_folder(root: Path) -> Dataset:
 
 
 @lru_cache(maxsize=2)  # a volume is read once for all its slices
-def read_case(case: Case, channels: int, classes: int, ignore: int | None) -> tuple[Volume, npt.NDArray[np.uint8]]:
+def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) -> tuple[Volume, npt.NDArray[np.uint8]]:
     """Read all files of a case and check that they fit.
 
     Returns:
@@ -150,7 +152,7 @@ def _facts(file: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise InputError(f"{file} is no table of names and values; see docs/data.md")
     kinds: dict[str, type] = {"channel_names": dict, "labels": dict, "file_ending": str}
-    optional: dict[str, type] = {key: dict for key in ("groups", "splits") if key in facts}
+    optional: dict[str, type] = {key: dict for key in ("patients", "splits") if key in facts}
     for key, kind in {**kinds, **optional}.items():
         if not isinstance(facts.get(key), kind) or (key in kinds and not facts[key]):
             raise InputError(f"{file} lacks '{key}', or it is not a {kind.__name__}; see docs/data.md")

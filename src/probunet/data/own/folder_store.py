@@ -1,4 +1,4 @@
-"""From a folder of your own images and readers (``folder.py``) to a store: checked first, one size, split by group."""
+"""From a folder of your own images and readers (``folder.py``) to a store: checked, one size, split by patient."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
-from probunet.data.own.folder import Case, Dataset, open_folder, read_case
-from probunet.data.prepare import Description, Drawn, Item, write_store
-from probunet.data.splits import split_by_group
-from probunet.data.store import Example, Split, Store
+from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.splits import split_by_patient
+from probunet.data.store import Case, Split, Store
 
 Size = tuple[int, int]
 
 
-def draw_slice(case: Case, number: int, arguments: tuple[int, int, int | None], size: Size) -> Drawn:
+def draw_slice(case: CaseFiles, number: int, arguments: tuple[int, int, int | None], size: Size) -> Drawn:
     """Take one slice of a case, brought to a common size around its centre.
 
     Beyond the image its border repeats, and labels are ``IGNORE``.
@@ -61,16 +61,16 @@ def prepare_folder(
 ) -> Store:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
-    dataset.json holds channel_names, labels, file_ending and, where wanted, name, licence, groups (case to patient)
+    dataset.json holds channel_names, labels, file_ending and, where wanted, name, licence, patients (case to patient)
     and splits (train, validation, test to lists of cases). Volumes are taken slice by slice. Slices on which no
-    reader marked anything are left out and counted. The split is written to examples.csv of the store.
+    reader marked anything are left out and counted. The split is written to cases.csv of the store.
 
     Args:
         root: folder with dataset.json, imagesTr and labelsTr.
         out: folder of the store to make.
         size: height and width to which images are cropped or padded around their centre; needed where they differ.
-        fractions: shares of groups for train, validation and test, where dataset.json does not give the splits.
-        seed: of the split by group.
+        fractions: shares of patients for train, validation and test, where dataset.json does not give the splits.
+        seed: of the split by patient.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
@@ -83,9 +83,9 @@ def prepare_folder(
     wanted = None if size is None else (size[0], size[1])
     found = _survey(dataset, wanted, parts)
     read = (len(dataset.channels), len(dataset.classes), dataset.ignore)
-    items = [
-        Item(
-            Example(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, case.group, parts[case.name]),
+    sources = [
+        CaseSource(
+            Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, case.patient, parts[case.name]),
             partial(draw_slice, case, k, read, found.size),
         )
         for case, count in zip(dataset.cases, found.slices, strict=True)
@@ -108,7 +108,7 @@ def prepare_folder(
         classes=dataset.classes,
         notes=notes,
     )
-    return write_store(out, items, description, found.dtype, jobs=1)  # one after another: a volume is read once
+    return write_store(out, sources, description, found.dtype, jobs=1)  # one after another: a volume is read once
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,15 @@ def _intensity(dtype: np.dtype[Any], sums: npt.NDArray[np.float64]) -> Intensity
 
 def _parts(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[str, Split]:
     if not dataset.splits:
-        groups = split_by_group([case.group for case in dataset.cases], fractions, seed)
-        return {case.name: groups[case.group] for case in dataset.cases}
+        patients = split_by_patient([case.patient for case in dataset.cases], fractions, seed)
+        return {case.name: patients[case.patient] for case in dataset.cases}
     seen: dict[str, Split] = {}
     for case in dataset.cases:
         split = dataset.splits.get(case.name)
         if split is None:
             raise InputError(f"the case '{case.name}' is in no split of dataset.json; put it into one")
-        if seen.setdefault(case.group, split) != split:
+        if seen.setdefault(case.patient, split) != split:
             raise InputError(
-                f"the group '{case.group}' is in the splits {seen[case.group]} and {split}; keep it in one"
+                f"the patient '{case.patient}' is in the splits {seen[case.patient]} and {split}; keep it in one"
             )
     return dataset.splits

@@ -24,8 +24,8 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import with_flips
-from probunet.data.prepare import Description, Drawn, Item, write_store
-from probunet.data.store import SPLITS, Example, Split, Store
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.store import SPLITS, Case, Split, Store
 
 GREY_LEVELS = Intensity("grey level", offset=128, scale=64)
 
@@ -38,14 +38,14 @@ class ClassTable:
         title: one line for people.
         licence: with source.
         images: path of an image under the root, with the placeholders {split} and {name}; {name} may reach over
-            two folders, the first of which then is the group (the city).
+            two folders, the first of which then is the city.
         labels: path of its label map, with the same placeholders.
-        folders: what stands for {split}, by split; several splits may share one folder, see ``groups``.
+        folders: what stands for {split}, by split; several splits may share one folder, see ``cities``.
         ids: name of the class by id in the label files; the classes of the store have this order.
         ignored_ids: ids without a meaning for the task.
         flips: probability of the classes that flip.
         size: height and width in the store, in pixels; a whole fraction of the files' own.
-        groups: groups that belong to a split, where a folder does not say it; other groups of a shared folder are
+        cities: those that belong to a split, where a folder does not say it; other cities of a shared folder are
             for the split that is named first.
         counts: how many images the complete set has, by split; a difference is told.
     """
@@ -59,7 +59,7 @@ class ClassTable:
     ignored_ids: list[int]
     flips: dict[str, float]
     size: tuple[int, int]
-    groups: dict[Split, list[str]] = field(default_factory=dict)
+    cities: dict[Split, list[str]] = field(default_factory=dict)
     counts: dict[Split, int] = field(default_factory=dict)
 
 
@@ -79,12 +79,12 @@ def load_class_table(file: Path | None) -> ClassTable:
         raise InputError(f"{file} does not exist") from error
     except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise InputError(f"{file} is not a usable class table ({' '.join(str(error).split())})") from error
-    if unknown := ({*table.folders, *table.groups} - set(SPLITS)):
+    if unknown := ({*table.folders, *table.cities} - set(SPLITS)):
         raise InputError(f"{file}: there is no split '{unknown.pop()}'; use {', '.join(SPLITS)}")
     return table
 
 
-def find_photographs(root: Path, table: ClassTable) -> list[Item]:
+def find_photographs(root: Path, table: ClassTable) -> list[CaseSource]:
     """Find all images with their label maps, in the order of their names.
 
     Raises:
@@ -92,7 +92,7 @@ def find_photographs(root: Path, table: ClassTable) -> list[Item]:
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; unpack the data first and give the folder that holds it")
-    items: list[Item] = []
+    sources: list[CaseSource] = []
     lookup = _lookup(table)
     for folder in dict.fromkeys(table.folders.values()):
         images, labels = (_named(root, pattern, folder) for pattern in (table.images, table.labels))
@@ -100,12 +100,12 @@ def find_photographs(root: Path, table: ClassTable) -> list[Item]:
             if missing := sorted(one.keys() - others.keys()):
                 raise InputError(f"{one[missing[0]]} has no {kind} ({len(missing)} such files); complete {root}")
         for name in sorted(images):
-            split, group = _split(name, folder, table)
+            split, city = _split(name, folder, table)
             draw = partial(draw_photograph, images[name], labels[name], lookup, table.size)
-            items.append(Item(Example(f"{folder}/{name}", group, split), draw))
-    if not items:
+            sources.append(CaseSource(Case(f"{folder}/{name}", city, split), draw))
+    if not sources:
         raise InputError(f"{root} holds no images named {table.images}; is it the right folder?")
-    return items
+    return sources
 
 
 def draw_photograph(image: Path, label: Path, lookup: npt.NDArray[np.int16], size: tuple[int, int]) -> Drawn:
@@ -169,8 +169,8 @@ def prepare_cityscapes(root: Path, out: Path, jobs: int = -1) -> Store:
 
 
 def _prepare(root: Path, table: ClassTable, out: Path, jobs: int, arguments: dict[str, Any]) -> Store:
-    items = find_photographs(root, table)
-    found = {split: sum(item.example.split == split for item in items) for split in SPLITS}
+    sources = find_photographs(root, table)
+    found = {split: sum(source.case.split == split for source in sources) for split in SPLITS}
     notes = {}
     if table.counts and found != table.counts:
         notes["counts"] = f"the complete set has {table.counts}, found {found}"
@@ -185,7 +185,7 @@ def _prepare(root: Path, table: ClassTable, out: Path, jobs: int, arguments: dic
         flips=flips,
         notes=notes,
     )
-    return write_store(out, items, description, np.uint8, jobs=jobs)
+    return write_store(out, sources, description, np.uint8, jobs=jobs)
 
 
 def _named(root: Path, pattern: str, folder: str) -> dict[str, Path]:
@@ -197,10 +197,10 @@ def _named(root: Path, pattern: str, folder: str) -> dict[str, Path]:
 
 
 def _split(name: str, folder: str, table: ClassTable) -> tuple[Split, str]:
-    group = name.split("/")[0]
+    city = name.split("/")[0]
     sharing = [split for split, other in table.folders.items() if other == folder]
-    named = [split for split in sharing if group in table.groups.get(split, [])]
-    return (named or sharing)[0], group
+    named = [split for split in sharing if city in table.cities.get(split, [])]
+    return (named or sharing)[0], city
 
 
 def _lookup(table: ClassTable) -> npt.NDArray[np.int16]:

@@ -11,11 +11,11 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import HOUNSFIELD, Intensity
 from probunet.data.flips import PAPER, with_flips
 from probunet.data.lidc.readers import LesionSlice, load_annotations
-from probunet.data.prepare import Description, Drawn, Item, write_store
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.simulated.ct import simulate_ct
 from probunet.data.simulated.streets import CLASSES, draw_scene
 from probunet.data.splits import load_reader_split
-from probunet.data.store import SPLITS, Example, Store
+from probunet.data.store import SPLITS, Case, Store
 
 LICENCE = (
     "Readers' outlines: LIDC-IDRI, CC BY 3.0 (Armato et al., Medical Physics 38 (2011) 915-931 and The Cancer "
@@ -24,14 +24,14 @@ LICENCE = (
 )
 
 
-def draw_simulated(item: LesionSlice, spacing: float, size: int, seed: int) -> Drawn:
+def draw_simulated(lesion_slice: LesionSlice, spacing: float, size: int, seed: int) -> Drawn:
     """Simulate one CT patch and rasterise its four readings.
 
     Returns:
         (1, size, size) int16 HU and (4, size, size) uint8 in {0, 1}.
     """
-    image = simulate_ct(item, spacing=spacing, size=size, seed=seed)
-    return np.rint(image).astype(np.int16)[None], item.masks(spacing, size)
+    image = simulate_ct(lesion_slice, spacing=spacing, size=size, seed=seed)
+    return np.rint(image).astype(np.int16)[None], lesion_slice.masks(spacing, size)
 
 
 def prepare_readers(
@@ -77,11 +77,11 @@ def prepare_readers(
     if limit is not None and limit < len(slices):
         slices = [slices[i] for i in np.linspace(0, len(slices) - 1, limit).round().astype(int)]
     parts = load_reader_split()
-    items = [
-        Item(Example(one.name, one.patient, parts[one.patient]), partial(draw_simulated, one, spacing, size, seed))
+    sources = [
+        CaseSource(Case(one.name, one.patient, parts[one.patient]), partial(draw_simulated, one, spacing, size, seed))
         for one in slices
     ]
-    return write_store(out, items, description, np.int16, jobs=jobs)
+    return write_store(out, sources, description, np.int16, jobs=jobs)
 
 
 def draw_street(number: int, height: int, width: int, seed: int) -> Drawn:
@@ -129,8 +129,8 @@ def prepare_streets(
         simulated=True,
         flips=flips,
     )
-    items = [
-        Item(Example(f"street-{i:05d}", f"street-{i:05d}", split), partial(draw_street, i, size[0], size[1], seed))
+    sources = [
+        CaseSource(Case(f"street-{i:05d}", f"street-{i:05d}", split), partial(draw_street, i, size[0], size[1], seed))
         for i, split in enumerate(splits)
     ]
-    return write_store(out, items, description, np.uint8, jobs=jobs)
+    return write_store(out, sources, description, np.uint8, jobs=jobs)
