@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from probunet.metrics import energy_distance
+from probunet.metrics import FOREGROUND, Convention, energy_distance
 
 SWITCHABLE, FLIPPED = (1, 11, 13, 8, 0), (19, 20, 21, 22, 23)
 CORES = len(os.sched_getaffinity(0))
@@ -123,26 +123,30 @@ def read_once(arrays: Sequence[np.ndarray], threads: int) -> None:
 
 
 def measure(
-    make: Callable[..., tuple[np.ndarray, np.ndarray]], images: int, plain_images: int, **options: Any
+    make: Callable[..., tuple[np.ndarray, np.ndarray]],
+    images: int,
+    plain_images: int,
+    convention: Convention = FOREGROUND,
 ) -> dict[str, Any]:
     samples, references = make(images, np.random.default_rng(0))
     read_once([samples, references], CORES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result = energy_distance(samples, references, **options)
+    result = energy_distance(samples, references, convention)
     extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    fast = seconds(lambda: energy_distance(samples, references, **options), 3)
-    one = seconds(lambda: energy_distance(samples, references, workers=1, **options), 1)
+    fast = seconds(lambda: energy_distance(samples, references, convention), 3)
+    one = seconds(lambda: energy_distance(samples, references, convention, workers=1), 1)
     read = seconds(lambda: read_once([samples, references], CORES), 5)
-    classes = options.get("classes", (1,))
     start = time.perf_counter()
-    plain = plain_loop(samples[:plain_images], references[:plain_images], classes, options.get("empty") == "skip")
+    plain = plain_loop(
+        samples[:plain_images], references[:plain_images], convention.evaluated, convention.empty == "skip"
+    )
     plain_seconds = (time.perf_counter() - start) * images / plain_images
     return {
         "images": images,
         "samples": samples.shape[1],
         "references": references.shape[1],
         "size": list(samples.shape[2:]),
-        "evaluated_classes": len(classes),
+        "evaluated_classes": len(convention.evaluated),
         "label_bytes": samples.nbytes + references.nbytes,
         "seconds": round(fast, 4),
         "seconds_one_thread": round(one, 4),
@@ -169,8 +173,8 @@ def machine() -> dict[str, Any]:
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "binary_128x128_lesions", measure(lesions, 2000, 200)
     yield "binary_128x128_noise", measure(noise, 2000, 200)
-    options = {"num_classes": 24, "classes": SWITCHABLE + FLIPPED, "empty": "skip"}
-    yield "ten_classes_256x512_streets", measure(streets, 500, 2, **options)
+    flips = Convention(24, SWITCHABLE + FLIPPED, empty="skip")
+    yield "ten_classes_256x512_streets", measure(streets, 500, 2, flips)
 
 
 if __name__ == "__main__":

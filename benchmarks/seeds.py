@@ -62,7 +62,7 @@ def fresh(run: Run, store: Store, images: int, samples: int) -> dict[str, np.nda
             labels = item["labels"]
             distribution = model(item["image"][None])
             drawn = distribution.sample(MANY, generator).movedim(0, 1)
-            energies.append(float(energy_distance(drawn, labels[None], **store.convention()).value[0]))
+            energies.append(float(energy_distance(drawn, labels[None], store.convention()).value[0]))
             pieces.append(share_of_one_piece(drawn[0, :16].numpy()))
             bounds = [distribution.log_prob(y[None], samples, generator) for y in labels[:2]]
             nats.append(-float(torch.stack(bounds).mean()))

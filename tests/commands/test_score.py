@@ -9,6 +9,7 @@ from PIL import Image
 from probunet.commands.score import score
 from probunet.core.errors import InputError
 from probunet.metrics import (
+    Convention,
     class_frequencies,
     disagreement_correlation,
     energy_distance,
@@ -142,13 +143,13 @@ def test_calibration(tmp_path):
     readers[0] = 255
     s, r = (write_folder(tmp_path / k, m.astype(np.uint8), NAMES[:4]) for k, m in (("s", samples), ("r", readers)))
     result, table = run(tmp_path, r, s, [4], ignore=255, calibration=True)
-    frequencies = class_frequencies(samples, 2)
-    expected = reliability(frequencies, readers, ignore=255)
+    frequencies = class_frequencies(samples)
+    expected = reliability(frequencies, readers, Convention(ignore=255))
     found = row(result["scores"]["s"], "ece", None)
     assert found["mean"] == pytest.approx(expected.ece().mean)
     assert (found["images"], found["left_out"]) == (3, 1)
     assert row(result["scores"]["s"], "brier", None)["mean"] == pytest.approx(expected.brier().mean)
-    correlation = disagreement_correlation(frequencies, readers, ignore=255)
+    correlation = disagreement_correlation(frequencies, readers, Convention(ignore=255))
     assert row(result["scores"]["s"], "entropy_correlation", None)["mean"] == pytest.approx(correlation.mean())
     assert table[0]["entropy_correlation"] == ""
 
@@ -187,7 +188,7 @@ def test_multi_class_with_weights_and_ignore(tmp_path):
     np.save(tmp_path / "r.npy", modes)
     options = {"num_classes": 3, "classes": [1, 2], "ignore": 255, "empty": "skip", "weights": [4, 3, 2, 1]}
     result, _ = run(tmp_path, tmp_path / "r.npy", tmp_path / "s.npy", [2], **options)
-    expected = energy_distance(samples, modes, **options)
+    expected = energy_distance(samples, modes, Convention(**options))
     assert row(result["scores"]["s"], "ged2", 2)["mean"] == pytest.approx(expected.mean())
     assert not any(r["metric"] == "hungarian_iou" for r in result["scores"]["s"])
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from probunet.core.errors import InputError
-from probunet.metrics import class_frequencies, disagreement_correlation, reliability
+from probunet.metrics import Convention, class_frequencies, disagreement_correlation, reliability
 
 
 def two_classes(foreground):
@@ -13,9 +13,9 @@ def two_classes(foreground):
 
 def test_class_frequencies():
     maps = np.array([[[0, 1], [1, 1]]])
-    assert class_frequencies(maps, 2).tolist() == [[[0.5, 0], [0.5, 1]]]
-    assert class_frequencies(maps, 2, weights=[3, 1]).tolist() == [[[0.75, 0], [0.25, 1]]]
-    np.testing.assert_array_equal(class_frequencies(torch.from_numpy(maps), 2), class_frequencies(maps, 2))
+    assert class_frequencies(maps).tolist() == [[[0.5, 0], [0.5, 1]]]
+    assert class_frequencies(np.array([[[0, 2]]]), Convention(3)).tolist() == [[[1, 0], [0, 0], [0, 1]]]
+    np.testing.assert_array_equal(class_frequencies(torch.from_numpy(maps)), class_frequencies(maps))
 
 
 def test_calibration_hand_computed():
@@ -35,13 +35,13 @@ def test_calibration_hand_computed():
 def test_ignored_pixels_and_multi_class():
     readers = np.array([[[0, 2, 255]], [[2, 2, 2]]])
     perfect = np.stack([np.eye(3)[[0, 2, 1]], np.eye(3)[[2, 2, 2]]]).swapaxes(1, 2)
-    found = reliability(perfect, readers, num_classes=3, ignore=255)
+    found = reliability(perfect, readers, Convention(num_classes=3, ignore=255))
     assert found.count.sum(axis=1).tolist() == [6, 9]
     assert found.ece().mean == found.brier().mean == 0
-    nothing = reliability(perfect[:1], readers[:1], num_classes=3, ignore=np.ones((1, 3), bool))
+    nothing = reliability(perfect[:1], readers[:1], Convention(3), mask=np.ones((1, 3), bool))
     with pytest.raises(InputError, match="nothing to average"):
         nothing.ece()
-    weighted = reliability(two_classes([[0.75]]), np.array([[[1], [0]]]), weights=[3, 1])
+    weighted = reliability(two_classes([[0.75]]), np.array([[[1], [0]]]), Convention(weights=[3, 1]))
     assert weighted.ece().mean == 0
 
 
@@ -71,9 +71,9 @@ def test_correlation_is_not_defined_where_readers_agree():
     found = disagreement_correlation(probabilities, readers)
     assert found.left_out.tolist() == [True, False]
     assert found.mean() == found.value[1]
-    everywhere = disagreement_correlation(probabilities, readers, ignore=np.ones((2, 2), bool))
+    everywhere = disagreement_correlation(probabilities, readers, mask=np.ones((2, 2), bool))
     assert everywhere.left_out.all()
-    half = reliability(probabilities, readers, ignore=np.array([[True, True], [False, False]]))
+    half = reliability(probabilities, readers, mask=np.array([[True, True], [False, False]]))
     assert (half.ece().n, half.ece().left_out, half.brier(["a", "b"]).groups) == (1, 1, 1)
 
 

@@ -13,10 +13,10 @@ def lines(*lengths):
 
 def test_auroc_and_average_precision_hand_computed():
     # ranked: positive, negative, positive, negative: 3 of 4 pairs in order; precision 1 and 2/3 at the hits
-    found = detection(np.array([4.0, 3, 2, 1]), np.array([True, False, True, False]), 0, "")
+    found = detection(np.array([4.0, 3, 2, 1]), np.array([True, False, True, False]), 0)
     assert found.auroc == 0.75
     assert found.average_precision == pytest.approx((1 + 2 / 3) / 2)
-    tied = detection(np.zeros(4), np.array([True, False, False, False]), 0, "")
+    tied = detection(np.zeros(4), np.array([True, False, False, False]), 0)
     assert tied.auroc == 0.5
     assert tied.average_precision == 0.25
 
@@ -43,7 +43,7 @@ def test_one_sided_truth_is_none_and_left_out_is_counted():
     readers = np.stack([lines(5, 0), lines(5, 0)])
     mask = np.zeros((2, 10), bool)
     mask[1] = True
-    found = presence_disagreement(pairwise_distances(readers, readers, ignore=mask))
+    found = presence_disagreement(pairwise_distances(readers, readers, mask=mask))
     assert found.auroc is None
     assert found.average_precision is None
     assert (found.positives, found.negatives, found.left_out) == (1, 0, 1)

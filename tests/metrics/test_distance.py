@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from plain_metrics import plain_matrix
 
 from probunet.core.errors import InputError
-from probunet.metrics import pairwise_distance, pairwise_distances
+from probunet.metrics import Convention, pairwise_distance, pairwise_distances
 
 EMPTY, FULL, LEFT, RIGHT = (
     np.array(m, np.uint8) for m in ([[0, 0], [0, 0]], [[1, 1], [1, 1]], [[1, 0], [1, 0]], [[0, 1], [0, 1]])
@@ -26,14 +26,14 @@ def test_hand_computed(a, b, expected):
 
 
 def test_dice_hand_computed():
-    assert pairwise_distance(stack(LEFT), stack(FULL), overlap="dice") == pytest.approx(1 - 4 / 6)
+    assert pairwise_distance(stack(LEFT), stack(FULL), Convention(overlap="dice")) == pytest.approx(1 - 4 / 6)
 
 
 def test_empty_conventions():
     maps = stack(EMPTY, FULL)
-    assert pairwise_distances(maps, maps, empty="zero").cross.tolist() == [[[0, 1], [1, 0]]]
-    assert pairwise_distances(maps, maps, empty="one").cross.tolist() == [[[1, 1], [1, 0]]]
-    skipped = pairwise_distances(maps, maps, empty="skip")
+    assert pairwise_distances(maps, maps, Convention(empty="zero")).cross.tolist() == [[[0, 1], [1, 0]]]
+    assert pairwise_distances(maps, maps, Convention(empty="one")).cross.tolist() == [[[1, 1], [1, 0]]]
+    skipped = pairwise_distances(maps, maps, Convention(empty="skip"))
     np.testing.assert_array_equal(skipped.cross, [[[np.nan, 1], [1, 0]]])
     assert skipped.left_out.tolist() == [True]
 
@@ -41,20 +41,20 @@ def test_empty_conventions():
 def test_skip_leaves_an_absent_class_out_of_the_average():
     a, b = stack(np.array([[0, 1, 1]])), stack(np.array([[0, 1, 0]]))
     # class 0: 1 - 1/2, class 1: 1 - 1/2, class 2 in neither
-    assert pairwise_distance(a, b, num_classes=3, empty="skip") == pytest.approx(0.5)
-    assert pairwise_distance(a, b, num_classes=3, empty="zero") == pytest.approx(1 / 3)
-    assert pairwise_distance(a, b, num_classes=3, empty="one") == pytest.approx(2 / 3)
+    assert pairwise_distance(a, b, Convention(num_classes=3, empty="skip")) == pytest.approx(0.5)
+    assert pairwise_distance(a, b, Convention(num_classes=3, empty="zero")) == pytest.approx(1 / 3)
+    assert pairwise_distance(a, b, Convention(num_classes=3, empty="one")) == pytest.approx(2 / 3)
 
 
 def test_ignore_label_leaves_the_pixel_out_of_every_pair():
     samples = stack(FULL, LEFT)
     references = stack(np.array([[255, 1], [1, 1]], np.uint8), LEFT)
-    result = pairwise_distances(samples, references, ignore=255)
+    result = pairwise_distances(samples, references, Convention(ignore=255))
     # the first pixel counts for nobody, although the second reader has a class there
     assert result.cross[0] == pytest.approx(np.array([[0, 2 / 3], [2 / 3, 0]]))
     assert result.references[0, 0, 1] == pytest.approx(2 / 3)
     mask = np.array([[[True, False], [False, False]]])
-    masked = pairwise_distances(samples, stack(FULL, LEFT), ignore=mask)
+    masked = pairwise_distances(samples, stack(FULL, LEFT), mask=mask)
     np.testing.assert_array_equal(masked.cross, result.cross)
 
 
@@ -62,7 +62,7 @@ def test_ignore_everywhere_is_left_out_and_not_a_perfect_score():
     maps = np.concatenate([stack(FULL), stack(FULL)])
     references = maps.copy()
     references[0] = 255
-    result = pairwise_distances(maps, references, ignore=255)
+    result = pairwise_distances(maps, references, Convention(ignore=255))
     assert result.left_out.tolist() == [True, False]
     assert np.isnan(result.cross[0]).all()
     assert result.cross[1] == 0
@@ -88,19 +88,22 @@ def test_areas():
         ({"classes": []}, "classes"),
         ({"num_classes": 1}, "num_classes"),
         ({"ignore": 1}, "both evaluated and ignored"),
-        ({"ignore": np.zeros((1, 2, 2))}, "must be boolean"),
-        ({"ignore": np.zeros((1, 2, 3), bool)}, "must be boolean"),
+        ({"mask": np.zeros((1, 2, 2))}, "must be boolean"),
+        ({"mask": np.zeros((1, 2, 3), bool)}, "must be boolean"),
+        ({"mask": [True]}, "must be boolean"),
+        ({"ignore": np.zeros((1, 2, 2), bool)}, "give single pixels as mask="),
         ({"empty": "epsilon"}, "no convention"),
         ({"overlap": "hausdorff"}, "overlap"),
-        ({"weights": [0.5, 0.5]}, "weights have the shape"),
+        ({"weights": [0.5, 0.5]}, "2 weights for 1 references"),
         ({"weights": [-1.0]}, "weights must be"),
         ({"weights": [0.0]}, "weights must be"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(changes, message):
-    given_maps = {"samples": stack(FULL), "references": stack(LEFT)} | changes
+    arguments = {"samples": stack(FULL), "references": stack(LEFT), "mask": None} | changes
+    maps = [arguments.pop(name) for name in ("samples", "references", "mask")]
     with pytest.raises(InputError, match=message):
-        pairwise_distances(**given_maps)
+        pairwise_distances(maps[0], maps[1], Convention(**arguments), mask=maps[2])
 
 
 @st.composite
@@ -123,8 +126,8 @@ CONVENTIONS = st.sampled_from(["zero", "one", "skip"])
 @given(label_maps(), CONVENTIONS, st.sampled_from(["iou", "dice"]))
 def test_agrees_with_plain_loops_and_torch(maps, empty, overlap):
     samples, references, k, mask = maps
-    options = {"num_classes": k, "empty": empty, "overlap": overlap}
-    result = pairwise_distances(samples, references, ignore=mask, **options)
+    convention = Convention(k, empty=empty, overlap=overlap)
+    result = pairwise_distances(samples, references, convention, mask=mask)
     classes = (1,) if k == 2 else tuple(range(k))
     for b in range(len(samples)):
         s, r = samples[b], references[b]
@@ -132,7 +135,7 @@ def test_agrees_with_plain_loops_and_torch(maps, empty, overlap):
             expected = plain_matrix(first, second, classes, empty, ~mask[b], overlap)
             np.testing.assert_allclose(got[b], expected, atol=1e-12)
     as_tensors = (torch.from_numpy(x) for x in (samples, references))
-    tensors = pairwise_distances(*as_tensors, ignore=torch.from_numpy(mask), **options)
+    tensors = pairwise_distances(*as_tensors, convention, mask=torch.from_numpy(mask))
     np.testing.assert_array_equal(tensors.cross, result.cross)
 
 
@@ -140,7 +143,7 @@ def test_agrees_with_plain_loops_and_torch(maps, empty, overlap):
 @given(label_maps())
 def test_is_a_metric(maps):
     samples, _, k, _ = maps
-    d = pairwise_distance(samples, num_classes=k)
+    d = pairwise_distance(samples, None, Convention(num_classes=k))
     assert ((d >= 0) & (d <= 1)).all()
     np.testing.assert_array_equal(d, d.swapaxes(1, 2))
     assert (np.diagonal(d, axis1=1, axis2=2) == 0).all()
@@ -160,7 +163,7 @@ def test_large_maps_are_summed_over_blocks():
 def test_threads_give_the_same_as_one():
     rng = np.random.default_rng(1)
     samples, references = (rng.integers(0, 3, (70, m, 9, 11)) for m in (4, 3))
-    one, three = (pairwise_distances(samples, references, num_classes=3, workers=w) for w in (1, 3))
+    one, three = (pairwise_distances(samples, references, Convention(num_classes=3), workers=w) for w in (1, 3))
     np.testing.assert_array_equal(one.cross, three.cross)
 
 
@@ -177,12 +180,12 @@ def test_matrix_product_of_an_accelerator_counts_the_same(device, monkeypatch):
     rng = np.random.default_rng(2)
     samples, references = (rng.integers(0, 3, (3, m, 15, 11)) for m in (4, 3))
     references[0, 0, :4] = 255
-    domain = overlap.Domain(3, (0, 2), 255)
+    convention = Convention(3, (0, 2), 255)
     flat = [x.reshape(3, x.shape[1], -1) for x in (samples, references)]
-    packed = overlap.count_overlaps(*flat, None, domain)
+    packed = overlap.count_overlaps(*flat, None, convention)
     tensors = [torch.from_numpy(x).to(device) for x in flat]
-    product = overlap._count_on_device(*tensors, None, domain)
+    product = overlap._count_on_device(*tensors, None, convention)
     np.testing.assert_array_equal(product.shared, packed.shared)
     np.testing.assert_array_equal(product.valid, packed.valid)
     with pytest.raises(InputError, match="hold the label"):
-        overlap._count_on_device(tensors[0] + 7, tensors[1], None, domain)
+        overlap._count_on_device(tensors[0] + 7, tensors[1], None, convention)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from probunet.metrics import (
+    Convention,
     energy_distance,
     energy_distance_from,
     mode_counts,
@@ -33,26 +34,26 @@ def golden():
     return label, samples, modes, numbers
 
 
-def convention(numbers):
-    return {"num_classes": 24, "classes": numbers["evaluated_class_ids"], "ignore": 255, "empty": "skip"}
+def convention(numbers, weights=None):
+    return Convention(24, numbers["evaluated_class_ids"], ignore=255, empty="skip", weights=weights)
 
 
 @pytest.mark.parametrize("name", ["ged2_mode_weighted", "ged2_unweighted"])
 def test_energy_distance(golden, name):
     _, samples, modes, numbers = golden
     weights = numbers["mode_probability"] if name == "ged2_mode_weighted" else None
-    distances = pairwise_distances(samples, modes, weights=weights, **convention(numbers))
+    distances = pairwise_distances(samples, modes, convention(numbers, weights))
     for n, expected in numbers[name].items():
         result = energy_distance_from(distances, n=int(n), subsets="first")
         np.testing.assert_allclose(result.value, expected, rtol=0, atol=1e-5)
         assert not result.left_out.any()
-        composed = energy_distance(samples, modes, weights=weights, n=int(n), subsets="first", **convention(numbers))
+        composed = energy_distance(samples, modes, convention(numbers, weights), n=int(n), subsets="first")
         np.testing.assert_array_equal(composed.value, result.value)
 
 
 def test_mode_counts(golden):
     _, samples, modes, numbers = golden
-    distances = pairwise_distances(samples, modes, **convention(numbers))
+    distances = pairwise_distances(samples, modes, convention(numbers))
     assert mode_counts(distances).sum(axis=0).tolist() == numbers["mode_counts"]
     found = mode_frequencies(distances, numbers["mode_probability"])
     assert found.counts.tolist() == numbers["mode_counts"]

@@ -9,6 +9,7 @@ from plain_metrics import plain_matrix
 
 from probunet.core.errors import InputError
 from probunet.metrics import (
+    Convention,
     best_dice,
     best_dice_from,
     hungarian_iou,
@@ -64,7 +65,7 @@ def test_hungarian_is_the_best_permutation_and_knows_no_order(seed, n):
 def test_best_dice_hand_computed():
     # LEFT: the best is LEFT (1); FULL: the best is LEFT with 2 * 2 / 6
     assert best_dice(stack(LEFT, EMPTY), stack(LEFT, FULL)).value == pytest.approx((1 + 4 / 6) / 2)
-    assert best_dice(stack(LEFT, EMPTY), stack(LEFT, FULL), weights=[1, 3]).value == pytest.approx(0.75)
+    assert best_dice(stack(LEFT, EMPTY), stack(LEFT, FULL), Convention(weights=[1, 3])).value == pytest.approx(0.75)
     assert best_dice(stack(EMPTY, LEFT), stack(LEFT, FULL), n=1).value == [0.0]
 
 
@@ -85,21 +86,21 @@ def test_reconstruction_hand_computed():
 
 def test_reconstruction_ignores_for_the_reader_alone():
     readers = stack(np.array([[255, 1], [1, 1]], np.uint8), LEFT)
-    assert reconstruction_iou(stack(FULL, FULL), readers, ignore=255).value == [0.75]
+    assert reconstruction_iou(stack(FULL, FULL), readers, Convention(ignore=255)).value == [0.75]
     mask = np.array([[[False, True], [False, True]]])
-    assert reconstruction_iou(stack(FULL, FULL), stack(LEFT, LEFT), ignore=mask).value == [1.0]
+    assert reconstruction_iou(stack(FULL, FULL), stack(LEFT, LEFT), mask=mask).value == [1.0]
     tensors = [torch.from_numpy(x) for x in (stack(FULL, FULL), stack(LEFT, LEFT), mask)]
-    assert reconstruction_iou(tensors[0], tensors[1], ignore=tensors[2]).value == [1.0]
+    assert reconstruction_iou(tensors[0], tensors[1], mask=tensors[2]).value == [1.0]
 
 
 def test_left_out_images_are_counted():
     for metric in (hungarian_iou, best_dice, reconstruction_iou):
-        result = metric(np.stack([[EMPTY], [FULL]]), np.stack([[EMPTY], [FULL]]), empty="skip")
+        result = metric(np.stack([[EMPTY], [FULL]]), np.stack([[EMPTY], [FULL]]), Convention(empty="skip"))
         assert result.left_out.tolist() == [True, False]
         assert np.isnan(result.value[0])
         assert result.mean() == 1.0
     with pytest.raises(InputError, match="none of the 1 images"):
-        hungarian_iou(stack(EMPTY), stack(EMPTY), empty="skip").mean()
+        hungarian_iou(stack(EMPTY), stack(EMPTY), Convention(empty="skip")).mean()
 
 
 def test_misuse_is_refused():
@@ -109,6 +110,6 @@ def test_misuse_is_refused():
     with pytest.raises(InputError, match="n=2"):
         hungarian_iou_from(iou, n=2)
     with pytest.raises(InputError, match="weights"):
-        hungarian_iou(stack(FULL), stack(LEFT), weights=[1])
+        hungarian_iou(stack(FULL), stack(LEFT), Convention(weights=[1]))
     with pytest.raises(InputError, match="at least one"):
         hungarian_iou(stack(FULL), stack(LEFT)[:, :0])

@@ -7,8 +7,8 @@ from probunet.metrics import mode_counts, mode_frequencies, pairwise_distances, 
 FULL, LEFT, EMPTY = (np.array(m, np.uint8) for m in ([[1, 1]], [[1, 0]], [[0, 0]]))
 
 
-def distances(*samples, images=1, **options):
-    return pairwise_distances(np.stack([samples] * images), np.stack([[FULL, LEFT, EMPTY]] * images), **options)
+def distances(*samples, images=1):
+    return pairwise_distances(np.stack([samples] * images), np.stack([[FULL, LEFT, EMPTY]] * images))
 
 
 def test_nearest_mode_and_ties():
@@ -43,10 +43,11 @@ def test_interval_covers_the_truth_of_random_samples():
 
 
 def test_left_out_and_refused():
+    mask = np.array([[[True, True]], [[False, False]]])
     both = pairwise_distances(
         np.stack([[EMPTY, FULL], [FULL, FULL]]),
         np.stack([[FULL, LEFT]] * 2),
-        ignore=np.array([[[True, True]], [[False, False]]]),
+        mask=mask,
     )
     found = mode_frequencies(both, [0.5, 0.5])
     assert found.left_out == 1

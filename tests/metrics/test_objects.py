@@ -5,6 +5,7 @@ from ddp_worker import score_in_process
 
 from probunet import metrics
 from probunet.core.errors import InputError
+from probunet.metrics import Convention
 from probunet.metrics import objects as torchmetric
 
 RNG = np.random.default_rng(0)
@@ -13,16 +14,16 @@ READERS = torch.from_numpy(RNG.integers(0, 2, (6, 4, 5, 5)))
 READERS[0, 1:] = 0
 SAMPLES[1] = READERS[1] = 0
 
-FREQUENCIES = metrics.class_frequencies(SAMPLES, 2)
+FREQUENCIES = metrics.class_frequencies(SAMPLES)
 MEANS = [
     (metrics.EnergyDistanceMetric(n=2), metrics.energy_distance(SAMPLES, READERS, n=2).mean()),
     (
-        metrics.EnergyDistanceMetric(estimator="unbiased", empty="one"),
-        metrics.energy_distance(SAMPLES, READERS, estimator="unbiased", empty="one").mean(),
+        metrics.EnergyDistanceMetric(estimator="unbiased", convention=Convention(empty="one")),
+        metrics.energy_distance(SAMPLES, READERS, Convention(empty="one"), estimator="unbiased").mean(),
     ),
     (
-        metrics.EnergyDistanceMetric(empty="skip"),
-        metrics.energy_distance(SAMPLES, READERS, empty="skip").mean(),
+        metrics.EnergyDistanceMetric(convention=Convention(empty="skip")),
+        metrics.energy_distance(SAMPLES, READERS, Convention(empty="skip")).mean(),
     ),
     (metrics.HungarianIoUMetric(), metrics.hungarian_iou(SAMPLES, READERS).mean()),
     (metrics.BestDiceMetric(), metrics.best_dice(SAMPLES, READERS).mean()),
@@ -48,9 +49,13 @@ def test_means_over_batches(metric, expected):
 
 
 def test_left_out_is_counted():
-    metric = in_batches(metrics.EnergyDistanceMetric(empty="skip"))
-    assert int(metric.left_out) == int(metrics.energy_distance(SAMPLES, READERS, empty="skip").left_out.sum()) > 0
-    nothing = metrics.EnergyDistanceMetric(empty="skip")
+    metric = in_batches(metrics.EnergyDistanceMetric(convention=Convention(empty="skip")))
+    assert (
+        int(metric.left_out)
+        == int(metrics.energy_distance(SAMPLES, READERS, Convention(empty="skip")).left_out.sum())
+        > 0
+    )
+    nothing = metrics.EnergyDistanceMetric(convention=Convention(empty="skip"))
     nothing.update(SAMPLES[1:2], READERS[1:2])
     with pytest.raises(InputError, match="none of the 1 images"):
         nothing.compute()

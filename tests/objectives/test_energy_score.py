@@ -10,7 +10,7 @@ import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.distributions.mixture import MixtureSegmentation
-from probunet.metrics import energy_distance, pairwise_distance
+from probunet.metrics import FOREGROUND, Convention, energy_distance, pairwise_distance
 from probunet.objectives.energy_score import EnergyScore, soft_distances, unbiased_energy_score
 
 
@@ -40,7 +40,9 @@ def test_on_hard_maps_it_is_the_metric(classes, seed, empty):
     present = random.integers(1, classes + 1)
     maps = torch.from_numpy(random.integers(0, present, (3, 2, 2, 2)))  # (N, B, H, W): some maps lack classes
     evaluated = None if classes > 2 else [1]
-    expected = pairwise_distance(maps.movedim(0, 1), num_classes=classes, classes=evaluated, empty=empty)
+    expected = pairwise_distance(
+        maps.movedim(0, 1), None, Convention(num_classes=classes, classes=evaluated, empty=empty)
+    )
     chosen = evaluated or list(range(classes))
     hard = logits_of(maps, classes).softmax(dim=2)[:, :, chosen].flatten(3)
     assert soft_distances(hard, hard, empty).numpy() == pytest.approx(np.nan_to_num(expected), abs=1e-6)
@@ -84,20 +86,23 @@ def test_on_certain_hypotheses_it_is_the_metrics_unbiased_estimate(relaxation, c
     labels[0, 0, 0] = IGNORE
     weights = [1 / readers] * readers  # so that one reader is allowed
     result = energy_distance(
-        samples.movedim(0, 1), labels, num_classes=classes, ignore=IGNORE, weights=weights, estimator="unbiased"
+        samples.movedim(0, 1),
+        labels,
+        Convention(num_classes=classes, ignore=IGNORE, weights=weights),
+        estimator="unbiased",
     )
     wanted = (result.value + result.reader_diversity).mean()
-    score = EnergyScore(samples=5, relaxation=relaxation).of(Fixed(samples, classes), labels, {"classes": None})
+    score = EnergyScore(samples=5, relaxation=relaxation).of(Fixed(samples, classes), labels, Convention(classes))
     assert float(score) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_an_image_without_a_known_pixel_does_not_count(generator):
     samples = torch.randint(2, (2, 2, 4, 4), generator=generator)
     labels = torch.randint(2, (2, 1, 4, 4), generator=generator)
-    alone = EnergyScore(samples=2).of(Fixed(samples[:, :1], 2), labels[:1], {})
+    alone = EnergyScore(samples=2).of(Fixed(samples[:, :1], 2), labels[:1], FOREGROUND)
     labels[1] = IGNORE
-    assert float(EnergyScore(samples=2).of(Fixed(samples, 2), labels, {})) == pytest.approx(float(alone))
-    assert float(EnergyScore(samples=2).of(Fixed(samples, 2), torch.full_like(labels, IGNORE), {})) == 0
+    assert float(EnergyScore(samples=2).of(Fixed(samples, 2), labels, FOREGROUND)) == pytest.approx(float(alone))
+    assert float(EnergyScore(samples=2).of(Fixed(samples, 2), torch.full_like(labels, IGNORE), FOREGROUND)) == 0
 
 
 def test_a_reader_who_did_not_look_is_left_out(generator):
@@ -105,10 +110,10 @@ def test_a_reader_who_did_not_look_is_left_out(generator):
     labels = torch.randint(2, (2, 3, 4, 4), generator=generator)
     labels[0, 1] = IGNORE
     one, two = (
-        float(EnergyScore(samples=3).of(Fixed(samples[:, i : i + 1], 2), labels[i : i + 1, kept], {}))
+        float(EnergyScore(samples=3).of(Fixed(samples[:, i : i + 1], 2), labels[i : i + 1, kept], FOREGROUND))
         for i, kept in ((0, [0, 2]), (1, [0, 1, 2]))
     )
-    assert float(EnergyScore(samples=3).of(Fixed(samples, 2), labels, {})) == pytest.approx((one + two) / 2)
+    assert float(EnergyScore(samples=3).of(Fixed(samples, 2), labels, FOREGROUND)) == pytest.approx((one + two) / 2)
 
 
 def _train_two_modes(biased: bool) -> float:
@@ -157,7 +162,7 @@ def test_the_score_reaches_the_prior_and_costs_one_pass_of_the_unet(generator):
     image, labels = torch.randn(2, 1, 16, 16, generator=generator), torch.zeros(2, 4, 16, 16, dtype=torch.uint8)
     loss = model.loss(image, labels[:, 0], generator)
     model.zero_grad()
-    EnergyScore(samples=6).of(loss.distribution, labels, {}, generator).backward()
+    EnergyScore(samples=6).of(loss.distribution, labels, FOREGROUND, generator).backward()
     assert len(passes) == 1
     for part in (model.unet, model.prior, model.combine):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
@@ -178,7 +183,7 @@ def test_a_low_temperature_takes_faint_probabilities_away():
     lesion[..., 0] = 1
     distribution = Fixed(torch.zeros(2, 1, 10, 11), 2)
     distribution.logits = faint
-    scores = [float(EnergyScore(samples=2, temperature=t).of(distribution, lesion, {})) for t in (1.0, 0.3)]
+    scores = [float(EnergyScore(samples=2, temperature=t).of(distribution, lesion, FOREGROUND)) for t in (1.0, 0.3)]
     assert scores[0] == pytest.approx(2 * 0.5)
     rest = 100 / (1 + 9 ** (1 / 0.3))
     assert scores[1] == pytest.approx(2 * rest / (10 + rest), rel=1e-4)

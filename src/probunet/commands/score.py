@@ -18,7 +18,8 @@ from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.evaluation.set_scores import SetScores, comparisons, score_batch
 from probunet.io.label_maps import LabelMaps, MapSet, open_maps
-from probunet.metrics.distance import Empty, pairwise_distances
+from probunet.metrics.convention import Convention, Empty
+from probunet.metrics.distance import pairwise_distances
 
 _BATCH_BYTES = 1 << 26
 
@@ -71,15 +72,13 @@ def score(
     paths = ([samples] if samples else []) + list(compare or [])
     if not paths or (compare is not None and len(paths) < 2):
         raise InputError("give --samples S, or --compare A B with two or more sets of samples")
+    of_classes = None if classes is None else tuple(classes)
+    convention = Convention(num_classes, of_classes, ignore, empty, None if weights is None else tuple(weights))
     truth = open_maps(references, "references")
     sets = dict(zip(_labels(paths), [open_maps(path, "samples") for path in paths], strict=True))
     names, missing = _partners([truth, *sets.values()], allow_missing)
     groups = None if patients is None else _patients(patients, names)
-    options = {"num_classes": num_classes, "classes": classes, "ignore": ignore, "empty": empty}
-    found = {
-        label: _score_set(held, truth, names, chosen, {**options, "weights": weights}, calibration)
-        for label, held in sets.items()
-    }
+    found = {label: _score_set(held, truth, names, chosen, convention, calibration) for label, held in sets.items()}
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
     tests = comparisons(found, groups, **interval)
@@ -87,8 +86,8 @@ def score(
     for path, lacking in missing.items():
         print(f"left out: {len(lacking)} cases that {path} lacks")
     result = {
-        "convention": next(iter(found.values())).convention,
-        "options": {**options, "weights": weights, "n": chosen, **interval},
+        "convention": convention.as_json(),
+        "options": {"n": chosen, **interval},
         "references": str(references),
         "samples": {label: str(held.path) for label, held in sets.items()},
         "missing_cases": missing,
@@ -172,7 +171,7 @@ def _batches(samples: MapSet, references: MapSet, names: Sequence[str]) -> Itera
 
 
 def _score_set(
-    samples: MapSet, references: MapSet, names: Sequence[str], n: list[int], options: dict[str, Any], calibrated: bool
+    samples: MapSet, references: MapSet, names: Sequence[str], n: list[int], convention: Convention, calibrated: bool
 ) -> SetScores:
     scores = SetScores()
     for batch in _batches(samples, references, names):
@@ -182,19 +181,19 @@ def _score_set(
                 f"--n {' '.join(map(str, n))}; give numbers from 1 to {len(batch.samples[0])}"
             )
         try:
-            scores.add(score_batch(np.stack(batch.samples), np.stack(batch.references), n, options, calibrated))
+            scores.add(score_batch(np.stack(batch.samples), np.stack(batch.references), n, convention, calibrated))
         except InputError as error:
-            raise _with_place(error, batch, samples, references, options) from error
+            raise _with_place(error, batch, samples, references, convention) from error
     return scores
 
 
 def _with_place(
-    error: InputError, batch: _Batch, samples: MapSet, references: MapSet, options: dict[str, Any]
+    error: InputError, batch: _Batch, samples: MapSet, references: MapSet, convention: Convention
 ) -> InputError:
     """The same error, naming the case that caused it."""
     for name, s, r in zip(batch.names, batch.samples, batch.references, strict=True):
         try:
-            pairwise_distances(s[None], r[None], **options)
+            pairwise_distances(s[None], r[None], convention)
         except InputError as single:
             return InputError(f"{samples.place(name)} against {references.place(name)}: {single}")
     return error
@@ -203,7 +202,7 @@ def _with_place(
 def _print(found: dict[str, SetScores], rows: dict[str, list[dict[str, Any]]], tests: list[dict[str, Any]]) -> None:
     console = Console()
     for label, summaries in rows.items():
-        table = _table(label, found[label].convention)
+        table = _table(label, str(found[label].convention))
         for column in ("metric", "n", "mean", "interval", "median", "images", "left out"):
             table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
         for row in summaries:

@@ -29,6 +29,7 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip, mode_probabilities
+from probunet.metrics.convention import Convention
 
 VERSION = 2
 """2: a store may lack readings. One that is complete is written as version 1, which older programs read."""
@@ -95,17 +96,17 @@ class Store:
         """Names of the classes, background first."""
         return list(self.manifest["classes"])
 
-    def convention(self) -> dict[str, Any]:
-        """How distances on this data are measured: arguments of ``probunet.metrics.pairwise_distances``.
+    def convention(self) -> Convention:
+        """How distances on this data are measured.
 
         Readers: the paper's convention on LIDC-IDRI. Label flips: the authors' on Cityscapes, over the classes that
         flip and what they become, against all modes with their probabilities.
         """
-        shared: dict[str, Any] = {"num_classes": len(self.classes), "ignore": IGNORE}
         if not self.flips:
-            return {**shared, "classes": None, "empty": "zero", "weights": None}
-        ids = [f.class_id for f in self.flips] + [f.flipped_id for f in self.flips]
-        return {**shared, "classes": ids, "empty": "skip", "weights": mode_probabilities(self.flips)}
+            return Convention(len(self.classes), ignore=IGNORE)
+        ids = (*(flip.class_id for flip in self.flips), *(flip.flipped_id for flip in self.flips))
+        weights = tuple(mode_probabilities(self.flips))
+        return Convention(len(self.classes), ids, ignore=IGNORE, empty="skip", weights=weights)
 
     @property
     def readers(self) -> int:

@@ -17,10 +17,12 @@ from probunet.core.files import writing_file
 from probunet.core.seeds import seed_of
 from probunet.data.flips import mode_probabilities
 from probunet.data.store import Store
+from probunet.evaluation.model_draws import score_distribution
 from probunet.evaluation.reference_points import REFERENCE_POINTS, always_empty
 from probunet.evaluation.set_scores import Batch, SetScores, score_batch
 from probunet.metrics import Interval, mode_frequencies_from
 from probunet.metrics.calibration import Calibration
+from probunet.metrics.convention import Convention
 from probunet.metrics.modes import Counts, pixel_frequencies
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import read_checkpoint
@@ -121,16 +123,17 @@ def score_part(
     device, most = next(model.parameters()).device, max(numbers)
     generator = torch.Generator(device).manual_seed(seed_of(seed, number))
     draws = np.random.default_rng([seed, number])
-    options = store.convention()
+    convention = store.convention()
+    weights = None if convention.weights is None else np.asarray(convention.weights)
     labels = batch["labels"].numpy()
     with torch.inference_mode():
         distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
-        samples = distribution.sample(most, generator).movedim(0, 1).cpu().numpy()
-    sets = {"model": SetScores([score_batch(samples, labels, numbers, options, calibrated=True)])}
+        samples, scores = score_distribution(distribution, labels, numbers, convention, generator)
+    sets = {"model": SetScores([scores])}
     for name, hypotheses in REFERENCE_POINTS.items():
         if not (store.flips and hypotheses is always_empty):
-            drawn = hypotheses(labels, most, draws, options["weights"])
-            sets[name] = SetScores([score_batch(drawn, labels, numbers, options, calibrated=False)])
+            drawn = hypotheses(labels, most, draws, weights)
+            sets[name] = SetScores([score_batch(drawn, labels, numbers, convention, calibrated=False)])
     switches = [(flip.class_id, flip.flipped_id) for flip in store.flips]
     pixels = pixel_frequencies(labels[:, 0], samples, switches) if switches else np.zeros((0, 3), np.int64)
     return Part(sets, pixels, distribution.distinct, time.perf_counter() - started)
@@ -156,7 +159,10 @@ def _modes(store: Store, whole: Part, samples: int, groups: list[str], seed: int
     """Frequencies of the modes of label flips, and of single pixels (paper, Figs. 5 and 8 to 10)."""
     counts = np.concatenate([batch.modes for batch in whole.sets["model"].batches if batch.modes is not None])
     truth = mode_probabilities(store.flips)
-    found = mode_frequencies_from(counts, truth, groups=groups, seed=seed)
+    equals = np.concatenate(
+        [batch.equal_modes for batch in whole.sets["model"].batches if batch.equal_modes is not None]
+    )
+    found = mode_frequencies_from(counts, truth, equals, groups=groups, seed=seed)
     rows = zip(store.flips, whole.pixels.tolist(), strict=True)
     return {
         "n": samples,
@@ -195,8 +201,10 @@ def _energy(rows: list[dict[str, Any]], numbers: list[int]) -> dict[str, Cells]:
 
 
 def _batch(fields: dict[str, Any]) -> Batch:
-    calibration = fields["calibration"]
-    return Batch(**{**fields, "calibration": None if calibration is None else Calibration(**calibration)})
+    calibration, convention = fields["calibration"], Convention(**fields["convention"])
+    if calibration is not None:
+        calibration = Calibration(**{**calibration, "convention": convention})
+    return Batch(**{**fields, "calibration": calibration, "convention": convention})
 
 
 def _each(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:

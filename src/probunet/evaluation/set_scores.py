@@ -16,11 +16,12 @@ from probunet.metrics.calibration import (
     joined,
     reliability,
 )
+from probunet.metrics.convention import Convention
 from probunet.metrics.disagreement import area_scores, detection, presence_scores
-from probunet.metrics.distance import Distances, Floats, pairwise_distances
-from probunet.metrics.energy import energy_distance_from
+from probunet.metrics.distance import Distances, Floats, iou_and_dice
+from probunet.metrics.energy import Draws, energy_distance_from, perfect_energy
 from probunet.metrics.matching import best_dice_from, hungarian_iou_from
-from probunet.metrics.modes import Counts, mode_counts
+from probunet.metrics.modes import Counts, first_of_equal_modes, mode_counts
 from probunet.metrics.significance import Groups, bootstrap_interval, compare_all
 
 Key = tuple[str, int]
@@ -31,7 +32,8 @@ Key = tuple[str, int]
 class Batch:
     """Values of some images: by metric and n, and scores with truths for the detection of disagreement.
 
-    Where references have weights, ``modes`` (B, R) counts the samples whose nearest reference each is.
+    Where references have weights, ``modes`` (B, R) counts the samples whose nearest reference each is, and
+    ``equal_modes`` (B, R) says which references are one map, see ``first_of_equal_modes``.
     """
 
     values: dict[Key, Floats]
@@ -39,8 +41,9 @@ class Batch:
     calibration: Calibration | None
     size: int
     left_out: int
-    convention: str
+    convention: Convention
     modes: Counts | None
+    equal_modes: Counts | None
 
 
 @dataclass
@@ -54,8 +57,8 @@ class SetScores:
         self.batches.append(batch)
 
     @property
-    def convention(self) -> str:
-        """What was measured, in words."""
+    def convention(self) -> Convention:
+        """What was measured."""
         return self.batches[0].convention
 
     def values(self) -> dict[Key, Floats]:
@@ -95,7 +98,7 @@ class SetScores:
         empty = int((found.count.sum(axis=1) == 0).sum())
         rows = []
         for name, statistic in (("ece", found.ece), ("brier", found.brier)):
-            row: dict[str, Any] = {"metric": name, "n": None, "convention": f"{found.convention}; {MEANING[name]}"}
+            row: dict[str, Any] = {"metric": name, "n": None, "convention": f"{found}; {MEANING[name]}"}
             row |= dict.fromkeys(("mean", "low", "high", "median"))
             if empty < len(found.count):
                 interval = statistic(groups, confidence=confidence, seed=seed)
@@ -110,7 +113,7 @@ class SetScores:
         for name in asked[0].detections if asked else ():
             score = np.concatenate([batch.detections[name][0] for batch in asked])
             truth = np.concatenate([batch.detections[name][1] for batch in asked])
-            found = detection(score, truth, others + sum(b.left_out for b in asked), MEANING[name])
+            found = detection(score, truth, others + sum(b.left_out for b in asked))
             for kind, value in (("auroc", found.auroc), ("ap", found.average_precision)):
                 row: dict[str, Any] = {"metric": f"{name}_{kind}", "n": None, "convention": MEANING[name]}
                 row |= {"mean": value, "low": None, "high": None, "median": None}
@@ -124,8 +127,10 @@ class SetScores:
 
 
 MEANING = {
-    "ged2": "V-statistic, average over all subsets of n samples",
-    "ged2_unbiased": "pairs i = j left out, the same for every n",
+    "ged2_unbiased": "excess over the perfect model: pairs i = j left out, the same for every n",
+    "ged2": "V-statistic, pairs i = j kept; of independent draws the average over all subsets of n samples",
+    "perfect_model": "what ged2 is for a model that is the readers' distribution: E d(Y,Y') (1/n + 1/R)",
+    "ged2_unlimited": "what ged2 tends to with ever more samples",
     "distance_to_readers": "E d(S, Y)",
     "sample_diversity": "E d(S, S') of the V-statistic with n samples",
     "reader_diversity": "E d(Y, Y') of the V-statistic",
@@ -140,45 +145,65 @@ MEANING = {
 """What is special about each metric, beside the convention of the distance."""
 
 
-def score_batch(samples: Any, references: Any, n: Sequence[int], options: Mapping[str, Any], calibrated: bool) -> Batch:
+def score_batch(
+    samples: Any,
+    references: Any,
+    n: Sequence[int],
+    convention: Convention,
+    calibrated: bool,
+    draws: Draws = "independent",
+) -> Batch:
     """All values of some images of equal shape.
 
     Args:
         samples: (B, N, ...) integer labels.
         references: (B, R, ...) integer labels.
         n: numbers of samples, each at most N.
-        options: of ``pairwise_distances``.
+        convention: what is compared, and how.
         calibrated: also compare the samples' class frequencies with the readers', which takes longer.
+        draws: how the samples were drawn, see ``Draws``; only independent ones say something of fewer than all.
 
     Raises:
         InputError: see ``pairwise_distances``.
     """
-    distances = pairwise_distances(samples, references, **options)
-    dice = pairwise_distances(samples, references, overlap="dice", **options)
+    distances, dice = iou_and_dice(samples, references, convention)
     values: dict[Key, Floats] = {}
     for count in n:
-        energy = energy_distance_from(distances, n=count)
+        energy = energy_distance_from(distances, n=count, draws=draws)
         values["ged2", count] = energy.value
         values["sample_diversity", count] = energy.sample_diversity
         values["distance_to_readers", 0] = energy.distance_to_readers
         values["reader_diversity", 0] = energy.reader_diversity
+        values["perfect_model", count] = perfect_energy(distances, count)
         if distances.weights is None:
             values["hungarian_iou", count] = hungarian_iou_from(distances, n=count).value
         values["best_dice", count] = best_dice_from(dice, n=count).value
-    drawn, readers = distances.cross.shape[1:]
-    if drawn > 1 and (readers > 1 or distances.weights is not None):
-        unbiased = energy_distance_from(distances, estimator="unbiased")
-        values["ged2_unbiased", 0] = unbiased.value
+    values |= distribution_scores(distances, draws)
     calibration = None
     if calibrated:
-        shared = {key: value for key, value in options.items() if key in ("num_classes", "ignore", "weights")}
-        frequencies = class_frequencies(samples, options["num_classes"])
-        calibration = reliability(frequencies, references, classes=options["classes"], **shared)
-        values["entropy_correlation", 0] = disagreement_correlation(frequencies, references, **shared).value
+        frequencies = class_frequencies(samples, convention)
+        calibration = reliability(frequencies, references, convention)
+        values["entropy_correlation", 0] = disagreement_correlation(frequencies, references, convention).value
     left_out = int(distances.left_out.sum())
     detections = _detections(distances)
-    modes = None if distances.weights is None else mode_counts(distances)
-    return Batch(_ordered(values), detections, calibration, len(samples), left_out, distances.convention, modes)
+    weighted = distances.weights is not None
+    modes, equals = (mode_counts(distances), first_of_equal_modes(distances)) if weighted else (None, None)
+    return Batch(_ordered(values), detections, calibration, len(samples), left_out, convention, modes, equals)
+
+
+def distribution_scores(distances: Distances, draws: Draws) -> dict[Key, Floats]:
+    """What does not depend on the number of samples: the excess over the perfect model, and unlimited samples.
+
+    Nothing where the samples do not allow it: one of several possible hypotheses, or dependent draws; no excess for a
+    single reader.
+    """
+    samples, readers = distances.cross.shape[1:]
+    if draws == "dependent" or (samples < 2 and draws == "independent"):
+        return {}
+    values = {("ged2_unlimited", 0): energy_distance_from(distances, estimator="limit", draws=draws).value}
+    if readers > 1 or distances.weights is not None:
+        values["ged2_unbiased", 0] = energy_distance_from(distances, estimator="unbiased", draws=draws).value
+    return values
 
 
 def comparisons(

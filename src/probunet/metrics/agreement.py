@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.types import IGNORE
+from probunet.metrics.convention import Convention
 from probunet.metrics.distance import pairwise_distance
 
 
@@ -17,7 +18,7 @@ class Agreement:
     """
 
     def __init__(self, classes: int) -> None:
-        self.classes = classes
+        self.classes, self.convention = classes, Convention(classes, ignore=IGNORE)
         self._pairs: list[float] = []
         self._alike, self._pixels = 0.0, 0
         self._shares = np.zeros(classes)
@@ -30,7 +31,7 @@ class Agreement:
         """
         if len(labels) < 2:
             return
-        distance = pairwise_distance(labels[None], num_classes=self.classes, ignore=IGNORE)[0]
+        distance = pairwise_distance(labels[None], None, self.convention)[0]
         self._pairs.append(float(1 - distance[np.triu_indices(len(labels), 1)].mean()))
         known = labels[:, (labels != IGNORE).all(axis=0)]
         self.add_counts(np.stack([(known == k).sum(axis=0) for k in range(self.classes)], axis=1))
@@ -47,9 +48,8 @@ class Agreement:
 
         For two classes the IoU of the foreground, otherwise the mean over all classes.
         """
-        found = np.array(self._pairs)
-        found = found[~np.isnan(found)]
-        return float(found.mean()) if len(found) else float("nan")
+        defined = [value for value in self._pairs if not np.isnan(value)]
+        return float(np.mean(defined)) if defined else float("nan")
 
     def kappa(self) -> float:
         """Fleiss' kappa over all pixels; NaN without any pair or where all readers chose one class everywhere.

@@ -12,8 +12,9 @@ import torch
 from scipy.special import entr
 
 from probunet.core.errors import InputError
-from probunet.metrics.distance import Floats, check_maps, evaluated_domain, reference_probabilities
-from probunet.metrics.overlap import Domain, Maps, as_array
+from probunet.metrics.convention import FOREGROUND, Convention
+from probunet.metrics.distance import Floats, check_maps, checked_mask, reference_probabilities
+from probunet.metrics.overlap import Maps, as_array
 from probunet.metrics.significance import Groups, Interval, bootstrap_sums
 from probunet.metrics.values import ImageValues
 
@@ -35,7 +36,17 @@ class Calibration:
     """(B, bins) summed fraction of the readers who give the pixel the class."""
     squared: Floats
     """(B, bins) summed squared error against each reader, averaged over the readers."""
-    convention: str
+    convention: Convention
+    """Which classes and pixels were compared (its ``empty`` and ``overlap`` mean nothing here)."""
+
+    @property
+    def bins(self) -> int:
+        """Bins of equal width between 0 and 1."""
+        return int(self.count.shape[1])
+
+    def __str__(self) -> str:
+        classes = ", ".join(map(str, self.convention.evaluated))
+        return f"classes {classes} of {self.convention.num_classes} pooled, {self.bins} bins of equal width"
 
     def curve(self) -> Floats:
         """The reliability curve (bins, 3): pixels, mean predicted, mean observed (NaN in an empty bin)."""
@@ -84,25 +95,21 @@ def joined(parts: Sequence[Calibration]) -> Calibration:
     return Calibration(count, predicted, observed, squared, parts[0].convention)
 
 
-def class_frequencies(maps: Maps, num_classes: int, weights: Any = None) -> Floats:
+def class_frequencies(maps: Maps, convention: Convention = FOREGROUND) -> Floats:
     """(B, num_classes, ...) fraction of the maps (B, N, ...) that give each pixel each class."""
     array = as_array(maps)
-    shares = reference_probabilities(weights, *array.shape[:2])
-    out = np.empty((len(array), num_classes, *array.shape[2:]))
-    for label in range(num_classes):
-        has = array == label
-        out[:, label] = has.mean(axis=1) if shares is None else np.einsum("bn...,bn->b...", has, shares)
+    out = np.empty((len(array), convention.num_classes, *array.shape[2:]))
+    for label in range(convention.num_classes):
+        out[:, label] = (array == label).mean(axis=1)
     return out
 
 
 def reliability(
     probabilities: Probabilities,
     references: Maps,
+    convention: Convention = FOREGROUND,
     *,
-    num_classes: int = 2,
-    classes: Sequence[int] | None = None,
-    ignore: int | Maps | None = None,
-    weights: Any = None,
+    mask: Maps | None = None,
     bins: int = 15,
 ) -> Calibration:
     """Compare pixel-wise class probabilities with the fraction of readers who chose the class.
@@ -111,10 +118,9 @@ def reliability(
         probabilities: (B, num_classes, ...) predicted marginals, from a model or ``class_frequencies`` of
             samples.
         references: (B, R, ...) integer labels.
-        num_classes: labels are 0 .. num_classes - 1.
-        classes: evaluated classes, pooled; None: the foreground for two classes, all otherwise.
-        ignore: label (left out where any reference has it) or boolean mask (B, ...).
-        weights: probabilities of the references; None: equal.
+        convention: its evaluated classes are pooled; pixels that any reference ignores are left out; its weights are
+            the probabilities of the references.
+        mask: (B, ...) True where a pixel is left out besides.
         bins: of equal width between 0 and 1.
 
     Raises:
@@ -124,61 +130,56 @@ def reliability(
     """
     if bins < 1:
         raise InputError(f"bins={bins} must be 1 or more")
-    domain, mask = evaluated_domain(references, num_classes, classes, ignore)
     sums = np.zeros((4, len(references), bins))
-    for b, predicted, observed in _pixels(probabilities, references, domain, mask, weights):
-        for label in domain.classes:
+    for b, predicted, observed in _pixels(probabilities, references, convention, mask):
+        for label in convention.evaluated:
             p, y = predicted[label], observed[label]
             index = np.minimum((p * bins).astype(np.int64), bins - 1)
             for k, values in enumerate((np.ones_like(p), p, y, p * p - 2 * p * y + y)):
                 sums[k, b] += np.bincount(index, values, bins)
-    words = f"classes {', '.join(map(str, domain.classes))} of {num_classes}, {bins} bins of equal width"
-    return Calibration(sums[0], sums[1], sums[2], sums[3], words)
+    return Calibration(sums[0], sums[1], sums[2], sums[3], convention)
 
 
 def disagreement_correlation(
     probabilities: Probabilities,
     references: Maps,
+    convention: Convention = FOREGROUND,
     *,
-    num_classes: int = 2,
-    ignore: int | Maps | None = None,
-    weights: Any = None,
+    mask: Maps | None = None,
 ) -> ImageValues:
     """Correlation (-1 to 1) of predictive entropy and the readers' disagreement over an image's pixels.
 
     Disagreement is the entropy of the readers' class frequencies at a pixel; this is the normalised
     cross-correlation of the two maps. An image where either is constant (readers who agree everywhere) has
-    none and is left out. Arguments as for ``reliability``.
+    none and is left out. All classes count. Arguments as for ``reliability``.
 
     Raises:
         InputError: see ``reliability``.
     """
-    domain, mask = evaluated_domain(references, num_classes, None, ignore)
     value = np.full(len(references), np.nan)
-    for b, predicted, observed in _pixels(probabilities, references, domain, mask, weights):
+    for b, predicted, observed in _pixels(probabilities, references, convention, mask):
         mine, theirs = entr(predicted).sum(axis=0), entr(observed).sum(axis=0)
         if mine.size and np.ptp(mine) > 1e-12 and np.ptp(theirs) > 1e-12:
             value[b] = np.corrcoef(mine, theirs)[0, 1]
-    words = f"correlation of pixel-wise entropies over {num_classes} classes"
-    return ImageValues(value, np.isnan(value), words)
+    return ImageValues(value, np.isnan(value), convention)
 
 
 def _pixels(
-    probabilities: Probabilities, references: Maps, domain: Domain, mask: Maps | None, weights: Any
+    probabilities: Probabilities, references: Maps, convention: Convention, mask: Maps | None
 ) -> Iterator[tuple[int, Floats, Floats]]:
     """Each image: its number, predicted and observed frequencies (K, P) of the pixels that count."""
     check_maps(references, references)
-    images, readers, classes = references.shape[0], references.shape[1], domain.num_classes
+    images, readers, classes = references.shape[0], references.shape[1], convention.num_classes
     expected = (images, classes, *references.shape[2:])
     if tuple(probabilities.shape) != expected:
         raise InputError(f"probabilities must have the shape {expected}, not {tuple(probabilities.shape)}")
-    shares = reference_probabilities(weights, images, readers)
-    share = np.full((images, readers), 1 / readers) if shares is None else shares
+    share = reference_probabilities(convention, readers)
+    mask = None if mask is None else as_array(checked_mask(mask, references)).reshape(images, -1)
     for b in range(images):
         labels = as_array(references[b]).reshape(readers, -1)
-        keep = np.ones(labels.shape[1], bool) if mask is None else ~as_array(mask[b])
-        if domain.ignore_label is not None:
-            keep &= (labels != domain.ignore_label).all(axis=0)
+        keep = np.ones(labels.shape[1], bool) if mask is None else ~mask[b]
+        if convention.ignore is not None:
+            keep &= (labels != convention.ignore).all(axis=0)
         labels = labels[:, keep]
         if ((labels < 0) | (labels >= classes)).any():
             raise InputError(
@@ -188,4 +189,4 @@ def _pixels(
         p = as_array(probabilities[b]).reshape(classes, -1)[:, keep].astype(np.float64)
         if not ((p >= -1e-6) & (p <= 1 + 1e-6)).all():
             raise InputError("probabilities must lie between 0 and 1; give softmax outputs, not logits")
-        yield b, np.clip(p, 0, 1), np.stack([share[b] @ (labels == label) for label in range(classes)])
+        yield b, np.clip(p, 0, 1), np.stack([share @ (labels == label) for label in range(classes)])

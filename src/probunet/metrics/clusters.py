@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from probunet.metrics import pairwise_distance
+from probunet.metrics.convention import Convention
+from probunet.metrics.distance import pairwise_distance
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def modes(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = 0.5
     count = len(labels)
     if count == 1:
         return [Mode([0], 0, 1.0)]
-    apart = np.nan_to_num(pairwise_distance(labels[None], num_classes=num_classes, empty="skip", workers=1)[0], nan=0.0)
+    apart = np.nan_to_num(
+        pairwise_distance(labels[None], None, Convention(num_classes, empty="skip"), workers=1)[0], nan=0.0
+    )
     np.fill_diagonal(apart, 0.0)
     names = fcluster(linkage(squareform(apart, checks=False), "average"), distance, "distance")
     found = []

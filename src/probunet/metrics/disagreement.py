@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import torch
 
 from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Floats
@@ -28,7 +28,6 @@ class Detection:
     negatives: int
     left_out: int
     """Images without a defined distance."""
-    convention: str
 
 
 def presence_disagreement(distances: Distances, *, n: int | None = None, of_class: int = 0) -> Detection:
@@ -48,7 +47,7 @@ def presence_disagreement(distances: Distances, *, n: int | None = None, of_clas
     Source: Kohl et al. 2018, appendix E.
     """
     score, positive = presence_scores(distances, n=n, of_class=of_class)
-    return detection(score, positive, int(distances.left_out.sum()), "readers disagree on presence")
+    return detection(score, positive, int(distances.left_out.sum()))
 
 
 def presence_scores(
@@ -73,9 +72,8 @@ def area_disagreement(
     Raises:
         InputError: there are fewer than two readers.
     """
-    words = f"readers' areas differ by more than {threshold:g} of the larger one on average"
     score, positive = area_scores(distances, n=n, of_class=of_class, threshold=threshold)
-    return detection(score, positive, int(distances.left_out.sum()), words)
+    return detection(score, positive, int(distances.left_out.sum()))
 
 
 def area_scores(
@@ -86,18 +84,18 @@ def area_scores(
     return _area_spread(mine), _area_spread(theirs) > threshold
 
 
-def detection(score: Floats, positive: npt.NDArray[np.bool_], left_out: int, convention: str) -> Detection:
-    """AUROC and average precision of finding the positive images (B,) by their score (B,)."""
-    found, missing = int(positive.sum()), int((~positive).sum())
+def detection(score: Floats, positive: npt.NDArray[np.bool_], left_out: int) -> Detection:
+    """AUROC and average precision of finding the positive images (B,) by their score (B,), any finite numbers."""
+    from torchmetrics.functional.classification import binary_auroc, binary_average_precision  # slow to load
+
+    hits, misses = int(positive.sum()), int((~positive).sum())
     auroc = average_precision = None
-    if found and missing:
-        ranks = stats.rankdata(score)
-        auroc = float((ranks[positive].sum() - found * (found + 1) / 2) / (found * missing))
-        thresholds, index = np.unique(-score, return_inverse=True)
-        hits = np.cumsum(np.bincount(index, positive, len(thresholds)))
-        precision = hits / np.cumsum(np.bincount(index, minlength=len(thresholds)))
-        average_precision = float((np.diff(hits, prepend=0) * precision).sum() / found)
-    return Detection(auroc, average_precision, found, missing, left_out, convention)
+    if hits and misses:
+        # ranks, because torchmetrics squashes scores outside 0 to 1
+        ranks = torch.from_numpy(np.unique(score, return_inverse=True)[1] / len(score))
+        target = torch.from_numpy(positive.astype(np.int64))
+        auroc, average_precision = (float(of(ranks, target)) for of in (binary_auroc, binary_average_precision))
+    return Detection(auroc, average_precision, hits, misses, left_out)
 
 
 def _areas(distances: Distances, n: int | None, of_class: int) -> tuple[Any, Any]:

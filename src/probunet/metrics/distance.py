@@ -1,12 +1,12 @@
-"""Distance between segmentations, 1 - IoU: the only place that knows what two empty masks mean."""
+"""Distance between segmentations, 1 - IoU or 1 - Dice, among the samples and references of every image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,9 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.machine import cores
-from probunet.metrics.overlap import Domain, Maps, as_array, count_overlaps
+from probunet.metrics.convention import FOREGROUND, Convention, Overlap
+from probunet.metrics.overlap import Maps, count_overlaps
 
-Empty: TypeAlias = Literal["zero", "one", "skip"]
-"""Distance of a class that neither map has.
-
-- ``"zero"``: 0, they agree (the paper's LIDC evaluation, and most later LIDC work).
-- ``"one"``: 1, as a plain intersection / (union + epsilon) gives; such a map is at distance 1 from itself.
-- ``"skip"``: the class is left out of that pair's class average (the authors' Cityscapes evaluation). A pair
-  for which no class is left has no distance: NaN, and the image is counted in ``left_out``.
-"""
-
-Overlap: TypeAlias = Literal["iou", "dice"]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 _TASK_BYTES = 1 << 24  # of counts that one thread holds at a time
@@ -51,108 +42,105 @@ class Distances:
     """(B, R, K) pixels of each evaluated class."""
     left_out: npt.NDArray[np.bool_]
     """(B,) images without a defined distance."""
-    weights: Floats | None
-    """(B, R) probabilities of the references, which sum to 1; None: equal."""
-    overlap: Overlap
-    """Whether the distances are 1 - IoU or 1 - Dice."""
-    convention: str
-    """What was measured, in words, for tables and files."""
+    convention: Convention
+    """What was measured."""
+
+    @property
+    def weights(self) -> Floats | None:
+        """(R,) probabilities of the references; None: equal."""
+        return None if self.convention.weights is None else np.asarray(self.convention.weights)
 
 
 def pairwise_distances(
     samples: Maps,
     references: Maps,
+    convention: Convention = FOREGROUND,
     *,
-    num_classes: int = 2,
-    classes: Sequence[int] | None = None,
-    ignore: int | Maps | None = None,
-    empty: Empty = "zero",
-    weights: Maps | Sequence[float] | None = None,
-    overlap: Overlap = "iou",
+    mask: Maps | None = None,
     workers: int | None = None,
 ) -> Distances:
-    """1 - IoU between all samples and references of each image, and within each of the two sets.
+    """Distances between all samples and references of each image, and within each of the two sets.
 
     Args:
         samples: (B, N, ...) integer labels; NumPy array (memory-mapped ones are read block by block) or
             tensor on any device.
         references: (B, R, ...) integer labels of the same spatial shape.
-        num_classes: labels are 0 .. num_classes - 1.
-        classes: the classes whose distances are averaged; None: the foreground (1,) for two classes, all
-            otherwise.
-        ignore: a label, whose pixels are left out of the whole image where **any** reference has it, so that
-            all pairs of an image are compared on the same pixels and the distance stays a metric; or a mask
-            (B, ...) that is True where a pixel is left out.
-        empty: what a class that neither map has contributes, see ``Empty``.
-        weights: (R,) or (B, R) probabilities of the references (scaled to sum to 1); None: equal.
-        overlap: ``"iou"`` for 1 - IoU (the paper's), ``"dice"`` for 1 - Dice.
+        convention: what is compared, and how.
+        mask: (B, ...) True where a pixel is left out, besides those that ``convention.ignore`` leaves out.
         workers: threads; None: one for each core this process may use.
 
     Raises:
-        InputError: shapes that do not match, labels that are no integers or out of range, weights that are no
-            probabilities.
+        InputError: shapes that do not match, labels that are no integers or out of range, weights that do not fit
+            the references.
 
     Source: Kohl et al. 2018, section 4 and Eq. 5 (d = 1 - IoU).
     """
+    return _measured(samples, references, convention, (convention.overlap,), mask, workers)[0]
+
+
+def iou_and_dice(
+    samples: Maps, references: Maps, convention: Convention = FOREGROUND, *, workers: int | None = None
+) -> tuple[Distances, Distances]:
+    """Distances as 1 - IoU and as 1 - Dice from one count of the pixels; arguments of ``pairwise_distances``."""
+    iou, dice = _measured(samples, references, convention, ("iou", "dice"), None, workers)
+    return iou, dice
+
+
+def pairwise_distance(
+    first: Maps, second: Maps | None = None, convention: Convention = FOREGROUND, *, workers: int | None = None
+) -> Floats:
+    """Distance (B, N, M) between every map of ``first`` (B, N, ...) and of ``second`` (B, M, ...).
+
+    Without ``second``, among the maps of ``first``. An ignore label counts where any map of the last given set has
+    it.
+    """
+    if second is None:
+        return pairwise_distances(first[:, :0], first, replace(convention, weights=None), workers=workers).references
+    return pairwise_distances(first, second, convention, workers=workers).cross
+
+
+def _measured(
+    samples: Maps,
+    references: Maps,
+    convention: Convention,
+    overlaps: Sequence[Overlap],
+    mask: Maps | None,
+    workers: int | None,
+) -> list[Distances]:
+    """The distances of each kind of overlap, from pixels that are counted once."""
     check_maps(samples, references)
-    if empty not in get_args(Empty):
-        raise InputError(f'empty={empty!r} is no convention; choose "zero", "one" or "skip"')
-    if overlap not in get_args(Overlap):
-        raise InputError(f'overlap={overlap!r} is not known; choose "iou" or "dice"')
-    domain, mask = evaluated_domain(samples, num_classes, classes, ignore)
     images, count, readers = len(samples), samples.shape[1], references.shape[1]
+    reference_probabilities(convention, readers)
+    flat_mask = None if mask is None else checked_mask(mask, samples).reshape(images, -1)
     pixels = math.prod(samples.shape[2:])
     flat = samples.reshape(images, count, pixels), references.reshape(images, readers, pixels)
-    maps, k = count + readers, len(domain.classes)
+    maps, k = count + readers, len(convention.evaluated)
     step = min(max(1, _TASK_BYTES // (8 * k * maps**2)), 64)
-    distance = np.empty((images, maps, maps))
+    distance = np.empty((len(overlaps), images, maps, maps))
     area = np.empty((images, maps, k), np.int64)
 
     def measure(start: int) -> None:
         part = slice(start, start + step)
-        part_mask = None if mask is None else mask[part]
-        counted = count_overlaps(flat[0][part], flat[1][part], part_mask, domain)
+        part_mask = None if flat_mask is None else flat_mask[part]
+        counted = count_overlaps(flat[0][part], flat[1][part], part_mask, convention)
         area[part] = np.diagonal(counted.shared, axis1=2, axis2=3).swapaxes(1, 2)
-        distance[part] = _class_mean(_distance(counted.shared, empty, overlap), empty)
-        distance[part][counted.valid == 0] = np.nan
+        for of_kind, overlap in zip(distance, overlaps, strict=True):
+            of_kind[part] = _class_mean(_distance(counted.shared, convention, overlap), convention)
+            of_kind[part][counted.valid == 0] = np.nan
 
     _in_threads(measure, range(0, images, step), workers)
-    return Distances(
-        cross=distance[:, :count, count:],
-        samples=distance[:, :count, :count],
-        references=distance[:, count:, count:],
-        sample_area=area[:, :count],
-        reference_area=area[:, count:],
-        left_out=np.asarray(np.isnan(distance).any(axis=(1, 2))),
-        weights=reference_probabilities(weights, images, readers),
-        overlap=overlap,
-        convention=describe(domain, ignore, empty, overlap),
-    )
-
-
-def pairwise_distance(first: Maps, second: Maps | None = None, **convention: Any) -> Floats:
-    """1 - IoU (B, N, M) between every map of ``first`` (B, N, ...) and of ``second`` (B, M, ...).
-
-    Without ``second``, among the maps of ``first``. Takes the arguments of ``pairwise_distances``; an ignore
-    label counts where any map of the last given set has it.
-    """
-    if second is None:
-        return pairwise_distances(first[:, :0], first, **convention).references
-    return pairwise_distances(first, second, **convention).cross
-
-
-def describe(domain: Domain, ignore: Any, empty: Empty, overlap: Overlap = "iou") -> str:
-    """The convention in words, as every table and file carries it."""
-    named = {"iou": "1 - IoU", "dice": "1 - Dice"}[overlap]
-    both_empty = {"zero": "d = 0 if both are empty", "one": "d = 1 if both are empty"}.get(
-        empty, "classes absent from both left out"
-    )
-    if ignore is None:
-        ignored = "no pixel ignored"
-    else:
-        ignored = f"label {ignore} ignored" if isinstance(ignore, int) else "masked pixels ignored"
-    chosen = ", ".join(map(str, domain.classes))
-    return f"{named}, classes {chosen} of {domain.num_classes}, {both_empty}, {ignored}"
+    return [
+        Distances(
+            cross=of_kind[:, :count, count:],
+            samples=of_kind[:, :count, :count],
+            references=of_kind[:, count:, count:],
+            sample_area=area[:, :count],
+            reference_area=area[:, count:],
+            left_out=np.asarray(np.isnan(of_kind).any(axis=(1, 2))),
+            convention=convention.with_overlap(overlap),
+        )
+        for of_kind, overlap in zip(distance, overlaps, strict=True)
+    ]
 
 
 def check_maps(samples: Maps, references: Maps) -> None:
@@ -178,69 +166,50 @@ def check_maps(samples: Maps, references: Maps) -> None:
         )
 
 
-def evaluated_domain(
-    samples: Maps, num_classes: int, classes: Sequence[int] | None, ignore: int | Maps | None
-) -> tuple[Domain, Maps | None]:
-    """Which classes and pixels count, and the ignore mask flattened to (B, P).
+def checked_mask(mask: Maps, maps: Maps) -> Maps:
+    """The mask of ignored pixels.
 
     Raises:
-        InputError: classes outside the range, an ignored label that is evaluated, a mask of another shape.
+        InputError: it is not boolean, or of another shape than the maps (B, N, ...) have.
     """
-    if num_classes < 2:
-        raise InputError(f"num_classes={num_classes}, but background counts too: give 2 or more")
-    if classes is None:
-        classes = (1,) if num_classes == 2 else range(num_classes)
-    chosen = tuple(int(label) for label in classes)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= c < num_classes for c in chosen):
-        raise InputError(f"classes={list(chosen)} must be one or more different labels from 0 to {num_classes - 1}")
-    if ignore is None or isinstance(ignore, int | np.integer):
-        label = None if ignore is None else int(ignore)
-        if label in chosen:
-            raise InputError(f"label {label} is both evaluated and ignored; take it out of classes or ignore")
-        return Domain(num_classes, chosen, label), None
-    expected = (len(samples), *samples.shape[2:])
-    if ignore.dtype not in (np.dtype(bool), torch.bool) or tuple(ignore.shape) != expected:
-        raise InputError(
-            f"an ignore mask must be boolean of shape {expected}, not {ignore.dtype} {tuple(ignore.shape)}"
-        )
-    return Domain(num_classes, chosen, None), ignore.reshape(len(samples), math.prod(expected[1:]))
+    expected = (len(maps), *maps.shape[2:])
+    kind, shape = getattr(mask, "dtype", type(mask).__name__), getattr(mask, "shape", ())
+    if kind not in (np.dtype(bool), torch.bool) or tuple(shape) != expected:
+        raise InputError(f"mask must be boolean of shape {expected}, not {kind} {tuple(shape)}")
+    return mask
 
 
-def _distance(shared: npt.NDArray[np.int64], empty: Empty, overlap: Overlap) -> Floats:
+def reference_probabilities(convention: Convention, readers: int) -> Floats:
+    """(R,) probabilities of the references, equal ones where the convention has none.
+
+    Raises:
+        InputError: there are more or fewer weights than references.
+    """
+    if convention.weights is None:
+        return np.full(readers, 1 / max(readers, 1))
+    if len(convention.weights) != readers:
+        raise InputError(f"there are {len(convention.weights)} weights for {readers} references; give one each")
+    return np.asarray(convention.weights)
+
+
+def _distance(shared: npt.NDArray[np.int64], convention: Convention, overlap: Overlap) -> Floats:
     """(B, K, M, M) distance of each pair in each class from the shared pixels of the same shape."""
     area = np.diagonal(shared, axis1=2, axis2=3)
     total = area[..., :, None] + area[..., None, :]
     above, below = (shared, total - shared) if overlap == "iou" else (2 * shared, total)
-    both_empty = {"zero": 1.0, "one": 0.0, "skip": np.nan}[empty]
+    both_empty = {"zero": 1.0, "one": 0.0, "skip": np.nan}[convention.empty]
     similarity = np.full(shared.shape, both_empty)
     np.divide(above, below, out=similarity, where=below > 0)
     return 1.0 - similarity
 
 
-def _class_mean(distance: Floats, empty: Empty) -> Floats:
-    if empty != "skip":
+def _class_mean(distance: Floats, convention: Convention) -> Floats:
+    if convention.empty != "skip":
         return distance.mean(axis=1)
     present = ~np.isnan(distance)
     count = present.sum(axis=1)
     total = np.where(present, distance, 0.0).sum(axis=1)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-
-
-def reference_probabilities(weights: Any, images: int, readers: int) -> Floats | None:
-    """The weights (B, R) scaled to sum to 1 for each image, or None for equal ones.
-
-    Raises:
-        InputError: they do not fit the references or are no probabilities.
-    """
-    if weights is None:
-        return None
-    array = as_array(weights).astype(np.float64)
-    if array.shape not in ((readers,), (images, readers)):
-        raise InputError(f"weights have the shape {array.shape}; needed is ({readers},) or ({images}, {readers})")
-    total = array.sum(axis=-1, keepdims=True)
-    if not (np.isfinite(array).all() and (array >= 0).all() and (total > 0).all()):
-        raise InputError("weights must be finite, not negative, and more than zero in sum for every image")
-    return np.broadcast_to(array / total, (images, readers))
 
 
 def _in_threads(work: Any, items: Any, workers: int | None) -> None:

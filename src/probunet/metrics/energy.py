@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from probunet.core.errors import InputError
-from probunet.metrics.distance import Distances, Empty, Floats, pairwise_distances
+from probunet.metrics.convention import FOREGROUND, Convention
+from probunet.metrics.distance import Distances, Floats, pairwise_distances
 from probunet.metrics.overlap import Maps
 from probunet.metrics.values import mean_of_defined
 
-Estimator: TypeAlias = Literal["v", "unbiased"]
-"""``"v"``: the published one, pairs i = j included, biased upwards; ``"unbiased"``: without those pairs."""
+Estimator: TypeAlias = Literal["v", "unbiased", "limit"]
+"""Which pairs count within a set.
+
+- ``"v"``: the published one, pairs i = j included on both sides, biased upwards.
+- ``"unbiased"``: without those pairs: the excess over a model that is the readers' distribution.
+- ``"limit"``: without them among the samples, with them among the readers: what ``"v"`` tends to with ever more
+  samples.
+"""
 
 Subsets: TypeAlias = Literal["all", "first"]
 """Which n of the N samples: the exact average over all subsets of size n, or the first n."""
+
+Draws: TypeAlias = Literal["independent", "complete", "dependent"]
+"""How the samples of an image were drawn.
+
+- ``"independent"``: each on its own.
+- ``"complete"``: they are all hypotheses that the model has, each as likely as the others (the members of an ensemble).
+- ``"dependent"``: in any other way, for example members without replacement.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class EnergyDistance:
     n: int
     """Samples an image that the value stands for."""
     estimator: Estimator
-    convention: str
+    convention: Convention
 
     def mean(self) -> float:
         """Mean value over the images that are not left out.
@@ -51,51 +65,39 @@ class EnergyDistance:
 def energy_distance(
     samples: Maps,
     references: Maps,
+    convention: Convention = FOREGROUND,
     *,
-    num_classes: int = 2,
-    classes: Sequence[int] | None = None,
-    ignore: int | Maps | None = None,
-    empty: Empty = "zero",
-    weights: Maps | Sequence[float] | None = None,
+    mask: Maps | None = None,
     n: int | None = None,
     estimator: Estimator = "v",
     subsets: Subsets = "all",
+    draws: Draws = "independent",
     workers: int | None = None,
 ) -> EnergyDistance:
     """D_GED^2 = 2 E d(S, Y) - E d(S, S') - E d(Y, Y') of each image, with d = 1 - IoU.
 
-    The arguments up to ``weights`` are those of ``pairwise_distances``, the others those of
-    ``energy_distance_from``; this is the composition of the two.
-
     Args:
         samples: (B, N, ...) integer labels.
         references: (B, R, ...) integer labels.
-        num_classes: labels are 0 .. num_classes - 1.
-        classes: evaluated classes; None: the foreground for two classes, all otherwise.
-        ignore: label or boolean mask (B, ...) of pixels that count nowhere.
-        empty: what a class that neither map has contributes.
-        weights: probabilities of the references; None: equal.
+        convention: what is compared, and how.
+        mask: (B, ...) True where a pixel counts nowhere.
         n: samples an image; None: all N.
-        estimator: ``"v"`` (published) or ``"unbiased"``.
+        estimator: which pairs count, see ``Estimator``.
         subsets: average over all subsets of n samples, or the first n.
+        draws: how the samples were drawn, see ``Draws``.
         workers: threads; None: one for each core.
 
     Raises:
         InputError: see ``pairwise_distances`` and ``energy_distance_from``.
 
     Source: Kohl et al. 2018, Eq. 5; Szekely and Rizzo 2013.
+
+    >>> samples, readers = np.array([[[[0, 1]], [[0, 0]]]]), np.array([[[[0, 1]], [[1, 1]]]])
+    >>> energy_distance(samples, readers).value
+    array([0.75])
     """
-    distances = pairwise_distances(
-        samples,
-        references,
-        num_classes=num_classes,
-        classes=classes,
-        ignore=ignore,
-        empty=empty,
-        weights=weights,
-        workers=workers,
-    )
-    return energy_distance_from(distances, n=n, estimator=estimator, subsets=subsets)
+    distances = pairwise_distances(samples, references, convention, mask=mask, workers=workers)
+    return energy_distance_from(distances, n=n, estimator=estimator, subsets=subsets, draws=draws)
 
 
 def energy_distance_from(
@@ -104,6 +106,7 @@ def energy_distance_from(
     n: int | None = None,
     estimator: Estimator = "v",
     subsets: Subsets = "all",
+    draws: Draws = "independent",
 ) -> EnergyDistance:
     """The energy distance with n samples an image, from distances that were computed once.
 
@@ -111,26 +114,27 @@ def energy_distance_from(
     term to the readers does not depend on n, and the V-statistic's diversity is ((n - 1) * mean over i != j +
     mean over i = j) / n. The unbiased value is therefore the same for every n.
 
-    Readers are corrected like samples by ``"unbiased"``, unless ``weights`` were given: weighted references
-    are the whole distribution, not a draw from it, and their diversity is exact.
+    Readers are corrected like samples by ``"unbiased"``, unless the convention weighs them: weighted references are
+    the whole distribution, not a draw from it, and their diversity is exact. So is that of ``"complete"`` samples.
 
     Raises:
-        InputError: n is not between 1 and N; or ``"unbiased"`` with n = 1, or with a single unweighted
-            reader, for which no unbiased estimate exists.
+        InputError: n is not between 1 and N; no such estimate exists from one sample or one unweighted reader; or
+            the samples are no independent draws and an estimate needs that they are.
     """
     available, readers = distances.cross.shape[1:]
     n = available if n is None else n
-    _check(n, available, readers, estimator, subsets, distances.weights is not None)
+    weights = distances.weights
+    _check(n, available, readers, estimator, subsets, draws, weights is not None)
     cross, within = distances.cross, distances.samples
     if subsets == "first":
         cross, within = cross[:, :n], within[:, :n, :n]
-    if distances.weights is None:
+    if weights is None:
         to_readers = cross.mean(axis=(1, 2))
-        reader_diversity = mean_within(distances.references, readers, estimator)
+        reader_diversity = mean_within(distances.references, readers, estimator == "unbiased")
     else:
-        to_readers = (cross.mean(axis=1) * distances.weights).sum(axis=1)
-        reader_diversity = np.einsum("bi,bij,bj->b", distances.weights, distances.references, distances.weights)
-    sample_diversity = mean_within(within, n, estimator)
+        to_readers = cross.mean(axis=1) @ weights
+        reader_diversity = np.einsum("i,bij,j->b", weights, distances.references, weights)
+    sample_diversity = mean_within(within, n, estimator != "v" and draws == "independent")
     value = 2 * to_readers - sample_diversity - reader_diversity
     value[distances.left_out] = np.nan
     return EnergyDistance(
@@ -145,60 +149,70 @@ def energy_distance_from(
     )
 
 
-def mean_within(within: Floats, n: int, estimator: Estimator) -> Floats:
-    """(B,) mean distance within sets of n out of the M maps of ``within`` (B, M, M)."""
+def perfect_energy(distances: Distances, n: int) -> Floats:
+    """(B,) what D_GED^2 of n independent draws is on average for a model that *is* the readers' distribution.
+
+    The published estimator is biased: such a model does not score 0 but E d(Y, Y') (1/n + 1/R) against R readers who
+    are a draw of that distribution, and E d(Y, Y') / n against weighted references, which are all of it. (Where a map
+    is at a distance from itself, under ``empty="one"``, that is taken off E d(Y, Y').) NaN for a single unweighted
+    reader, from whom E d(Y, Y') cannot be told.
+
+    >>> maps = np.array([[[[0, 1]], [[0, 0]]]])  # two readers at distance 1
+    >>> perfect_energy(pairwise_distances(maps, maps), n=16)  # 1/16 + 1/2
+    array([0.5625])
+    """
+    within, readers = distances.references, distances.references.shape[1]
+    weights = distances.weights
+    if weights is not None:
+        same = np.einsum("bii,i->b", within, weights)
+        apart = np.einsum("i,bij,j->b", weights, within, weights)
+        return np.asarray(np.where(distances.left_out, np.nan, (apart - same) / n))
+    if readers < 2:
+        return np.full(len(within), np.nan)
+    same = np.trace(within, axis1=1, axis2=2) / readers
+    apart = mean_within(within, readers, without_same=True)
+    return np.asarray(np.where(distances.left_out, np.nan, (apart - same) * (1 / n + 1 / readers)))
+
+
+def mean_within(within: Floats, n: int, without_same: bool) -> Floats:
+    """(B,) mean distance within sets of n out of the M maps of ``within`` (B, M, M), with or without pairs i = j."""
     available = within.shape[1]
-    if estimator == "v" and n == available:
+    if not without_same and n == available:
         return within.mean(axis=(1, 2))
     same = np.trace(within, axis1=1, axis2=2)
     others = np.zeros(len(within))
     if available > 1:
         others = (within.sum(axis=(1, 2)) - same) / (available * (available - 1))
-    return others if estimator == "unbiased" else ((n - 1) * others + same / available) / n
+    return others if without_same else ((n - 1) * others + same / available) / n
 
 
-def energy_limit(
-    distance_to_readers: Floats, sample_diversity: Floats, reader_diversity: Floats, *, n: int, distinct: int | None
-) -> Floats:
-    """The V-statistic that ever more samples would tend to, from n samples.
-
-    2 E d(S,Y) - E d(S,S') - E d(Y,Y'), with E d(S,S') over the model's own distribution. For independent samples that
-    is the mean over pairs i != j, and the limit lies below the V-statistic of n samples by E d(S,S')/n. Where a model
-    has ``distinct`` hypotheses and n is a multiple of them, all drawn equally often, the samples are the whole
-    distribution and nothing is to be corrected. Numbers of samples no longer matter, so models of both kinds can be
-    compared.
-
-    Args:
-        distance_to_readers: (B,) E d(S,Y).
-        sample_diversity: (B,) E d(S,S') of the V-statistic with n samples.
-        reader_diversity: (B,) E d(Y,Y') of the V-statistic.
-        n: samples.
-        distinct: how many different hypotheses the model has; ``None`` for no limit.
-
-    Returns:
-        (B,), NaN where it is not defined: one independent sample, or hypotheses drawn unequally often.
-    """
-    factor = 1.0
-    if distinct is None:
-        factor = n / (n - 1) if n > 1 else np.nan
-    elif n % distinct:
-        factor = np.nan
-    return np.asarray(2 * distance_to_readers - factor * sample_diversity - reader_diversity)
-
-
-def _check(n: int, available: int, readers: int, estimator: str, subsets: str, weighted: bool) -> None:
-    if estimator not in get_args(Estimator):
-        raise InputError(f'estimator={estimator!r} is not known; choose "v" or "unbiased"')
-    if subsets not in get_args(Subsets):
-        raise InputError(f'subsets={subsets!r} is not known; choose "all" or "first"')
+def _check(n: int, available: int, readers: int, estimator: str, subsets: str, draws: str, weighted: bool) -> None:
+    for name, value, known in (
+        ("estimator", estimator, Estimator),
+        ("subsets", subsets, Subsets),
+        ("draws", draws, Draws),
+    ):
+        if value not in get_args(known):
+            raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(get_args(known))}")
     if not 1 <= n <= available:
         raise InputError(f"n={n} samples an image were asked for, but there are {available}")
     if readers == 0:
         raise InputError("there is no reference to compare with")
-    if estimator == "unbiased" and n == 1:
+    if draws != "independent" and n != available:
+        raise InputError(
+            f"{n} of {available} samples that are no independent draws say nothing of {n} drawn; draw {n} anew"
+        )
+    if estimator == "v":
+        return
+    if draws == "dependent":
+        raise InputError(
+            f"the {estimator} estimate needs independent samples (or all hypotheses that a model has); "
+            "draw each on its own, or use the V-statistic"
+        )
+    if n == 1 and draws == "independent":
         raise InputError("one sample has no diversity to estimate without bias; use n >= 2 or the V-statistic")
     if estimator == "unbiased" and readers == 1 and not weighted:
         raise InputError(
-            "one reader has no diversity to estimate without bias; use the V-statistic, or weights=[1.0] to "
+            "one reader has no diversity to estimate without bias; use the V-statistic, or weights=(1.0,) to "
             "say that this reference is the whole truth"
         )

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy import sparse
+from scipy.optimize import LinearConstraint, linear_sum_assignment, milp
 
 from probunet.core.errors import InputError
+from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Distances, Floats, check_maps, pairwise_distances
-from probunet.metrics.energy import Estimator, mean_within
+from probunet.metrics.energy import mean_within
 from probunet.metrics.overlap import Maps
 from probunet.metrics.values import ImageValues
 
+_LARGEST_ASSIGNMENT = 256
+"""Rows of an assignment that is solved as such; a larger one is a transport problem, which repeats no row."""
 
-def hungarian_iou(samples: Maps, references: Maps, *, n: int | None = None, **convention: Any) -> ImageValues:
+
+def hungarian_iou(
+    samples: Maps,
+    references: Maps,
+    convention: Convention = FOREGROUND,
+    *,
+    mask: Maps | None = None,
+    n: int | None = None,
+) -> ImageValues:
     """Mean IoU of the best one-to-one matching of samples (B, N, ...) and references (B, R, ...).
 
     Both sides are repeated to the least common multiple of their numbers, so that each sample and each reader
-    counts equally. Takes the arguments of ``pairwise_distances`` but no ``weights``.
+    counts equally. See ``pairwise_distances`` for the arguments.
 
     Raises:
-        InputError: see ``pairwise_distances``; or weights were given.
+        InputError: see ``pairwise_distances``; or the convention has weights.
 
     Source: Kohl et al. 2019 (Hierarchical Probabilistic U-Net), section 4.
     """
-    return hungarian_iou_from(pairwise_distances(samples, references, **convention), n=n)
+    return hungarian_iou_from(pairwise_distances(samples, references, convention, mask=mask), n=n)
 
 
 def hungarian_iou_from(distances: Distances, *, n: int | None = None) -> ImageValues:
@@ -35,37 +48,60 @@ def hungarian_iou_from(distances: Distances, *, n: int | None = None) -> ImageVa
     if distances.weights is not None:
         raise InputError("a one-to-one matching has no place for weights; leave them out")
     cross = distances.cross[:, : _first(distances, n)]
-    count, readers = cross.shape[1:]
-    both = math.lcm(count, readers)
     value = np.full(len(cross), np.nan)
     for b in np.flatnonzero(~distances.left_out):
-        cost = np.tile(cross[b], (both // count, both // readers))
-        value[b] = 1.0 - cost[linear_sum_assignment(cost)].mean()
+        value[b] = 1.0 - _matched(cross[b])
     return ImageValues(value, distances.left_out, distances.convention)
 
 
-def best_dice(samples: Maps, references: Maps, *, n: int | None = None, **convention: Any) -> ImageValues:
+def _matched(cost: Floats) -> float:
+    """Mean cost (N, R) of the cheapest matching in which every row and every column has the same share."""
+    count, readers = cost.shape
+    both = math.lcm(count, readers)
+    if both <= _LARGEST_ASSIGNMENT:
+        cost = np.tile(cost, (both // count, both // readers))
+        return float(cost[linear_sum_assignment(cost)].mean())
+    rows = sparse.kron(sparse.eye(count), np.ones((1, readers)))
+    columns = sparse.kron(np.ones((1, count)), sparse.eye(readers))
+    shares = np.concatenate([np.full(count, 1 / count), np.full(readers, 1 / readers)])
+    solved = milp(cost.ravel(), constraints=LinearConstraint(sparse.vstack([rows, columns]).tocsc(), shares, shares))
+    return float(cost.ravel() @ solved.x)
+
+
+def best_dice(
+    samples: Maps,
+    references: Maps,
+    convention: Convention = FOREGROUND,
+    *,
+    mask: Maps | None = None,
+    n: int | None = None,
+) -> ImageValues:
     """Dice of the sample nearest to each reader, averaged over the readers (with their weights).
 
-    Grows with the number of samples: never compare it across n. Takes the arguments of
-    ``pairwise_distances``.
+    Grows with the number of samples: never compare it across n. See ``pairwise_distances`` for the arguments; the
+    distance is always 1 - Dice.
 
     Raises:
         InputError: see ``pairwise_distances``.
     """
-    return best_dice_from(pairwise_distances(samples, references, overlap="dice", **convention), n=n)
+    return best_dice_from(pairwise_distances(samples, references, convention.with_overlap("dice"), mask=mask), n=n)
 
 
 def best_dice_from(distances: Distances, *, n: int | None = None) -> ImageValues:
     """Best Dice of the first n samples, from distances that were computed with ``overlap="dice"``."""
     _require(distances, "dice", "best_dice")
     best = 1.0 - distances.cross[:, : _first(distances, n)].min(axis=1)
-    value = best.mean(axis=1) if distances.weights is None else (best * distances.weights).sum(axis=1)
+    value = best.mean(axis=1) if distances.weights is None else best @ distances.weights
     return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
 
 
 def sample_diversity(
-    samples: Maps, *, n: int | None = None, estimator: Estimator = "unbiased", **convention: Any
+    samples: Maps,
+    convention: Convention = FOREGROUND,
+    *,
+    mask: Maps | None = None,
+    n: int | None = None,
+    estimator: Literal["v", "unbiased"] = "unbiased",
 ) -> ImageValues:
     """Mean 1 - IoU between the samples of each image, E d(S, S'); pairs i = j only with ``estimator="v"``.
 
@@ -74,16 +110,18 @@ def sample_diversity(
     """
     if estimator == "unbiased" and (samples.shape[1] if n is None else n) < 2:
         raise InputError("one sample has no diversity to estimate without bias; give two or more")
-    distances = pairwise_distances(samples, samples[:, :0], **convention)
-    value = mean_within(distances.samples, _first(distances, n), estimator)
+    distances = pairwise_distances(samples, samples[:, :0], replace(convention, weights=None), mask=mask)
+    value = mean_within(distances.samples, _first(distances, n), estimator == "unbiased")
     return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
 
 
-def reconstruction_iou(reconstructions: Maps, references: Maps, **convention: Any) -> ImageValues:
+def reconstruction_iou(
+    reconstructions: Maps, references: Maps, convention: Convention = FOREGROUND, *, mask: Maps | None = None
+) -> ImageValues:
     """Mean IoU of each reader's own reconstruction (B, R, ...) with that reader's map (B, R, ...).
 
-    A reconstruction is the prediction from the posterior that saw the reader's map. Takes the arguments of
-    ``pairwise_distances`` but no ``weights``; an ignore label counts for the reader who used it alone.
+    A reconstruction is the prediction from the posterior that saw the reader's map. See ``pairwise_distances`` for
+    the arguments; weights have no place here, and an ignore label counts for the reader who used it alone.
 
     Raises:
         InputError: see ``pairwise_distances``; or the two shapes differ.
@@ -96,11 +134,9 @@ def reconstruction_iou(reconstructions: Maps, references: Maps, **convention: An
         )
     images, readers = references.shape[:2]
     single = (images * readers, 1, *references.shape[2:])
-    ignore = convention.pop("ignore", None)
-    if ignore is not None and not isinstance(ignore, int | np.integer):
-        ignore = ignore[np.repeat(np.arange(images), readers)]
+    each = None if mask is None else mask[np.repeat(np.arange(images), readers)]
     distances = pairwise_distances(
-        reconstructions.reshape(single), references.reshape(single), ignore=ignore, **convention
+        reconstructions.reshape(single), references.reshape(single), replace(convention, weights=None), mask=each
     )
     value = 1.0 - distances.cross.reshape(images, readers).mean(axis=1)
     return ImageValues(value, np.isnan(value), distances.convention)
@@ -114,8 +150,9 @@ def _first(distances: Distances, n: int | None) -> int:
 
 
 def _require(distances: Distances, overlap: str, name: str) -> None:
-    if distances.overlap != overlap:
-        raise InputError(f'{name} needs distances computed with overlap="{overlap}", not "{distances.overlap}"')
+    if distances.convention.overlap != overlap:
+        measured = distances.convention.overlap
+        raise InputError(f'{name} needs distances computed with overlap="{overlap}", not "{measured}"')
     if 0 in distances.cross.shape[1:]:
         raise InputError(f"{name} needs at least one sample and one reference")
 

@@ -30,7 +30,7 @@ class ModeFrequencies:
     kl: Interval
     """KL(frequency, probability) in nats; infinite if a mode of probability 0 was seen."""
     total_variation_floor: float
-    """What as many independent draws from the true probabilities give on average."""
+    """What as many independent draws from the true probabilities, counted in the same way, give on average."""
     left_out: int
     """Images without a defined distance."""
 
@@ -54,6 +54,21 @@ def mode_counts(distances: Distances, *, n: int | None = None) -> Counts:
     nearest = distances.cross[kept, :n].argmin(axis=2)
     np.add.at(counts, (kept[:, None], nearest), 1)
     return counts
+
+
+def first_of_equal_modes(distances: Distances) -> Counts:
+    """(B, R) for every mode the first mode that is the same label map: where a class is absent, its flip is no change.
+
+    A sample of such a mode counts for the first of its equals, so that even draws from the truth do not have the true
+    frequencies.
+
+    >>> modes = np.array([[[[1, 0]], [[1, 1]], [[1, 0]]]])
+    >>> first_of_equal_modes(pairwise_distances(modes, modes)).tolist()
+    [[0, 1, 0]]
+    """
+    return np.asarray(
+        (distances.references <= 0).argmax(axis=2) if distances.references.size else np.zeros((0, 0)), np.int64
+    )
 
 
 def mode_frequencies(
@@ -83,13 +98,20 @@ def mode_frequencies(
         InputError: the probabilities do not fit the modes, or no image is defined.
     """
     return mode_frequencies_from(
-        mode_counts(distances, n=n), probabilities, groups=groups, confidence=confidence, resamples=resamples, seed=seed
+        mode_counts(distances, n=n),
+        probabilities,
+        first_of_equal_modes(distances),
+        groups=groups,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
     )
 
 
 def mode_frequencies_from(
     counts: Counts,
     probabilities: npt.ArrayLike,
+    equals: Counts,
     *,
     groups: Groups | None = None,
     confidence: float = 0.95,
@@ -104,6 +126,7 @@ def mode_frequencies_from(
     Args:
         counts: (B, R) samples of each image whose nearest mode it is.
         probabilities: (R,) of the modes (scaled to sum to 1).
+        equals: (B, R) see :func:`first_of_equal_modes`.
         groups: (B,) images that are drawn together (the city, the patient).
         confidence: of the intervals.
         resamples: bootstrap draws.
@@ -120,7 +143,7 @@ def mode_frequencies_from(
     labels = None if groups is None else np.asarray(groups)[kept]
     options = (labels, confidence, resamples, seed)
     table = counts[kept].astype(np.float64)
-    draws = np.random.default_rng(seed).multinomial(int(table.sum()), truth, 1000).astype(np.float64)
+    draws = _draws_from_the_truth(counts[kept].sum(axis=1), equals[kept], truth, seed)
     return ModeFrequencies(
         counts=counts.sum(axis=0),
         probabilities=truth,
@@ -153,6 +176,17 @@ def pixel_frequencies(label: Maps, samples: Maps, switches: Sequence[tuple[int, 
             here = maps[:, image == before]
             row += here.size, np.count_nonzero(here == before), np.count_nonzero(here == after)
     return counts
+
+
+def _draws_from_the_truth(samples: Counts, equals: Counts, truth: Floats, seed: int, draws: int = 1000) -> Floats:
+    """(draws, R) counts over all images, each with its own number of samples (B,) and its own equal modes (B, R)."""
+    rng = np.random.default_rng(seed)
+    kinds, of_kind = np.unique(equals, axis=0, return_inverse=True)
+    totals = np.zeros((draws, len(truth)))
+    for k, firsts in enumerate(kinds):
+        counted = np.bincount(firsts, truth, len(truth))
+        totals += rng.multinomial(int(samples[of_kind.ravel() == k].sum()), counted / counted.sum(), draws)
+    return totals
 
 
 def _total_variation(sums: Floats, truth: Floats) -> Floats:

@@ -1,24 +1,27 @@
-"""The same metrics as ``torchmetrics.Metric`` objects: only sums, which add up over batches and processes.
+"""The same metrics as ``torchmetrics.Metric`` objects, for training loops: batches in, one number out.
 
-Each takes label maps with the image axis first, and the arguments of its function. The functions give more
-(terms, intervals by patient); use them on saved samples, and these during training.
+Each takes label maps with the image axis first, a ``Convention``, and the other arguments of its function. The
+functions give more (terms, intervals by patient); use them on saved samples, and these during training.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torchmetrics import Metric
 
 from probunet.core.errors import InputError
 from probunet.metrics.calibration import Calibration, class_frequencies, disagreement_correlation, reliability
+from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.disagreement import area_scores, detection, presence_scores
 from probunet.metrics.distance import Floats, pairwise_distances
-from probunet.metrics.energy import Estimator, Subsets, energy_distance
+from probunet.metrics.energy import Draws, Estimator, Subsets, energy_distance
 from probunet.metrics.matching import best_dice, hungarian_iou, reconstruction_iou, sample_diversity
 from probunet.metrics.modes import mode_counts, pixel_frequencies
 
@@ -36,21 +39,39 @@ __all__ = [
 ]
 
 
-class _ImageMean(Metric, ABC):
-    """Mean of one value for each image where it is defined; ``left_out`` counts the other images."""
+class _Sums(Metric, ABC):
+    """Sums over images, which add up over batches and processes.
+
+    ``torchmetrics.MetricCollection`` takes metrics whose states have equal names and values after the first batch for
+    one metric, and from then on updates only one of them. Different metrics do have equal sums for a while, for
+    example where nobody marked anything. So the name of the state says which metric it is of, with its arguments.
+    """
 
     is_differentiable = False
     full_state_update = False
-    total: torch.Tensor
-    count: torch.Tensor
-    left_out: torch.Tensor
 
-    def __init__(self, **convention: Any) -> None:
+    def __init__(self, shape: tuple[int, ...], *arguments: Any) -> None:
         super().__init__()
+        self._state = _state_name(self, arguments)
+        self.add_state(self._state, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @property
+    def sums(self) -> torch.Tensor:
+        """What was summed so far, over all processes after ``compute`` began."""
+        state: torch.Tensor = getattr(self, self._state)
+        return state
+
+    def add(self, numbers: npt.NDArray[Any]) -> None:
+        """Add a batch's sums."""
+        setattr(self, self._state, self.sums + torch.from_numpy(np.asarray(numbers, np.float64)).to(self.sums.device))
+
+
+class _ImageMean(_Sums):
+    """Mean of one value for each image where it is defined; ``left_out`` counts the other images."""
+
+    def __init__(self, convention: Convention = FOREGROUND, *arguments: Any) -> None:
+        super().__init__((3,), convention, *arguments)
         self.convention = convention
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("left_out", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @abstractmethod
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
@@ -60,19 +81,29 @@ class _ImageMean(Metric, ABC):
         """Add a batch: samples (B, N, ...) and references (B, R, ...)."""
         value = self.values(samples, references)
         missing = np.isnan(value)
-        self.total += float(value[~missing].sum())
-        self.count += int((~missing).sum())
-        self.left_out += int(missing.sum())
+        self.add(np.array([value[~missing].sum(), (~missing).sum(), missing.sum()]))
+
+    @property
+    def left_out(self) -> int:
+        """Images for which the metric was not defined."""
+        return int(self.sums[2])
 
     def compute(self) -> torch.Tensor:
         """The mean over all images seen where the metric is defined."""
-        if self.count == 0:
-            raise InputError(f"none of the {int(self.left_out)} images has a defined value")
-        return self.total / self.count
+        total, count, left_out = self.sums
+        if count == 0:
+            raise InputError(f"none of the {int(left_out)} images has a defined value")
+        return total / count
 
 
 class EnergyDistanceMetric(_ImageMean):
-    """Mean D_GED^2, see ``energy_distance``."""
+    """Mean D_GED^2, see ``energy_distance``.
+
+    >>> metric = EnergyDistanceMetric(n=2, convention=Convention(empty="one"))
+    >>> metric.update(torch.ones(1, 2, 4, 4, dtype=torch.uint8), torch.ones(1, 3, 4, 4, dtype=torch.uint8))
+    >>> float(metric.compute())
+    0.0
+    """
 
     higher_is_better = False
 
@@ -81,16 +112,16 @@ class EnergyDistanceMetric(_ImageMean):
         n: int | None = None,
         estimator: Estimator = "v",
         subsets: Subsets = "all",
-        **convention: Any,
+        draws: Draws = "independent",
+        convention: Convention = FOREGROUND,
     ) -> None:
-        super().__init__(**convention)
-        self.n, self.estimator, self.subsets = n, estimator, subsets
+        super().__init__(convention, n, estimator, subsets, draws)
+        self.n, self.estimator, self.subsets, self.draws = n, estimator, subsets, draws
 
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
         """(B,) energy distances."""
-        return energy_distance(
-            samples, references, n=self.n, estimator=self.estimator, subsets=self.subsets, **self.convention
-        ).value
+        options = {"n": self.n, "estimator": self.estimator, "subsets": self.subsets, "draws": self.draws}
+        return energy_distance(samples, references, self.convention, **options).value  # type: ignore[arg-type]
 
 
 class HungarianIoUMetric(_ImageMean):
@@ -100,7 +131,7 @@ class HungarianIoUMetric(_ImageMean):
 
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
         """(B,) matched IoU."""
-        return hungarian_iou(samples, references, **self.convention).value
+        return hungarian_iou(samples, references, self.convention).value
 
 
 class BestDiceMetric(_ImageMean):
@@ -110,7 +141,7 @@ class BestDiceMetric(_ImageMean):
 
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
         """(B,) best Dice."""
-        return best_dice(samples, references, **self.convention).value
+        return best_dice(samples, references, self.convention).value
 
 
 class SampleDiversityMetric(_ImageMean):
@@ -118,7 +149,7 @@ class SampleDiversityMetric(_ImageMean):
 
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
         """(B,) diversity."""
-        return sample_diversity(samples, **self.convention).value
+        return sample_diversity(samples, self.convention).value
 
 
 class ReconstructionIoUMetric(_ImageMean):
@@ -128,7 +159,7 @@ class ReconstructionIoUMetric(_ImageMean):
 
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
         """(B,) IoU."""
-        return reconstruction_iou(samples, references, **self.convention).value
+        return reconstruction_iou(samples, references, self.convention).value
 
 
 class DisagreementCorrelationMetric(_ImageMean):
@@ -138,88 +169,70 @@ class DisagreementCorrelationMetric(_ImageMean):
 
     def values(self, samples: torch.Tensor, references: torch.Tensor) -> Floats:
         """(B,) correlations."""
-        frequencies = class_frequencies(samples, self.convention.get("num_classes", 2))
-        return disagreement_correlation(frequencies, references, **self.convention).value
+        return disagreement_correlation(class_frequencies(samples, self.convention), references, self.convention).value
 
 
-class ModeFrequencyMetric(Metric):
+class ModeFrequencyMetric(_Sums):
     """Frequencies of nearest modes and their total variation from the truth, see ``mode_frequencies``."""
 
-    is_differentiable = False
-    full_state_update = False
-    counts: torch.Tensor
     probabilities: torch.Tensor
 
-    def __init__(self, probabilities: Sequence[float], **convention: Any) -> None:
-        super().__init__()
+    def __init__(self, probabilities: Sequence[float], convention: Convention = FOREGROUND) -> None:
+        super().__init__((len(probabilities),), convention, tuple(probabilities))
         self.convention = convention
         truth = torch.as_tensor(probabilities, dtype=torch.float64)
         self.register_buffer("probabilities", truth / truth.sum(), persistent=False)
-        self.add_state("counts", torch.zeros(len(truth), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, samples: torch.Tensor, references: torch.Tensor) -> None:
         """Add a batch: samples (B, N, ...) and modes (B, R, ...)."""
-        counts = mode_counts(pairwise_distances(samples, references, **self.convention))
-        self.counts += torch.from_numpy(counts.sum(axis=0)).to(self.counts.device)
+        self.add(mode_counts(pairwise_distances(samples, references, self.convention)).sum(axis=0))
 
     def compute(self) -> dict[str, torch.Tensor]:
         """``frequencies`` (R,) and ``total_variation``."""
-        frequencies = self.counts / self.counts.sum().double()
+        frequencies = self.sums / self.sums.sum()
         return {
             "frequencies": frequencies,
             "total_variation": 0.5 * (frequencies - self.probabilities).abs().sum(),
         }
 
 
-class PixelFrequencyMetric(Metric):
+class PixelFrequencyMetric(_Sums):
     """Counts of kept and flipped pixels, see ``pixel_frequencies``."""
 
-    is_differentiable = False
-    full_state_update = False
-    counts: torch.Tensor
-
     def __init__(self, switches: Sequence[tuple[int, int]]) -> None:
-        super().__init__()
+        super().__init__((len(switches), 3), tuple(switches))
         self.switches = list(switches)
-        self.add_state("counts", torch.zeros(len(self.switches), 3, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, samples: torch.Tensor, label: torch.Tensor) -> None:
         """Add a batch: samples (B, N, ...) and the label before flips (B, ...)."""
-        counts = pixel_frequencies(label, samples, self.switches)
-        self.counts += torch.from_numpy(counts).to(self.counts.device)
+        self.add(pixel_frequencies(label, samples, self.switches))
 
     def compute(self) -> torch.Tensor:
         """(S, 3) counts."""
-        return self.counts
+        return self.sums.long()
 
 
-class CalibrationMetric(Metric):
+class CalibrationMetric(_Sums):
     """Expected calibration error and Brier score of the samples' marginals, see ``reliability``."""
 
-    is_differentiable = False
-    full_state_update = False
-    sums: torch.Tensor
-
-    def __init__(self, bins: int = 15, **convention: Any) -> None:
-        super().__init__()
+    def __init__(self, bins: int = 15, convention: Convention = FOREGROUND) -> None:
+        super().__init__((4, bins), convention)
         self.bins, self.convention = bins, convention
-        self.add_state("sums", torch.zeros(4, bins, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, samples: torch.Tensor, references: torch.Tensor) -> None:
         """Add a batch: samples (B, N, ...) and references (B, R, ...)."""
-        frequencies = class_frequencies(samples, self.convention.get("num_classes", 2))
-        found = reliability(frequencies, references, bins=self.bins, **self.convention)
-        sums = np.stack([found.count, found.predicted, found.observed, found.squared]).sum(axis=1)
-        self.sums += torch.from_numpy(sums).to(self.sums.device)
+        frequencies = class_frequencies(samples, self.convention)
+        compared = reliability(frequencies, references, self.convention, bins=self.bins)
+        self.add(np.stack([compared.count, compared.predicted, compared.observed, compared.squared]).sum(axis=1))
 
     def compute(self) -> dict[str, torch.Tensor]:
         """``ece``, ``brier`` and the reliability ``curve`` (bins, 3)."""
-        parts = self.sums.cpu().numpy()[:, None]
-        found = Calibration(parts[0], parts[1], parts[2], parts[3], "")
+        count, predicted, observed, squared = self.sums.cpu().numpy()[:, None]
+        whole = Calibration(count, predicted, observed, squared, self.convention)
         return {
-            "ece": torch.tensor(found.ece(resamples=1).mean, dtype=torch.float64),
-            "brier": torch.tensor(found.brier(resamples=1).mean, dtype=torch.float64),
-            "curve": torch.from_numpy(found.curve()),
+            "ece": torch.tensor(whole.ece(resamples=1).mean, dtype=torch.float64),
+            "brier": torch.tensor(whole.brier(resamples=1).mean, dtype=torch.float64),
+            "curve": torch.from_numpy(whole.curve()),
         }
 
 
@@ -233,28 +246,32 @@ class DisagreementMetric(Metric):
     is_differentiable = False
     full_state_update = False
     higher_is_better = True
-    score: list[torch.Tensor]
-    positive: list[torch.Tensor]
 
-    def __init__(self, on: Literal["presence", "area"] = "presence", **convention: Any) -> None:
+    def __init__(self, on: Literal["presence", "area"] = "presence", convention: Convention = FOREGROUND) -> None:
         super().__init__()
         self.on, self.convention = on, convention
-        self.add_state("score", [], dist_reduce_fx="cat")
-        self.add_state("positive", [], dist_reduce_fx="cat")
+        self.set_dtype(torch.float64)  # also of what a process without images sends to the others
+        self._state = _state_name(self, (on, convention))
+        self.add_state(self._state, [], dist_reduce_fx="cat")
 
     def update(self, samples: torch.Tensor, references: torch.Tensor) -> None:
         """Add a batch: samples (B, N, ...) and references (B, R, ...)."""
-        distances = pairwise_distances(samples, references, **self.convention)
-        found = presence_scores(distances) if self.on == "presence" else area_scores(distances)
-        self.score.append(torch.from_numpy(found[0]).to(self.device))
-        self.positive.append(torch.from_numpy(found[1]).to(self.device))
+        distances = pairwise_distances(samples, references, self.convention)
+        score, positive = presence_scores(distances) if self.on == "presence" else area_scores(distances)
+        getattr(self, self._state).append(torch.from_numpy(np.stack([score, positive], axis=1).ravel()).to(self.device))
 
     def compute(self) -> dict[str, torch.Tensor]:
         """``auroc`` and ``average_precision``."""
-        score, positive = (
-            torch.cat(list(x)).cpu().numpy() if isinstance(x, list) else x.cpu().numpy()
-            for x in (self.score, self.positive)
-        )
-        found = detection(score, positive, 0, "")
-        numbers = {"auroc": found.auroc, "average_precision": found.average_precision}
+        state = getattr(self, self._state)
+        pairs = (torch.cat(list(state)) if len(state) else torch.zeros(0)) if isinstance(state, list) else state
+        score, positive = pairs.cpu().numpy().reshape(-1, 2).T
+        detected = detection(score, positive > 0, 0)
+        numbers = {"auroc": detected.auroc, "average_precision": detected.average_precision}
         return {name: torch.tensor(np.nan if x is None else x) for name, x in numbers.items()}
+
+
+def _state_name(metric: Metric, arguments: tuple[Any, ...]) -> str:
+    """A name that two metrics share only if they are the same metric; an identifier, as torchmetrics asks."""
+    kind = type(metric)
+    words = repr((kind.__module__, kind.__qualname__, *arguments))
+    return f"sums_{hashlib.sha256(words.encode()).hexdigest()[:16]}"

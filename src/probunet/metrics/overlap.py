@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.errors import InputError
+from probunet.metrics.convention import Convention
 
 Maps: TypeAlias = npt.NDArray[Any] | torch.Tensor
 """Integer or boolean label maps; the leading axes are stated where it is used."""
@@ -37,42 +38,33 @@ class Overlaps:
     """(B,) pixels that are not ignored."""
 
 
-@dataclass(frozen=True)
-class Domain:
-    """Which classes exist, which are counted, and which pixels are left out."""
-
-    num_classes: int
-    classes: tuple[int, ...]
-    ignore_label: int | None
-
-
-def count_overlaps(first: Maps, second: Maps, mask: Maps | None, domain: Domain) -> Overlaps:
+def count_overlaps(first: Maps, second: Maps, mask: Maps | None, convention: Convention) -> Overlaps:
     """Count shared pixels among the N + R maps of every image.
 
     Args:
         first: (B, N, P) samples.
         second: (B, R, P) references; pixels where any of them has the ignore label count nowhere.
         mask: (B, P) True where a pixel is ignored, or None.
-        domain: the label's range, the counted classes and the ignore label.
+        convention: the label's range, the counted classes and the ignore label.
 
     Raises:
         InputError: a label outside the range, or a sample that answers "ignore" where the pixel counts.
     """
     if isinstance(first, torch.Tensor) and first.device.type != "cpu":
-        return _count_on_device(first, second, mask, domain)
+        return _count_on_device(first, second, mask, convention)
     first, second = as_array(first), as_array(second)
     mask = None if mask is None else as_array(mask)
     images, maps = len(first), first.shape[1] + second.shape[1]
-    shared = np.zeros((images, len(domain.classes), maps, maps), np.int64)
+    shared = np.zeros((images, len(convention.evaluated), maps, maps), np.int64)
     valid = np.zeros(images, np.int64)
     scratch = _Scratch()
     for rows, pixels in _blocks(images, maps, first.shape[2]):
         block = first[rows, :, pixels], second[rows, :, pixels]
-        keep = _kept_pixels(block[1], None if mask is None else mask[rows, pixels], domain)
-        pure = [_check_labels(part, keep, domain, name) for part, name in zip(block, _NAMES, strict=True)]
+        keep = _kept_pixels(block[1], None if mask is None else mask[rows, pixels], convention)
+        pure = [_check_labels(part, keep, convention, name) for part, name in zip(block, _NAMES, strict=True)]
         valid[rows] += block[0].shape[2] if keep is None else np.count_nonzero(keep, axis=1)
-        for k, label in enumerate(domain.classes):
-            is_binary = all(pure) and domain.num_classes == 2 and label == 1
+        for k, label in enumerate(convention.evaluated):
+            is_binary = all(pure) and convention.num_classes == 2 and label == 1
             bits = _pack(block, None if is_binary else label, scratch)
             if keep is not None:
                 bits &= _pack_one(keep[:, None])
@@ -99,25 +91,27 @@ def _blocks(images: int, maps: int, pixels: int) -> Iterator[tuple[slice, slice]
 
 
 def _kept_pixels(
-    references: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, domain: Domain
+    references: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, convention: Convention
 ) -> npt.NDArray[np.bool_] | None:
     ignored = mask
-    if domain.ignore_label is not None:
-        by_label = (references == domain.ignore_label).any(axis=1)
+    if convention.ignore is not None:
+        by_label = (references == convention.ignore).any(axis=1)
         ignored = by_label if mask is None else by_label | mask
     return None if ignored is None or not ignored.any() else ~ignored
 
 
-def _check_labels(labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, domain: Domain, name: str) -> bool:
+def _check_labels(
+    labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, convention: Convention, name: str
+) -> bool:
     """Refuse labels that mean nothing; say whether the map holds 0 and 1 alone, as bytes."""
     if labels.size == 0 or labels.dtype == bool:
         return True
-    in_range = int(labels.max()) < domain.num_classes
+    in_range = int(labels.max()) < convention.num_classes
     if labels.dtype.kind == "i":
         in_range &= int(labels.min()) >= 0
     if in_range:
         return labels.dtype == np.uint8
-    wrong = (labels < 0) | (labels >= domain.num_classes)
+    wrong = (labels < 0) | (labels >= convention.num_classes)
     if keep is not None:
         wrong &= keep[:, None]
     if wrong.any():
@@ -125,9 +119,9 @@ def _check_labels(labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, 
         said = (
             f"{name} answer with the ignore label {value} where every reference has a class; "
             "a sample must choose a class for every pixel that counts"
-            if value == domain.ignore_label
-            else f"{name} hold the label {value}, but with num_classes={domain.num_classes} labels are "
-            f"0 to {domain.num_classes - 1}; correct num_classes or name the ignore label"
+            if value == convention.ignore
+            else f"{name} hold the label {value}, but with num_classes={convention.num_classes} labels are "
+            f"0 to {convention.num_classes - 1}; correct num_classes or name the ignore label"
         )
         raise InputError(said)
     return False
@@ -208,27 +202,27 @@ def _popcounts(
     return shared
 
 
-def _count_on_device(first: torch.Tensor, second: Maps, mask: Maps | None, domain: Domain) -> Overlaps:
+def _count_on_device(first: torch.Tensor, second: Maps, mask: Maps | None, convention: Convention) -> Overlaps:
     """The same counts by a matrix product of 0/1 masks, exact in float32 below 2^24 pixels a block."""
     both = torch.cat([first, torch.as_tensor(second, device=first.device)], dim=1)
     references = both[:, first.shape[1] :]
     keep = torch.ones(both.shape[0], both.shape[2], dtype=torch.bool, device=both.device)
     if mask is not None:
         keep &= ~torch.as_tensor(mask, device=both.device)
-    if domain.ignore_label is not None:
-        keep &= (references != domain.ignore_label).all(dim=1)
-    wrong = ((both < 0) | (both >= domain.num_classes)) & keep[:, None]
+    if convention.ignore is not None:
+        keep &= (references != convention.ignore).all(dim=1)
+    wrong = ((both < 0) | (both >= convention.num_classes)) & keep[:, None]
     if bool(wrong.any()):
         raise InputError(
             f"samples or references hold the label {int(both[wrong][0])}, but with "
-            f"num_classes={domain.num_classes} labels are 0 to {domain.num_classes - 1}"
+            f"num_classes={convention.num_classes} labels are 0 to {convention.num_classes - 1}"
         )
     images, maps = both.shape[:2]
-    shared = torch.zeros(images, len(domain.classes), maps, maps, dtype=torch.int64, device=both.device)
+    shared = torch.zeros(images, len(convention.evaluated), maps, maps, dtype=torch.int64, device=both.device)
     for row in range(images):
         for pixel in range(0, both.shape[2], 1 << 22):
             pixels = slice(pixel, pixel + (1 << 22))
-            for k, label in enumerate(domain.classes):
+            for k, label in enumerate(convention.evaluated):
                 has = ((both[row, :, pixels] == label) & keep[row, pixels]).float()
                 shared[row, k] += (has @ has.T).round().to(torch.int64)
     return Overlaps(shared.cpu().numpy(), keep.sum(dim=1).cpu().numpy())

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.metrics.convention import Convention
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class ImageValues:
     """(B,) NaN where ``left_out``."""
     left_out: npt.NDArray[np.bool_]
     """(B,) images for which the metric is not defined."""
-    convention: str
-    """What was measured, in words."""
+    convention: Convention
+    """What was measured."""
 
     def mean(self) -> float:
         """Mean over the images that are not left out.

@@ -8,9 +8,9 @@ One reader per image is enough for that: the expectation over images is the same
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch.nn import functional as F
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.distributions.base import SegmentationDistribution, SupportsLogitsSamples
-from probunet.metrics.distance import Empty
+from probunet.metrics.convention import Convention, Empty
 
 Relaxation: TypeAlias = Literal["soft", "straight_through"]
 """``soft``: class probabilities instead of labels; ``straight_through``: labels, with the gradient of probabilities."""
@@ -77,7 +77,7 @@ class EnergyScore:
         self,
         distribution: SegmentationDistribution,
         labels: torch.Tensor,
-        convention: dict[str, Any],
+        convention: Convention,
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
         """Mean score of fresh hypotheses over the images of a batch that have a pixel to compare.
@@ -86,7 +86,7 @@ class EnergyScore:
             distribution: of B images, with ``logits_samples``.
             labels: (B, R, H, W) class ids or ``IGNORE``, of one or more readers; one who did not look at an image
                 is ``IGNORE`` everywhere, and left out.
-            convention: ``num_classes``, ``classes`` and ``empty`` of ``Store.convention``.
+            convention: its evaluated classes and what empty ones count, see ``Store.convention``.
             generator: source of randomness, on the device of the model.
 
         Returns:
@@ -101,7 +101,7 @@ class EnergyScore:
                 "train this model without energy"
             )
         logits = distribution.logits_samples(self.samples, generator)
-        classes = evaluated_classes(logits.shape[2], convention.get("classes"))
+        classes = list(convention.evaluated)
         maps = relaxed(logits / self.temperature, self.relaxation)[:, :, classes].flatten(3)
         known = (labels != IGNORE).flatten(2)
         looked = known.any(dim=2)
@@ -110,16 +110,9 @@ class EnergyScore:
         readers = readers.movedim(-1, 2).flatten(3).movedim(1, 0).to(maps.dtype)
         seen = counts[:, None].to(maps.dtype)
         weights = looked.T.to(maps.dtype)
-        score = unbiased_energy_score(maps * seen, readers * seen, weights, convention.get("empty", "zero"))
+        score = unbiased_energy_score(maps * seen, readers * seen, weights, convention.empty)
         scored = counts.any(dim=1)
         return (score * scored).sum() / scored.sum().clamp(min=1)
-
-
-def evaluated_classes(num_classes: int, classes: Sequence[int] | None) -> list[int]:
-    """The classes that distances are averaged over: the foreground of two, all of more, unless they are given."""
-    if classes is not None:
-        return list(classes)
-    return [1] if num_classes == 2 else list(range(num_classes))
 
 
 def relaxed(logits: torch.Tensor, relaxation: Relaxation) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from probunet.core.types import IGNORE
 from probunet.data.store import marked
 from probunet.drawing.pictures import new_figure
 from probunet.metrics import class_frequencies, reliability
@@ -26,12 +25,12 @@ def section(results: Results) -> Section | None:
     groups = [results.patients[i] for i in positions]
     figure = new_figure(10, 4)
     pixels, empty = figure.subplots(1, 2)
-    rows = []
+    rows, convention = [], results.store.convention()
     for i, name in enumerate(names):
         samples = results.many_samples(name, positions.tolist(), SAMPLES)
-        frequencies = class_frequencies(samples, 2)
+        frequencies = class_frequencies(samples, convention)
         found = joined(
-            [reliability(frequencies[i : i + 1], one[None], bins=8, ignore=IGNORE) for i, one in enumerate(labels)]
+            [reliability(frequencies[i : i + 1], one[None], convention, bins=8) for i, one in enumerate(labels)]
         )
         curve = found.curve()
         pixels.plot(curve[:, 1], curve[:, 2], **style(i), ms=5, label=name.replace("_", " "))

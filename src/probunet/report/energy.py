@@ -83,7 +83,7 @@ def _table(results: Results) -> Table:
 
 
 def _unlimited(results: Results, name: str) -> Estimate:
-    values = results.unlimited(name)
+    values = results.values(name, "ged2_unlimited")
     if np.isnan(values).all():
         return None, None, None
     found = bootstrap_interval(values, results.patients, seed=results.seed)
@@ -92,7 +92,10 @@ def _unlimited(results: Results, name: str) -> Estimate:
 
 def _tests(results: Results, unlimited: bool) -> list[Comparison]:
     column = f"ged2_n{max(results.numbers)}"
-    values = {name: results.unlimited(name) if unlimited else results.values(name, column) for name in results.names}
+    values = {
+        name: results.values(name, "ged2_unlimited") if unlimited else results.values(name, column)
+        for name in results.names
+    }
     values = {name: found for name, found in values.items() if not np.isnan(found).all()}
     return compare_all(values, results.patients, seed=results.seed) if len(values) > 1 else []
 

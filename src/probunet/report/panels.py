@@ -41,7 +41,7 @@ def readers(results: Results, position: int, most: int) -> tuple[list[Pixels], l
     image, palette = results.raw(position), store_palette(results.store)
     labels = results.labels(position)[:most]
     if results.store.flips:
-        weights = np.sort(results.store.convention()["weights"])[::-1]
+        weights = np.sort(results.store.convention().weights or ())[::-1]
         names = [f"mode of {weight:.1%}" for weight in weights[: len(labels)]]
     else:
         palette = palette.copy()

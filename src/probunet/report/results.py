@@ -16,7 +16,7 @@ from probunet.core.errors import InputError
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store, marked
 from probunet.distributions.base import SegmentationDistribution
-from probunet.metrics import energy_distance, energy_limit
+from probunet.metrics import energy_distance
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run, runs_in
 
@@ -100,17 +100,6 @@ class Results:
         found = self._columns[name]
         return found.get(column, np.full(len(next(iter(found.values()))), np.nan))
 
-    def unlimited(self, name: str) -> Floats:
-        """(images,) D_GED^2 that ever more samples would tend to, see ``probunet.metrics.energy_limit``."""
-        most = max(self.numbers)
-        return energy_limit(
-            self.values(name, "distance_to_readers"),
-            self.values(name, f"sample_diversity_n{most}"),
-            self.values(name, "reader_diversity"),
-            n=most,
-            distinct=self.evaluations[name]["distinct_hypotheses"],
-        )
-
     def path_of(self, name: str) -> Path:
         """Run directory of a run."""
         return next(run.path for run in self.runs if run.name == name)
@@ -153,8 +142,8 @@ class Results:
     def labels(self, position: int) -> npt.NDArray[np.uint8]:
         """(R, H, W) readings, or modes of the label flips with the most probable first."""
         found = self.images[position]["labels"].numpy()
-        weights = self.store.convention()["weights"]
-        return found if weights is None else found[np.argsort(-weights, kind="stable")]
+        weights = self.store.convention().weights
+        return found if weights is None else found[np.argsort(-np.asarray(weights), kind="stable")]
 
     @cached_property
     def chosen(self) -> dict[str, list[int]]:
@@ -171,7 +160,7 @@ class Results:
         positions = np.arange(0, len(self.images), max(len(self.images) // 400, 1))
         labels = [self.images[int(i)]["labels"].numpy()[None] for i in positions]
         convention = self.store.convention()
-        disagreement = np.concatenate([energy_distance(one, one, **convention).reader_diversity for one in labels])
+        disagreement = np.concatenate([energy_distance(one, one, convention).reader_diversity for one in labels])
         complete = np.array([marked(one).all() for one in labels])
         quarter = max(len(labels) // 4, 1)
         clear = np.argsort(np.where(complete, disagreement, np.inf))

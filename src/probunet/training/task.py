@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule
 
 from probunet.core.types import Image
 from probunet.data.batches import Batch
-from probunet.metrics import energy_distance
+from probunet.metrics import Convention, energy_distance
 from probunet.models.base import LearnsFromReaders, SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.objectives.loss import Loss
@@ -72,7 +72,7 @@ class SegmentationTask(LightningModule):
         optimisation: Optimisation,
         seed: int,
         progress: Callable[[], float],
-        convention: dict[str, Any],
+        convention: Convention,
         samples: int = 16,
         energy: EnergyScore | None = None,
     ) -> None:
@@ -131,7 +131,7 @@ class SegmentationTask(LightningModule):
         """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         samples = self.model(image).sample(self.samples, self._generator(batch["number"], rank=0))
-        ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], **self.convention)
+        ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], self.convention)
         self.log("step", float(self.global_step), batch_size=len(image))
         weight = len(image) if batch["counts"] else 0
         self.log(VALIDATION, ged2.mean(), batch_size=weight, prog_bar=True, sync_dist=True)
