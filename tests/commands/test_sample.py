@@ -211,7 +211,7 @@ def test_pictures_of_a_folder(tmp_path):
     found = find_pictures([tmp_path / "scans"])
     assert [one.shape for one in found] == [(3, 48, 48), (1, 48, 48), (1, 32, 32)]
     assert [one.unit for one in found] == ["HU", "HU", ""]
-    assert found[0].slice_mm == 2.5
+    assert found[0].spacing_mm == (2.5, 0.5, 0.5)
 
 
 def save(file, array):
@@ -226,7 +226,7 @@ def save(file, array):
         (lambda d: save(d / "a.npy", np.zeros((32, 32)).astype(complex)), "complex128"),
         (lambda d: save(d / "a.npy", np.zeros((8, 8))), "8x8 px is too small"),
         (lambda d: save(d / "a.npy", np.zeros((2, 2, 32, 32))), "(2, 2, 32, 32)"),
-        (lambda d: save(d / "a.npy", np.array([{"code": 1}])), "a.npy cannot be read"),
+        (lambda d: save(d / "a.npy", np.array([{"code": 1}])), "a.npy holds object"),
         (lambda d: save(d / "a.npy", np.full((32, 32), "x")), "<U1"),
         (lambda d: d / "nowhere.png", "nowhere.png does not exist"),
     ],
@@ -259,7 +259,7 @@ def test_other_refusals(trained, image, tmp_path, failing):
     run_sample(trained / "unet", *common, "-n", 1)
     assert "asked for differently" in failing("sample", str(trained / "unet"), *common, "-n", "2")
     (tmp_path / "empty").mkdir()
-    assert "holds no image" in failing("sample", str(trained / "unet"), str(tmp_path / "empty"), "--out", "x")
+    assert "holds no picture" in failing("sample", str(trained / "unet"), str(tmp_path / "empty"), "--out", "x")
 
 
 def test_load_from_python(trained):

@@ -84,7 +84,7 @@ def bomb() -> bytes:
         ("a.png", lambda: b"\xff\xd8\xff\xe0", "does not begin like a PNG"),
         ("a.png", lambda: png(blob(0)[0][0])[:90], "cannot be read as PNG"),
         ("a.png", bomb, "9000x9000 px"),
-        ("a.npy", lambda: b"\x93NUMPY\x01\x00v\x00{'descr': '|O', }", "cannot be read as .npy"),
+        ("a.npy", lambda: b"\x93NUMPY\x01\x00v\x00{'descr': '|O', }", "cannot be read as NPY"),
         ("a.dcm", lambda: b"nothing", "does not begin like a DICOM file"),
     ],
 )

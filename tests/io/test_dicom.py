@@ -7,8 +7,8 @@ from lidc_download import AXIAL, ct_slice, expected_hu, save, sop_uid, uid, writ
 from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless
 
 from probunet.core.errors import InputError
-from probunet.io.ct_series import make_series, read_headers
 from probunet.io.dicom import is_dicom, read_hu, read_slice
+from probunet.io.series import make_series, read_headers
 
 SERIES = uid(1)
 
@@ -150,10 +150,10 @@ def test_impossible_headers_are_named(tmp_path, changes, message):
     ("changes", "message"),
     [
         ({"RescaleSlope": None}, "lacks RescaleSlope"),
-        ({"PixelData": b"\0" * 100}, "cannot be read as DICOM"),
-        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelData": bytes(48 * 48)}, "one 16-bit channel"),
+        ({"PixelData": b"\0" * 100}, "declares 4,608 bytes of pixels and can hold 100"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, r"is a colour image \(RGB\)"),
     ],
-    ids=["no slope", "pixels cut short", "8 bit"],
+    ids=["no slope", "pixels cut short", "colour"],
 )
 def test_pixels_that_are_no_hu_are_named(tmp_path, changes, message):
     path = save(ct_slice(SERIES, 0, (0, 0, 0), **changes), tmp_path / "a.dcm")
@@ -174,9 +174,9 @@ def test_damaged_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"lacks \w+; is the file cut short"):
         read_slice(path)
     path.write_bytes(b"<html>" * 100)
-    with pytest.raises(InputError, match="cannot be read as DICOM"):
+    with pytest.raises(InputError, match="does not begin like a DICOM file"):
         read_slice(path)
-    with pytest.raises(InputError, match="cannot be read as DICOM"):
+    with pytest.raises(InputError, match=r"missing\.dcm does not exist"):
         read_slice(tmp_path / "missing.dcm")
 
 

@@ -11,9 +11,10 @@ import pytest
 from lidc_download import ct_slice, save, uid, write_series
 
 from probunet.core.errors import InputError
-from probunet.io.ct_series import make_series, read_headers
+from probunet.io.dicom_pictures import affine, stored_series
 from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
-from probunet.io.nifti import affine, write_nifti
+from probunet.io.nifti import write_nifti
+from probunet.io.series import make_series, read_headers
 
 SERIES, FRAME = uid(1), uid(77)
 ROOT = np.sqrt(3) / 2
@@ -180,7 +181,7 @@ def place(image, *index):
 def test_nifti_corners_by_hand(axial, tmp_path, name):
     """x and y change their sign: (-10, -20, -100) is (10, 20, -100), 47 columns on it is (10 - 23.5, ...)."""
     labels = blob(axial, 4, 47, 3)
-    write_nifti(tmp_path / name, labels, axial)
+    write_nifti(tmp_path / name, labels, stored_series(axial))
     image = nibabel.load(tmp_path / name)
     assert image.shape == (48, 48, 5)
     assert image.get_data_dtype() == np.uint8
@@ -191,12 +192,13 @@ def test_nifti_corners_by_hand(axial, tmp_path, name):
     np.testing.assert_allclose(image.get_qform(), image.affine, atol=1e-5)
     assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
     first = (tmp_path / name).read_bytes()
-    write_nifti(tmp_path / name, labels, axial)
+    write_nifti(tmp_path / name, labels, stored_series(axial))
     assert (tmp_path / name).read_bytes() == first
 
 
 def test_nifti_of_an_oblique_series(oblique):
-    to = affine(oblique)
+    to, uneven = affine(oblique)
+    assert uneven == ""
     np.testing.assert_allclose((to @ [0, 0, 0, 1])[:3], (-5, 0, 0), atol=1e-9)
     np.testing.assert_allclose((to @ [2, 0, 0, 1])[:3], (-6, 0, 0), atol=1e-9)
     np.testing.assert_allclose((to @ [0, 4, 0, 1])[:3], (-5, -3 * ROOT, 1.5), atol=1e-6)
@@ -205,22 +207,23 @@ def test_nifti_of_an_oblique_series(oblique):
 
 def test_nifti_of_a_single_slice_a_tilted_gantry_and_a_gap(tmp_path):
     write_series(tmp_path / "one", SERIES, 1)
-    np.testing.assert_allclose(np.diag(affine(series_of(tmp_path / "one"))), (-0.5, -0.5, 2.5, 1))
+    np.testing.assert_allclose(np.diag(affine(series_of(tmp_path / "one"))[0]), (-0.5, -0.5, 2.5, 1))
     for i in range(3):
         save(ct_slice(SERIES, i, (0, i, 2 * i), SliceLocation=None), tmp_path / "tilted" / f"{i}.dcm")
     tilted = series_of(tmp_path / "tilted")
-    np.testing.assert_allclose(affine(tilted)[:3, 2], (0, -1, 2))
-    write_nifti(tmp_path / "t.nii", blob(tilted, 0, 0, 0).astype(np.float32), tilted)
+    np.testing.assert_allclose(affine(tilted)[0][:3, 2], (0, -1, 2))
+    write_nifti(tmp_path / "t.nii", blob(tilted, 0, 0, 0).astype(np.float32), stored_series(tilted))
     image = nibabel.load(tmp_path / "t.nii")
     assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 0)
     for i, z in enumerate((0, 1, 3)):
         save(ct_slice(SERIES, i, (0, 0, z)), tmp_path / "gap" / f"{i}.dcm")
+    gap = series_of(tmp_path / "gap")
     with pytest.raises(InputError, match=r"1.dcm is 0.5 mm from where even steps of 1.5 mm"):
-        affine(series_of(tmp_path / "gap"))
+        write_nifti(tmp_path / "gap.nii", blob(gap, 0), stored_series(gap))
     with pytest.raises(InputError, match=r"does not end in \.nii"):
-        write_nifti(tmp_path / "a.img", blob(tilted, 0), tilted)
+        write_nifti(tmp_path / "a.img", blob(tilted, 0), stored_series(tilted))
     with pytest.raises(InputError, match=r"shape \(1, 2, 3\) does not fit"):
-        write_nifti(tmp_path / "a.nii", np.zeros((1, 2, 3), np.uint8), tilted)
+        write_nifti(tmp_path / "a.nii", np.zeros((1, 2, 3), np.uint8), stored_series(tilted))
 
 
 @pytest.mark.skipif("PROBUNET_DATA" not in os.environ, reason="PROBUNET_DATA does not name the folder of real samples")

@@ -14,11 +14,11 @@ from starlette.concurrency import run_in_threadpool
 
 from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
-from probunet.explore.cases import Case, Cases
+from probunet.explore.cases import Case, Cases, Shown
 from probunet.explore.engine import MAXIMUM_SAMPLES, Draws, Encoded, Engine, Field
 from probunet.explore.export import WRITERS
 from probunet.explore.guard import Guard
-from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES, Picture
+from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
 from probunet.metrics.clusters import modes
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 
@@ -43,7 +43,7 @@ class Asked:
         except KeyError as error:
             raise HTTPException(404, f"there is no case '{case[:40]}' (any more); choose or upload one") from error
 
-    def encoded(self) -> tuple[Encoded, Picture]:
+    def encoded(self) -> tuple[Encoded, Shown]:
         """Load the picture and run the networks on the field."""
         picture = self.case.load()
         return self.engine.encode(self.key, picture, self.field), picture
@@ -61,7 +61,7 @@ class Drawn(Asked):
         self.key, self.field, self.engine, self.case = asked.key, asked.field, asked.engine, asked.case
         self.n, self.seed = n, seed
 
-    def draws(self) -> tuple[Draws, Encoded, Picture]:
+    def draws(self) -> tuple[Draws, Encoded, Shown]:
         """Draw them, or remember them."""
         encoded, picture = self.encoded()
         return self.engine.draw(self.key, encoded, self.n, self.seed), encoded, picture
@@ -147,12 +147,12 @@ def _pictures(app: FastAPI) -> None:
             "case": asked.key,
             "name": asked.case.name,
             "shape": picture.values.shape,
-            "unit": picture.unit or asked.engine.run.intensity.unit,
+            "unit": picture.picture.unit or asked.engine.run.intensity.unit,
             "range": [float(picture.values.min()), float(picture.values.max())],
             "window": [float(low), float(high if high > low else asked_values.max() + 1)],
             "spacing_mm": picture.spacing,
             "readers": len(picture.readers),
-            "dicom": bool(picture.dicom),
+            "dicom": picture.picture.series is not None,
             "field": vars(encoded.box),
             "note": encoded.note,
             "latent": asked.engine.latent(encoded, picture),

@@ -8,17 +8,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.data.flips import modes as flip_modes
 from probunet.data.store import Split, Store
 from probunet.explore.recent import Recent
-from probunet.io.uploads import SUFFIXES, Picture, read_picture
+from probunet.io.pictures import Picture, picture_of, read_picture
+from probunet.io.uploads import SUFFIXES, read_upload
 
 UPLOADED_BYTES = 512 * 2**20
 _UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a person looks at.
+
+    Attributes:
+        values: (C, H, W) raw intensities.
+        picture: of one slice, from which they are.
+        readers: (R, H, W) uint8 class ids, R possibly 0.
+    """
+
+    values: npt.NDArray[Any]
+    picture: Picture
+    readers: npt.NDArray[np.uint8]
+
+    @property
+    def spacing(self) -> tuple[float, float] | None:
+        """mm between rows and between columns, or ``None``."""
+        return None if self.picture.spacing_mm is None else self.picture.spacing_mm[1:]
 
 
 @dataclass(frozen=True)
@@ -26,7 +49,7 @@ class Case:
     """A name and a way to get the picture."""
 
     name: str
-    load: Callable[[], Picture]
+    load: Callable[[], Shown]
 
 
 class Cases:
@@ -60,11 +83,11 @@ class Cases:
             Its key.
 
         Raises:
-            InputError: see :func:`probunet.io.uploads.read_picture`.
+            InputError: see :func:`probunet.io.uploads.read_upload`.
         """
-        picture = read_picture(name, content)
+        shown = _shown(read_upload(name, content))
         key = f"upload-{secrets.token_hex(8)}"
-        self._uploads.put(key, Case(name, lambda: picture), picture.values.nbytes + len(picture.dicom))
+        self._uploads.put(key, Case(name, lambda: shown), shown.values.nbytes + len(content))
         return key
 
 
@@ -89,19 +112,34 @@ def cases_of(source: Path | None, split: Split) -> list[Case]:
     return [Case(file.name, partial(_from_file, file)) for file in files]
 
 
-def _from_store(store: Store, index: int) -> Picture:
+def _from_store(store: Store, index: int) -> Shown:
     labels = np.array(store.labels[index])
     spacing = store.manifest.get("spacing_mm")
-    return Picture(
+    picture = picture_of(
         np.array(store.images[index]),
+        store.cases[index].name,
         store.intensity.unit,
-        (float(spacing[0]), float(spacing[1])) if spacing else None,
-        flip_modes(labels[0], store.flips)[:8] if store.flips else labels,
+        (None, float(spacing[0]), float(spacing[1])) if spacing else None,
     )
+    return Shown(picture.slice(0), picture, flip_modes(labels[0], store.flips)[:8] if store.flips else labels)
 
 
-def _from_file(file: Path) -> Picture:
-    try:
-        return read_picture(file.name, file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}); check its permissions") from error
+def _from_file(file: Path) -> Shown:
+    return _shown(read_picture(file))
+
+
+def _shown(picture: Picture) -> Shown:
+    """One slice with one or three channels; a .npy of three layers is one.
+
+    Raises:
+        InputError: several slices, or other channels.
+    """
+    if picture.stored.kind == "NPY" and picture.shape[0] == 3:
+        picture = picture.layers_as_channels()
+    if picture.shape[0] != 1 or picture.channels not in (1, 3):
+        depth, height, width = picture.shape
+        raise InputError(
+            f"{picture.source} has {depth} slice(s) with {picture.channels} channel(s) of {height}x{width} px; "
+            "one slice with one or three channels is needed"
+        )
+    return Shown(picture.slice(0), picture, np.zeros((0, *picture.shape[1:]), np.uint8))

@@ -14,9 +14,9 @@ import torch
 from probunet.core.errors import InputError
 from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.latent import LatentSegmentation
+from probunet.explore.cases import Shown
 from probunet.explore.recent import Recent
 from probunet.inference.view import in_units
-from probunet.io.uploads import Picture
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.prior import draw_from
 from probunet.runs.run import TrainedModel
@@ -110,7 +110,7 @@ class Engine:
         """Height and width that the model was trained on, in pixels."""
         return (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
 
-    def box(self, picture: Picture, field: Field) -> Box:
+    def box(self, picture: Shown, field: Field) -> Box:
         """Place a field on a picture, moved and cut where it would leave it."""
         height, width = picture.values.shape[-2:]
         wanted = self.crop if field.size is None else (field.size, field.size)
@@ -119,7 +119,7 @@ class Engine:
         column = width // 2 if field.column is None else field.column
         return Box(min(max(row - h // 2, 0), height - h), min(max(column - w // 2, 0), width - w), h, w)
 
-    def encode(self, key: str, picture: Picture, field: Field) -> Encoded:
+    def encode(self, key: str, picture: Shown, field: Field) -> Encoded:
         """Run the networks on a field, once.
 
         Args:
@@ -181,7 +181,7 @@ class Engine:
         with self._lock, torch.inference_mode():
             return _decoded(distribution, torch.tensor([list(z)], device=self.device)).labels[0]
 
-    def latent(self, encoded: Encoded, picture: Picture) -> dict[str, Any] | None:
+    def latent(self, encoded: Encoded, picture: Shown) -> dict[str, Any] | None:
         """Give prior and readers' posteriors as lists: mean and sigma, each (D,). ``None`` without a latent space."""
         distribution = encoded.distribution
         if not isinstance(distribution, LatentSegmentation):
@@ -196,13 +196,16 @@ class Engine:
                 "readers": [_moments(posterior) for posterior in posteriors],
             }
 
-    def _in_units_of_model(self, picture: Picture, box: Box) -> tuple[npt.NDArray[Any], str]:
+    def _in_units_of_model(self, picture: Shown, box: Box) -> tuple[npt.NDArray[Any], str]:
         """Raw values of a field in the unit that the model was trained on, and what was done for it."""
         raw = box.of(picture.values)
         if self.model.in_channels == 1 and len(raw) == 3 and (raw[0] == raw[1]).all() and (raw[0] == raw[2]).all():
             raw = raw[:1]
-        values, shown = in_units(raw, picture.unit, self.run.intensity.unit)
-        return values, f"{shown[0]:g} to {shown[1]:g} {picture.unit} shown to the model as 0 to 255" if shown else ""
+        values, shown = in_units(raw, picture.picture.unit, self.run.intensity.unit)
+        return (
+            values,
+            f"{shown[0]:g} to {shown[1]:g} {picture.picture.unit} shown to the model as 0 to 255" if shown else "",
+        )
 
 
 def _decoded(distribution: LatentSegmentation, latents: torch.Tensor) -> Draws:

@@ -15,15 +15,14 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 
 from probunet.core.errors import InputError
-from probunet.io.ct_series import make_series, read_headers
+from probunet.explore.cases import Shown
 from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
-from probunet.io.uploads import Picture
 
 Labels = npt.NDArray[np.uint8]
 """(n, H, W) class ids on the whole picture."""
 
 
-def as_png(labels: Labels, facts: dict[str, Any], picture: Picture) -> bytes:
+def as_png(labels: Labels, facts: dict[str, Any], picture: Shown) -> bytes:
     """One hypothesis as PNG of class ids spread over the grey range; several as a ZIP of such, with facts.json."""
     grey = 255 // max(len(facts["classes"]) - 1, 1)
     pictures = []
@@ -41,7 +40,7 @@ def as_png(labels: Labels, facts: dict[str, Any], picture: Picture) -> bytes:
     return archive.getvalue()
 
 
-def as_npz(labels: Labels, facts: dict[str, Any], picture: Picture) -> bytes:
+def as_npz(labels: Labels, facts: dict[str, Any], picture: Shown) -> bytes:
     """``labels`` (n, H, W) uint8, ``latents`` (n, D) where there are any, and ``facts`` as JSON text."""
     buffer = io.BytesIO()
     latents = {} if facts.get("latents") is None else {"latents": np.array(facts["latents"], np.float32)}
@@ -49,26 +48,19 @@ def as_npz(labels: Labels, facts: dict[str, Any], picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def as_nifti(labels: Labels, facts: dict[str, Any], picture: Picture) -> bytes:
-    """NIfTI (W, H, 1, n), the hypotheses along the fourth axis, pixel size in mm (1 where unknown).
+def as_nifti(labels: Labels, facts: dict[str, Any], picture: Shown) -> bytes:
+    """NIfTI (W, H, 1, n), the hypotheses along the fourth axis, where the picture lies.
 
     Raises:
         InputError: nibabel is not installed.
     """
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError("NIfTI needs nibabel; 'pip install nibabel' beside probunet") from error
-    row, column = picture.spacing or (1.0, 1.0)
-    affine = np.diag([-column, -row, 1.0, 1.0])  # rows run to posterior, columns to left, as in DICOM
-    image = nibabel.Nifti1Image(np.moveaxis(labels, 0, -1).swapaxes(0, 1)[:, :, None], affine)
-    with tempfile.TemporaryDirectory() as folder:  # nibabel's own compression to a stream leaves no name
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hypotheses.nii.gz"
-        nibabel.save(image, file)
+        picture.picture.write_nifti(file, labels[:, None])
         return file.read_bytes()
 
 
-def as_dicomseg(labels: Labels, facts: dict[str, Any], picture: Picture) -> bytes:
+def as_dicomseg(labels: Labels, facts: dict[str, Any], picture: Shown) -> bytes:
     """ZIP of DICOM segmentations that refer to the uploaded slice, one series per hypothesis.
 
     Args:
@@ -79,21 +71,20 @@ def as_dicomseg(labels: Labels, facts: dict[str, Any], picture: Picture) -> byte
     Raises:
         InputError: the picture was no DICOM file, lacks what a segmentation must refer to, or highdicom is missing.
     """
-    if not picture.dicom:
+    series = picture.picture.series
+    if series is None:
         raise InputError("a DICOM segmentation refers to a DICOM slice, and this picture is none; save PNG or NIfTI")
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-        file = Path(folder) / "slice.dcm"
-        file.write_bytes(picture.dicom)
-        (slices,) = read_headers([file])[0].values()
-        writer = SegmentationWriter(make_series(slices), facts["classes"], facts["model"])
-        hypotheses = (Hypothesis(one[None], f"hypothesis {i} of {len(labels)}") for i, one in enumerate(labels, 1))
+        writer = SegmentationWriter(series, facts["classes"], facts["model"])
+        native = picture.picture.native(labels[:, None])
+        hypotheses = (Hypothesis(one, f"hypothesis {i} of {len(labels)}") for i, one in enumerate(native, 1))
         for written in writer.hypotheses(Path(folder), hypotheses):
             zipped.write(written, written.name)
     return archive.getvalue()
 
 
-WRITERS: dict[str, tuple[str, Callable[[Labels, dict[str, Any], Picture], bytes]]] = {
+WRITERS: dict[str, tuple[str, Callable[[Labels, dict[str, Any], Shown], bytes]]] = {
     "png": ("png", as_png),
     "npz": ("npz", as_npz),
     "nifti": ("nii.gz", as_nifti),

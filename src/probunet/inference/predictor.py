@@ -128,6 +128,7 @@ class Sampler:
         )
         FORMATS[request.format].write(folder, drawn)
         _sheet(folder / "contact_sheet.png", drawn, view.field)
+        view.notes.update(picture.notes)
         for note in sorted(view.notes):
             console.print(f"note: {picture.source.name}: {note}", markup=False, highlight=False)
         likelihoods, reason = self._likelihoods(view, request.seed, samples, groups)
@@ -137,8 +138,8 @@ class Sampler:
                 "request": self._question(picture, request),
                 "model": str(self.run.path),
                 "shape": list(picture.shape),
-                "spacing_mm": picture.spacing_mm and list(picture.spacing_mm),
-                "slice_mm": picture.slice_mm,
+                "spacing_mm": picture.spacing_mm and list(picture.spacing_mm[1:]),
+                "slice_mm": picture.spacing_mm and picture.spacing_mm[0],
                 "classes": self.run.classes,
                 "different_hypotheses": len({hashlib.sha256(one.tobytes()).digest() for one in samples}),
                 "modes": [self._mode(m, drawn, p) for m, p in zip(groups, likelihoods, strict=True)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ class View:
         picture = self.picture
         if picture.spacing_mm is None or not self.spacing:
             return None
-        row, column = (mine / its for mine, its in zip(picture.spacing_mm, self.spacing, strict=True))
+        row, column = (mine / its for mine, its in zip(picture.spacing_mm[1:], self.spacing, strict=True))
         return None if max(abs(row - 1), abs(column - 1)) <= SAME_SPACING else (row, column)
 
     def _note_on_size(self) -> None:
@@ -96,7 +95,9 @@ class View:
             size = max(round(rows * scale[0]), 1), max(round(columns * scale[1]), 1)
             pieces = [PILImage.fromarray(c).resize(size[::-1], PILImage.Resampling.BILINEAR) for c in values]
             values = np.stack([np.asarray(piece) for piece in pieces])
-            self.notes.add(f"resampled from {list(picture.spacing_mm or ())} to the model's {self.spacing} mm and back")
+            self.notes.add(
+                f"resampled from {list((picture.spacing_mm or ())[1:])} to the model's {self.spacing} mm and back"
+            )
         return torch.from_numpy(self.run.intensity.normalise(values)).to(self.device)
 
     def back(self, strip: Strip) -> Strip:
@@ -142,15 +143,14 @@ def with_channels(picture: Picture, channels: int) -> Picture:
     Raises:
         InputError: other channels than the model has.
     """
-    depth, height, width = picture.shape
+    depth = picture.shape[0]
     if picture.channels == channels:
         return picture
     if picture.channels == 1 and depth == channels and picture.source.suffix == ".npy":
-        layers = np.concatenate([picture.slice(i) for i in range(depth)])
-        return replace(picture, shape=(1, height, width), channels=channels, slice=lambda _: layers)
+        return picture.layers_as_channels()
     first = picture.slice(0)
     if channels == 1 and picture.channels == 3 and depth == 1 and (first == first[:1]).all():
-        return replace(picture, channels=1, slice=lambda index: picture.slice(index)[:1])
+        return picture.first_channel()
     raise InputError(f"{picture.source} has {picture.channels} channel(s), the model takes {channels}")
 
 

@@ -42,10 +42,10 @@ class Drawn:
         """``mm2`` of a pixel or ``mm3`` of a voxel, where they are known."""
         if self.picture.spacing_mm is None:
             return None
-        area = self.picture.spacing_mm[0] * self.picture.spacing_mm[1]
+        between, row, column = self.picture.spacing_mm
         if self.picture.shape[0] == 1:
-            return "mm2", area
-        return None if not self.picture.slice_mm else ("mm3", area * self.picture.slice_mm)
+            return "mm2", row * column
+        return None if between is None else ("mm3", row * column * between)
 
 
 def write_png(folder: Path, drawn: Drawn) -> None:
@@ -89,14 +89,9 @@ def write_nifti(folder: Path, drawn: Drawn) -> None:
     Raises:
         InputError: nibabel is not installed, or slices in uneven steps.
     """
-    from probunet.io import nifti as niftiseg
 
     def write(name: str, volume: npt.NDArray[Any]) -> None:
-        file = folder / f"{name}.nii.gz"
-        if drawn.picture.series is not None:
-            niftiseg.write_nifti(file, volume, drawn.picture.series)
-        else:
-            niftiseg.write_volume(file, volume, _affine(drawn.picture))
+        drawn.picture.write_nifti(folder / f"{name}.nii.gz", volume)
 
     for i, sample in enumerate(drawn.samples):
         write(f"sample-{i:03d}", sample)
@@ -104,13 +99,6 @@ def write_nifti(folder: Path, drawn: Drawn) -> None:
         if k:
             write(f"probability-{name}", drawn.probabilities[:, k])
     write("entropy", np.load(folder / "entropy.npy", mmap_mode="r"))
-
-
-def _affine(picture: Picture) -> npt.NDArray[np.float64]:
-    if picture.affine is not None:
-        return picture.affine
-    row, column = picture.spacing_mm or (1.0, 1.0)
-    return np.diag([column, row, picture.slice_mm or 1.0, 1.0])
 
 
 def write_dicomseg(folder: Path, drawn: Drawn) -> None:
@@ -128,12 +116,14 @@ def write_dicomseg(folder: Path, drawn: Drawn) -> None:
         folder,
         (
             Hypothesis(
-                np.array(drawn.samples[mode.representative]), f"mode {i} of {total}, frequency {mode.frequency:.2f}"
+                np.array(drawn.picture.native(drawn.samples[mode.representative])),
+                f"mode {i} of {total}, frequency {mode.frequency:.2f}",
             )
             for i, mode in enumerate(drawn.modes, start=1)
         ),
     )
-    writer.probabilities(folder / "probabilities.dcm", np.asarray(drawn.probabilities))
+    shares = drawn.picture.native(np.moveaxis(drawn.probabilities, 1, 0))
+    writer.probabilities(folder / "probabilities.dcm", np.moveaxis(shares, 0, 1))
 
 
 def _anything(_: Sequence[Picture]) -> None:

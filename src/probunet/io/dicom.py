@@ -1,23 +1,37 @@
-"""One DICOM file at a time: its header as a slice of a CT series, its pixels in Hounsfield units."""
+"""DICOM images, one file at a time: headers as slices with their place, pixels in the unit of the modality.
+
+CT, MR and PET are read, classic (a file a slice) and enhanced (many frames in a file).
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels import get_decoder
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from probunet.core.errors import InputError
+from probunet.io.content import Content, decoding, open_regular
+from probunet.io.dicom_pixels import check_deflated, read_stored
 
+AIR = -1024.0
+"""HU: the least value that CT has here; scanners pad with less outside of their circle, and training never saw it."""
+MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
+"""What is read, with the unit of its values."""
+_ENHANCED = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "128.1", "130")}
+"""SOP classes of many frames: enhanced and legacy converted CT, MR and PET."""
+_PHASES = ("AcquisitionNumber", "TemporalPositionIdentifier", "EchoTime", "ImageType", "TriggerTime", "AcquisitionTime")
+"""What may differ between images at one place, in the order in which it is asked."""
 _TAGS = [
+    "SpecificCharacterSet",
+    "SOPClassUID",
     "Modality",
     "PatientID",
     "SeriesInstanceUID",
@@ -29,24 +43,33 @@ _TAGS = [
     "SliceThickness",
     "Rows",
     "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    *_PHASES,
 ]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The header of one CT slice.
+    """The header of one slice.
 
     Attributes:
         path: of the file.
-        patient: patient id.
+        patient: patient id, empty where it was taken out.
         series: series instance UID.
-        sop_uid: SOP instance UID, the slice's own name.
-        position: (x, y, z) mm, centre of the first pixel.
+        sop_uid: SOP instance UID of the file.
+        position: (x, y, z) mm, centre of the first pixel, x to the left and y to the back.
         orientation: directions (x, y, z) of a row and of a column, unit vectors one after the other.
         spacing: mm between rows, mm between columns.
         shape: rows, columns.
         location: mm, SliceLocation, or ``None``.
         thickness: mm, or ``None``.
+        modality: ``CT``, ``MR`` or ``PT``.
+        frame: number of the frame in a file of many, from 0; ``None`` in a file of one.
+        phase: name and value of what may tell images at one place apart.
+        content: bytes of the file.
     """
 
     path: Path
@@ -59,132 +82,229 @@ class Slice:
     shape: tuple[int, int]
     location: float | None
     thickness: float | None
+    modality: str
+    frame: int | None
+    phase: tuple[tuple[str, str], ...]
+    content: Content = field(compare=False, repr=False)
+
+    @property
+    def unit(self) -> str:
+        """``HU`` for CT, empty for others."""
+        return MODALITIES[self.modality]
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is meant to be DICOM: by its ending .dcm, or by its first bytes if it has no ending.
+    """Tell whether a file is meant to be DICOM: by its ending, or by its first bytes whatever its name.
 
     Raises:
         InputError: the file cannot be opened.
     """
-    if path.suffix.lower() == ".dcm":
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
         return True
-    if path.suffix and not path.suffix[1:].isdigit():  # 1.2.840.113 is a file named by its UID
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    with open_regular(path) as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def read_slice(path: Path) -> Slice | str:
-    """Read the header of a file.
+    """Read the header of a file of one slice.
 
     Returns:
-        The slice, or the modality of a file that is no CT image (``DX``, ``CR``, ``SEG``, ...; ``DICOMDIR`` for an
-        index of files).
+        The slice, or what a file holds that is no such image: see :func:`read_slices`.
 
     Raises:
-        InputError: not readable, or an attribute that every CT slice has is missing or impossible.
+        InputError: see :func:`read_slices`, or a file of many frames.
     """
-    with _reading(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    slices = read_slices(Content(path))
+    if not isinstance(slices, str) and len(slices) != 1:
+        raise InputError(f"{path} holds {len(slices)} frames; a file of one slice is needed")
+    return slices if isinstance(slices, str) else slices[0]
+
+
+def read_slices(content: Content) -> list[Slice] | str:
+    """Read the header of a file: one slice, or the frames of an enhanced one.
+
+    Returns:
+        The slices, or the modality of a file that is no CT, MR or PET image (``DX``, ``CR``, ``SEG``, ...;
+        ``DICOMDIR`` for an index of files).
+
+    Raises:
+        InputError: not readable, colour, a mosaic, frames without a place, or an attribute that every slice has is
+            missing or impossible.
+    """
+    with decoding(content.name, "DICOM"):
+        header = _header(content, _TAGS)
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             return "DICOMDIR"
-        modality = str(_required(header, "Modality", path))
-        if modality != "CT":
+        modality = str(_required(header, "Modality", content.name))
+        if modality not in MODALITIES:
             return modality
-        orientation = _numbers(header, "ImageOrientationPatient", 6, path)
-        row, column = np.array(orientation[:3]), np.array(orientation[3:])
-        if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=1e-3):
-            raise InputError(
-                f"{path} has ImageOrientationPatient {list(orientation)}; orthogonal unit vectors are needed"
-            )
-        spacing = _numbers(header, "PixelSpacing", 2, path)
-        shape = int(_required(header, "Rows", path)), int(_required(header, "Columns", path))
-        if min(spacing) <= 0 or min(shape) <= 0:
-            raise InputError(f"{path} has PixelSpacing {list(spacing)} and shape {shape}; all must be positive")
-        return Slice(
-            path=path,
-            patient=str(_required(header, "PatientID", path)).strip(),
-            series=str(_required(header, "SeriesInstanceUID", path)),
-            sop_uid=str(_required(header, "SOPInstanceUID", path)),
-            position=_numbers(header, "ImagePositionPatient", 3, path),
-            orientation=orientation,
-            spacing=spacing,
-            shape=shape,
-            location=_optional(header, "SliceLocation", path),
-            thickness=_optional(header, "SliceThickness", path),
-        )
+        _check_kind(header, content.name)
+        frames = int(header.get("NumberOfFrames") or 1)
+        shape = int(_required(header, "Rows", content.name)), int(_required(header, "Columns", content.name))
+        bits = int(header.get("BitsAllocated") or 16)
+        content.check((frames, *shape), max(bits // 8, 1))
+        if frames > 1 or str(header.get("SOPClassUID")) in _ENHANCED:
+            return _frames(content, _header(content, None), frames, shape)
+        return [_slice(content, header, [header], None, shape)]
 
 
-def read_hu(one: Slice) -> npt.NDArray[np.float32]:
+def read_values(one: Slice) -> npt.NDArray[np.float32]:
     """Read the pixels of a slice.
 
     Returns:
-        (rows, columns) HU: stored value * RescaleSlope + RescaleIntercept.
+        (rows, columns): stored value * RescaleSlope + RescaleIntercept, for CT in HU and -1,024 or more.
 
     Raises:
-        InputError: cut short, compressed in a way for which no decoder is installed (names the package), without
-            rescale slope or intercept, not of one 16-bit channel, or of another size than its header says.
+        InputError: cut short, compressed in a way for which no decoder is installed (names the package), CT without
+            rescale slope or intercept, or of another size than its header says.
     """
-    with _reading(one.path):
-        dataset = pydicom.dcmread(one.path)
-        _check_decoder(dataset, one.path)
-        slope, intercept = (_numbers(dataset, key, 1, one.path)[0] for key in ("RescaleSlope", "RescaleIntercept"))
-        stored = dataset.pixel_array
-    if stored.dtype.itemsize != 2 or stored.shape != one.shape:
-        raise InputError(
-            f"{one.path} holds {stored.dtype} pixels of shape {stored.shape}; a CT slice has one 16-bit channel of "
-            f"{one.shape[0]}x{one.shape[1]} px"
+    content = one.content
+    with decoding(content.name, "DICOM"):
+        dataset = _whole(content)
+        groups = _groups(dataset, one.frame)
+        slope, intercept = _rescale(groups, one, content.name)
+        stored = read_stored(content, dataset, one.frame or 0)
+    if stored.shape != one.shape:
+        raise InputError(f"{content.name} holds pixels of shape {stored.shape}; its header says {one.shape}")
+    values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise InputError(f"{content.name} holds values that are NaN or infinite; clean it first")
+    return np.maximum(values, np.float32(AIR)) if one.modality == "CT" else values
+
+
+def read_hu(one: Slice) -> npt.NDArray[np.float32]:
+    """The pixels of a CT slice in HU, see :func:`read_values`."""
+    return read_values(one)
+
+
+def read_header(content: Content) -> pydicom.Dataset:
+    """Everything of a file but its pixels.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with decoding(content.name, "DICOM"):
+        return _header(content, None)
+
+
+@lru_cache(maxsize=1)
+def _whole(content: Content) -> pydicom.Dataset:
+    """A file with its pixels; the frames of one file are usually read one after the other."""
+    return _header(content, None, pixels=True)
+
+
+def _header(content: Content, tags: Sequence[str] | None, pixels: bool = False) -> pydicom.Dataset:
+    """Read a header; files of the time before the preamble are read too."""
+    with content.open() as file:
+        forced = file.read(132)[128:] != b"DICM"
+        if forced:
+            file.seek(0)
+            if file.read(2) not in (b"\x08\x00", b"\x00\x08", b"\x02\x00"):
+                raise InputError(f"{content.name} does not begin like a DICOM file (no DICM after the preamble)")
+        file.seek(0)
+        check_deflated(content)
+        return pydicom.dcmread(
+            file, stop_before_pixels=not pixels, specific_tags=None if tags is None else list(tags), force=forced
         )
-    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
-def _check_decoder(dataset: pydicom.Dataset, path: Path) -> None:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated:
-        return
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise InputError(f"{path} has the transfer syntax {syntax.name}, which pydicom cannot decode") from error
-    if not decoder.is_available:
-        raise InputError(
-            f"{path} is compressed ({syntax.name}); 'pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg' "
-            f"to read it (pydicom names: {'; '.join(decoder.missing_dependencies)})"
-        )
+def _check_kind(header: pydicom.Dataset, name: str) -> None:
+    colour = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+    if not colour.startswith("MONOCHROME") or int(header.get("SamplesPerPixel") or 1) != 1:
+        raise InputError(f"{name} is a colour image ({colour}); one channel is needed")
+    if "MOSAIC" in [str(word) for word in np.atleast_1d(header.get("ImageType") or "")]:
+        raise InputError(f"{name} is a mosaic, many slices as tiles of one image; convert it first (dcm2niix)")
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes pydicom raise, and its warnings, into one sentence about the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values that are not needed; those that are get checked
-            yield
-    except InputError:
-        raise
-    except Exception as error:  # pydicom raises nearly every kind there is on damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} cannot be read as DICOM ({reason}); fetch it again") from error
+def _slice(
+    content: Content,
+    header: pydicom.Dataset,
+    groups: Sequence[pydicom.Dataset],
+    frame: int | None,
+    shape: tuple[int, int],
+) -> Slice:
+    """One slice out of the places where its attributes may be, the most special one first."""
+    name = content.name
+    orientation = _numbers(groups, "ImageOrientationPatient", 6, name)
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=1e-3):
+        raise InputError(f"{name} has ImageOrientationPatient {list(orientation)}; orthogonal unit vectors are needed")
+    spacing = _numbers(groups, "PixelSpacing", 2, name)
+    if min(spacing) <= 0 or min(shape) <= 0:
+        raise InputError(f"{name} has PixelSpacing {list(spacing)} and shape {shape}; all must be positive")
+    thickness = _optional(groups, "SliceThickness")
+    return Slice(
+        path=content.path,
+        patient=str(header.get("PatientID") or "").strip(),
+        series=str(_required(header, "SeriesInstanceUID", name)),
+        sop_uid=str(_required(header, "SOPInstanceUID", name)),
+        position=_numbers(groups, "ImagePositionPatient", 3, name),
+        orientation=orientation,
+        spacing=spacing,
+        shape=shape,
+        location=_optional(groups, "SliceLocation"),
+        thickness=thickness if thickness and thickness > 0 else None,
+        modality=str(header.Modality),
+        frame=frame,
+        phase=tuple((key, _text(groups, key)) for key in _PHASES),
+        content=content,
+    )
 
 
-def _required(header: pydicom.Dataset, key: str, path: Path) -> Any:
+def _frames(content: Content, header: pydicom.Dataset, frames: int, shape: tuple[int, int]) -> list[Slice]:
+    listed = header.get("PerFrameFunctionalGroupsSequence") or []
+    if len(listed) != frames:
+        raise InputError(f"{content.name} holds {frames} frame(s) and does not say where they lie; export slices")
+    return [_slice(content, header, _groups(header, k), k, shape) for k in range(frames)]
+
+
+def _groups(header: pydicom.Dataset, frame: int | None) -> list[pydicom.Dataset]:
+    """The datasets in which attributes of a frame may be: its own groups, the shared ones, the header itself."""
+    if frame is None:
+        return [header]
+    shared = header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
+    found = []
+    for group in (header.PerFrameFunctionalGroupsSequence[frame], shared[0]):
+        found += [element.value[0] for element in group if element.VR == "SQ" and element.value]
+    return [*found, header]
+
+
+def _rescale(groups: Sequence[pydicom.Dataset], one: Slice, name: str) -> tuple[float, float]:
+    if one.modality != "CT" and _find(groups, "RescaleSlope") is None:
+        return 1.0, 0.0
+    return _numbers(groups, "RescaleSlope", 1, name)[0], _numbers(groups, "RescaleIntercept", 1, name)[0]
+
+
+def _find(groups: Sequence[pydicom.Dataset], key: str) -> Any:
+    return next((g.get(key) for g in groups if g.get(key) not in (None, "")), None)
+
+
+def _text(groups: Sequence[pydicom.Dataset], key: str) -> str:
+    value = _find(groups, key)
+    return "" if value is None else str(value)
+
+
+def _required(header: pydicom.Dataset, key: str, name: str) -> Any:
     value = header.get(key)
     if value is None or value == "":
-        raise InputError(f"{path} lacks {key}; is the file cut short? Fetch it again")
+        raise InputError(f"{name} lacks {key}; is the file cut short? Fetch it again")
     return value
 
 
-def _numbers(header: pydicom.Dataset, key: str, count: int, path: Path) -> tuple[float, ...]:
-    value = _required(header, key, path)
+def _numbers(groups: Sequence[pydicom.Dataset], key: str, count: int, name: str) -> tuple[float, ...]:
+    value = _find(groups, key)
+    if value is None:
+        raise InputError(f"{name} lacks {key}; is the file cut short? Fetch it again")
     numbers = tuple(np.atleast_1d(np.asarray(value, dtype=np.float64)).tolist())
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{path} has the {key} {value}; {count} finite numbers are needed")
+    if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
+        raise InputError(f"{name} has the {key} {value}; {count} finite numbers are needed")
     return numbers
 
 
-def _optional(header: pydicom.Dataset, key: str, path: Path) -> float | None:
-    return _numbers(header, key, 1, path)[0] if header.get(key) not in (None, "") else None
+def _optional(groups: Sequence[pydicom.Dataset], key: str) -> float | None:
+    value = _find(groups, key)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

@@ -20,7 +20,9 @@ from pydicom.uid import generate_uid
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
-from probunet.io.ct_series import SAME_PLACE, Series
+from probunet.io.content import Content
+from probunet.io.dicom import read_header
+from probunet.io.series import SAME_PLACE, Series
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -84,7 +86,7 @@ class SegmentationWriter:
             raise InputError(f"{low} and {high} are at the same place; a segmentation needs one slice per place")
         self.classes, self.model = list(classes), model
         self.shape = (len(series.slices), *series.slices[0].shape)
-        self._sources = [_source(one.path) for one in series.slices]
+        self._sources = [_source(one.content) for one in series.slices]
 
     def hypotheses(self, folder: Path, hypotheses: Iterable[Hypothesis]) -> list[Path]:
         """Write every hypothesis as a binary segmentation and series of its own.
@@ -180,15 +182,12 @@ def _highdicom(series: Series) -> None:
         ) from error
 
 
-def _source(path: Path) -> pydicom.Dataset:
+def _source(content: Content) -> pydicom.Dataset:
     """Read what a segmentation takes over from a slice; its pixels are not needed."""
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True)
-    except (OSError, pydicom.errors.InvalidDicomError) as error:
-        raise InputError(f"{path} cannot be read again ({error}); fetch it again") from error
+    dataset = read_header(content)
     for key in ("StudyInstanceUID", "FrameOfReferenceUID"):
         if not dataset.get(key):
-            raise InputError(f"{path} lacks {key}, without which no viewer can lay a segmentation over it")
+            raise InputError(f"{content.name} lacks {key}, without which no viewer can lay a segmentation over it")
     for key in _MAY_BE_EMPTY:
         if key not in dataset:  # must be there, says the standard, but whoever took out names may have removed it
             setattr(dataset, key, None)

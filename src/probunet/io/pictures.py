@@ -1,10 +1,15 @@
-"""Image files of any kind as slices with their place in space: what ``probunet sample`` reads."""
+"""A picture: what is in a file of any kind, in one orientation, with its unit and its place in space.
+
+``read_picture`` and ``find_pictures`` open files, :func:`probunet.io.uploads.read_upload` takes bytes; the decoders
+are the same. A header is read when something of it is asked for, and pixels when a slice is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,123 +17,341 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.io.ct_series import Series, make_series, read_headers
-from probunet.io.dicom import is_dicom, read_hu
-from probunet.io.formats import READERS, read_volume
+from probunet.core.files import shown
+from probunet.core.names import safe_name
+from probunet.io.content import Content, finite
+from probunet.io.dicom import is_dicom
+from probunet.io.dicom_pictures import slices_of, stored_series
+from probunet.io.formats import ENDINGS, ending, is_left_behind, read_stored, stem
+from probunet.io.geometry import Affine, Order, Shape, Spacing, canonical_order, same_grid, spacing_of
+from probunet.io.nifti import write_nifti
+from probunet.io.series import Series, make_series, split_phases
+from probunet.io.stored import Stored
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """An image or a volume, whose slices are read when they are asked for.
+    """An image or a volume as radiologists look at it, whose slices are read when they are asked for.
+
+    Volumes with a place in space are axial: rows run to the back, columns to the patient's left, slices to the head.
+    A single slice keeps its plane, likewise turned. Pictures without a place stay as they are stored.
 
     Attributes:
-        name: of the case, unique among the inputs of a command.
-        shape: slices, height and width in pixels.
-        channels: of a slice.
-        slice: from the number of a slice to its raw values (C, H, W).
-        unit: ``HU`` for CT from DICOM, otherwise an empty text: nobody knows.
-        spacing_mm: between rows and between columns, or ``None``.
-        slice_mm: between slices, or ``None``.
-        affine: (4, 4) from (column, row, slice) to mm in the axes of NIfTI, or ``None``.
-        series: the source of a DICOM input, or ``None``.
-        source: file or folder that it was read from.
+        name: of the case; a name of a file, whatever the file says.
+        source: file or folder that it was read from; of an upload the name that it was given.
+        open: reads the header.
+        is_labels: whether the values are class ids, so that places in a table of colours are meant.
     """
 
     name: str
-    shape: tuple[int, int, int]
-    channels: int
-    slice: Callable[[int], npt.NDArray[Any]]
-    unit: str
-    spacing_mm: tuple[float, float] | None
-    slice_mm: float | None
-    affine: npt.NDArray[np.float64] | None
-    series: Series | None
     source: Path
+    open: Callable[[], Stored] = field(repr=False)
+    is_labels: bool = False
+
+    @cached_property
+    def stored(self) -> Stored:
+        """The picture as its file stores it; the header is read here.
+
+        Raises:
+            InputError: the file cannot be read, or is refused.
+        """
+        stored = self.open()
+        if self.is_labels and stored.kind == "JPEG":
+            raise InputError(f"{shown(self.source)} is a JPEG picture, which keeps no class ids; save it as PNG")
+        if stored.colours and not self.is_labels:
+            raise InputError(f"{shown(self.source)} is a picture with a colour palette; save it as grey or RGB")
+        return stored
+
+    @cached_property
+    def order(self) -> Order:
+        """How the stored axes become those of this picture."""
+        return canonical_order(self.stored.affine, self.stored.shape)
+
+    @property
+    def shape(self) -> Shape:
+        """Slices, height and width in pixels."""
+        return self.order.shape(self.stored.shape)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a slice."""
+        return self.stored.channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.stored.dtype
+
+    @property
+    def unit(self) -> str:
+        """``HU`` for CT from DICOM, otherwise an empty text: nobody knows."""
+        return self.stored.unit
+
+    @property
+    def series(self) -> Series | None:
+        """The slices of a DICOM input, in the stored order, or ``None``."""
+        return self.stored.series
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: missing slices, uneven steps."""
+        return self.stored.notes
+
+    @cached_property
+    def affine(self) -> Affine | None:
+        """(4, 4) from (column, row, slice) of this picture to mm in the axes of NIfTI, or ``None``.
+
+        x runs to the patient's right, y to the front, z to the head. Slices in uneven steps have none.
+        """
+        stored = self.stored
+        if stored.affine is None or stored.uneven:
+            return None
+        return self.order.affine(stored.affine, stored.shape)
+
+    @cached_property
+    def spacing_mm(self) -> Spacing | None:
+        """mm between slices (``None`` where nobody knows), rows and columns; ``None`` where not even these are known.
+
+        The product is the volume of a voxel, also where slices lie askew.
+
+        Raises:
+            InputError: rows and columns are not at right angles.
+        """
+        stored = self.stored
+        if self.affine is None:
+            if stored.spacing is None:
+                return None
+            between, row, column = (stored.spacing[axis] for axis in self.order.axes)
+            return None if row is None or column is None else (between, row, column)
+        between, row, column = spacing_of(shown(self.source), self.affine)
+        return None if stored.flat else between, row, column
+
+    def slice(self, index: int) -> npt.NDArray[Any]:
+        """Raw values (C, H, W) of a slice, in the unit of the picture.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        axis, flipped = self.order.axes[0], self.order.flipped[0]
+        if axis:
+            return self.order.canonical(self.stored.values())[:, index]
+        last = self.stored.shape[0] - 1
+        return self.order.plane(self.stored.slice(last - index if flipped else index))
+
+    def values(self) -> npt.NDArray[Any]:
+        """All raw values (S, C, H, W).
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        return np.moveaxis(self.order.canonical(self.stored.values()), 0, 1)
+
+    def labels(self) -> npt.NDArray[Any]:
+        """All class ids (S, H, W), of an integer type.
+
+        Raises:
+            InputError: several channels, numbers that are no whole ones, or what cannot be read.
+        """
+        values = self.values()
+        if values.shape[1] != 1:
+            raise InputError(f"{shown(self.source)} has {values.shape[1]} channels; class ids are one channel")
+        ids = values[:, 0]
+        if ids.dtype.kind == "f":
+            if not (ids == np.rint(ids)).all() or np.abs(ids).max() >= 1 << 24:
+                raise InputError(f"{shown(self.source)} holds {ids.dtype} that are no whole numbers; write class ids")
+            ids = ids.astype(np.int32)  # NIfTI writers often scale; whole numbers are class ids all the same
+        return ids
+
+    def native(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bring (..., S, H, W) of this picture back to the axes of its file."""
+        return self.order.native(array)
+
+    def write_nifti(self, file: Path, array: npt.NDArray[Any]) -> None:
+        """Write class ids or numbers (S, H, W) or (N, S, H, W) of this picture where its file lies.
+
+        Raises:
+            InputError: see :func:`probunet.io.nifti.write_nifti`.
+        """
+        write_nifti(file, self.native(array), self.stored)
+
+    def same_grid(self, other: Picture) -> bool | None:
+        """Whether two pictures of one shape lie at the same place; ``None`` where one lies nowhere."""
+        if self.affine is None or other.affine is None:
+            return None
+        return self.shape == other.shape and same_grid(self.affine, other.affine, self.shape)
+
+    def first_channel(self) -> Picture:
+        """The picture of its first channel alone."""
+        return replace(self, open=partial(_first_channel, self.stored))
+
+    def layers_as_channels(self) -> Picture:
+        """One slice whose channels are the slices of this picture."""
+        return replace(self, open=partial(_layers_as_channels, self.stored))
 
 
-def find_pictures(inputs: Sequence[Path]) -> list[Picture]:
-    """Find the images behind files and folders; a folder is searched with all folders in it.
+def _first_channel(stored: Stored) -> Stored:
+    return replace(stored, channels=1, frame=None, decode=lambda: stored.values()[:1])
 
-    DICOM slices are put together as series; every other file is an image of its own.
+
+def _layers_as_channels(stored: Stored) -> Stored:
+    layers, rows, columns = stored.shape
+
+    def decode() -> npt.NDArray[Any]:
+        return stored.values()[0][:, None]
+
+    return replace(stored, shape=(1, rows, columns), channels=layers, frame=None, decode=decode)
+
+
+def picture_of(
+    values: npt.NDArray[Any],
+    name: str = "array",
+    unit: str = "",
+    spacing: Spacing | None = None,
+    affine: Affine | None = None,
+) -> Picture:
+    """A picture of an array that is in memory.
 
     Args:
-        inputs: PNG, TIFF, .npy, NIfTI, NRRD or MetaImage files, DICOM files, or folders of any of these.
+        values: (C, H, W) of a slice or (S, C, H, W) of a volume.
+        name: of the case.
+        unit: of the values, ``HU`` or empty.
+        spacing: mm between slices, rows and columns.
+        affine: (4, 4) from (column, row, slice) to mm in the axes of NIfTI; then the spacing is its own.
 
     Raises:
-        InputError: nothing there, an unknown ending among files that were named, a file that cannot be read, or two
-            images with one name.
+        InputError: another shape, or values that are no finite numbers.
     """
-    files: list[Path] = []
-    for given in inputs:
-        if given.is_dir():
-            inside = sorted(f for f in given.rglob("*") if f.is_file() and not f.name.startswith("."))
-            known = [f for f in inside if _is_image(f)]
+    volume = values[None] if values.ndim == 3 else values
+    if volume.ndim != 4 or not volume.size:
+        raise InputError(f"{name} has the shape {values.shape}; needed is (C, H, W) or (S, C, H, W)")
+    finite(name, volume)
+    stored = Stored(
+        "array",
+        (len(volume), *volume.shape[2:]),
+        volume.dtype,
+        lambda: np.moveaxis(volume, 1, 0),
+        channels=volume.shape[1],
+        affine=affine,
+        spacing=spacing,
+        unit=unit,
+    )
+    return Picture(safe_name(name), Path(name), lambda: stored)
+
+
+def read_file(path: Path, class_ids: bool = False) -> Picture:
+    """Open one file; its header is read when something of it is asked for.
+
+    Args:
+        path: of a file of any kind.
+        class_ids: whether it is a label map.
+    """
+    return Picture(safe_name(stem(path)), path, partial(read_stored, Content(path)), class_ids)
+
+
+def read_picture(path: Path) -> Picture:
+    """Open one file, or the DICOM series in a folder.
+
+    Args:
+        path: PNG, TIFF, JPEG, .npy, .npz, NIfTI, NRRD, MetaImage or DICOM; or a folder of one DICOM series.
+
+    Raises:
+        InputError: missing, an unknown ending, or several pictures in a folder. What the decoder refuses is raised
+            when the header or a slice is asked for.
+    """
+    pictures = find_pictures([path])
+    if len(pictures) != 1:
+        raise InputError(f"{shown(path)} holds {len(pictures)} pictures; give one of them")
+    return pictures[0]
+
+
+def find_pictures(inputs: Iterable[Path]) -> list[Picture]:
+    """Find the pictures behind files and folders; a folder is searched with all folders in it.
+
+    DICOM slices are put together as series by their headers; every other file is a picture of its own and is not
+    opened. What systems leave behind (.DS_Store, ._x, Thumbs.db) is passed over.
+
+    Args:
+        inputs: files of any kind that is read, or folders of these.
+
+    Raises:
+        InputError: nothing there, an unknown ending among files that were named, a DICOM file that cannot be read, or
+            two pictures with one name.
+    """
+    pictures: list[Picture] = []
+    dicom: dict[Path, None] = {}
+    for path in inputs:
+        if path.is_dir():
+            files = [file for file in _inside(path)]
+            known = [file for file in files if ending(file) or is_dicom(file)]
             if not known:
-                raise InputError(f"{given} holds no image; known are DICOM and {', '.join(READERS)}")
-            files += known
-        elif not given.exists():
-            raise InputError(f"{given} does not exist")
+                raise InputError(f"{shown(path)} holds no picture; known are DICOM and {', '.join(ENDINGS)}")
         else:
-            files.append(given)
-    slices = [file for file in files if is_dicom(file)]
-    series, others = read_headers(slices)
-    if slices and not series:
-        raise InputError(f"{slices[0]} and {len(slices) - 1} more are no CT images but {', '.join(others)}")
-    found = [_of_series(make_series(one)) for one in series.values()]
-    found += [_of_file(file) for file in files if file not in set(slices)]
+            known = [path]
+            _check_named(path)
+        for file in known:
+            if ending(file) in ("", ".dcm", ".dicom", ".ima"):
+                dicom[file] = None
+            else:
+                pictures.append(read_file(file))
+    return _with_names([*_series(list(dicom)), *pictures])
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if not any(is_left_behind(part) for part in map(Path, file.relative_to(folder).parts)) and file.is_file()
+    )
+
+
+def _check_named(path: Path) -> None:
+    if not path.exists() and not path.is_symlink():
+        raise InputError(f"{shown(path)} does not exist")
+    if not ending(path) and not is_dicom(path):
+        raise InputError(f"{shown(path)} has an ending that is not known; use one of {', '.join(ENDINGS)}, or DICOM")
+
+
+def _series(files: Sequence[Path]) -> list[Picture]:
+    """Put DICOM files together by series; a file of many frames is a picture of its own."""
+    groups: dict[tuple[str, Path | None], list[Any]] = defaultdict(list)
+    others: dict[str, Path] = {}
+    for file in files:
+        try:
+            slices = slices_of(Content(file))
+        except InputError as error:
+            if " image but " not in str(error):
+                raise
+            others[str(error)] = file
+            continue
+        groups[slices[0].series, None if slices[0].frame is None else file] += slices
+    if files and not groups:
+        raise InputError(next(iter(others)))
+    return [picture for slices in groups.values() for picture in _phases(slices)]
+
+
+def _phases(slices: Sequence[Any]) -> list[Picture]:
+    images = split_phases(slices)
+    pictures = []
+    for number, image in enumerate(images, start=1):
+        first = image[0]
+        single = len({one.path for one in image}) == 1
+        name = stem(first.path) if single else f"{first.patient or 'series'}-{first.series[-8:]}"
+        name = name if len(images) == 1 else f"{name}-{number}"
+        source = first.path if single else first.path.parent
+        pictures.append(Picture(safe_name(name), source, partial(_stored, image)))
+    return pictures
+
+
+def _stored(slices: Sequence[Any]) -> Stored:
+    return stored_series(make_series(slices))
+
+
+def _with_names(pictures: list[Picture]) -> list[Picture]:
+    """The pictures, if all their names differ."""
     names: dict[str, Picture] = {}
-    for one in found:
-        if (other := names.setdefault(one.name, one)) is not one:
-            raise InputError(f"{one.source} and {other.source} are both named {one.name}; sample them one by one")
-    return found
-
-
-def _is_image(file: Path) -> bool:
-    return file.name.lower().endswith(tuple(READERS)) or is_dicom(file)
-
-
-def _of_series(series: Series) -> Picture:
-    from probunet.io.nifti import affine
-
-    first = series.slices[0]
-    single = len(series.slices) == 1
-    try:
-        place = affine(series)
-    except InputError:  # uneven steps, which other formats can say
-        place = None
-    return Picture(
-        first.path.stem if single else f"{series.patient}-{series.uid[-8:]}",
-        (len(series.slices), *first.shape),
-        1,
-        lambda index: read_hu(series.slices[index])[None],
-        "HU",
-        (first.spacing[0], first.spacing[1]),
-        first.thickness if single else series.slice_spacing,
-        place,
-        series,
-        first.path if single else first.path.parent,
-    )
-
-
-def _of_file(file: Path) -> Picture:
-    volume = read_volume(file)
-    values = volume.values
-    if volume.palette:
-        raise InputError(f"{file} is a picture with a colour palette; save it as grey or RGB")
-    affine, slice_mm = None, None
-    if volume.geometry is not None and volume.geometry.size == 16:
-        affine = volume.geometry.reshape(4, 4)
-        slice_mm = float(np.linalg.norm(affine[:3, 2]))
-    name = next(file.name[: -len(known)] for known in READERS if file.name.lower().endswith(known))
-    return Picture(
-        name,
-        (len(values), *values.shape[2:]),
-        values.shape[1],
-        partial(values.__getitem__),
-        "",
-        volume.spacing_mm,
-        slice_mm,
-        affine,
-        None,
-        file,
-    )
+    for picture in pictures:
+        if (other := names.setdefault(picture.name.casefold(), picture)) is not picture:
+            raise InputError(
+                f"{shown(picture.source)} and {shown(other.source)} are both named {picture.name}; take them one by one"
+            )
+    return pictures

@@ -13,7 +13,7 @@ from probunet.data.lidc.contours import Grid
 from probunet.data.lidc.crops import AIR, crop_scan, resample
 from probunet.data.lidc.lesions import builtin_nodules, find_lesions
 from probunet.data.lidc.xml import Index, read_readings
-from probunet.io.ct_series import make_series, read_headers
+from probunet.io.series import make_series, read_headers
 
 SERIES = uid(1)
 BOX = square((10, 10), (16, 16))

@@ -20,8 +20,8 @@ from probunet.data.lidc.contours import Grid, rasterise
 from probunet.data.lidc.download import prepare_lidc
 from probunet.data.lidc.lesions import find_lesions
 from probunet.data.lidc.xml import index_folder, read_readings
-from probunet.io.ct_series import make_series, read_headers
 from probunet.io.dicom import read_hu
+from probunet.io.series import make_series, read_headers
 
 DATA = Path(os.environ.get("PROBUNET_DATA", "no folder"))
 NEEDED = ("lidc_xml.tar.xz", "lidc_dicom_3patients.tar.xz", "lidc_slices.tar.gz")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from probunet.data.lidc.contours import Grid, rasterise
 from probunet.data.lidc.lesions import ScanLesions
-from probunet.io.ct_series import Series
 from probunet.io.dicom import read_hu
+from probunet.io.series import Series
 
 AIR = -1024
 """HU: what lies outside the slice, and the least value kept; scanners write down to -3,024 outside their circle."""

@@ -16,7 +16,7 @@ from probunet.core.errors import InputError
 from probunet.data.lidc.annotations import AnnotationTable
 from probunet.data.lidc.readers import READERS, Annotations, LesionSlice
 from probunet.data.lidc.xml import Nodule, Outline
-from probunet.io.ct_series import Series
+from probunet.io.series import Series
 
 SAME_Z = 0.05
 """mm: the z of an outline and of its slice may differ by rounding."""

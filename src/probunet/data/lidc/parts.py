@@ -27,8 +27,8 @@ from probunet.data.lidc.crops import Crops, crop_scan
 from probunet.data.lidc.lesions import builtin_nodules, find_lesions
 from probunet.data.lidc.xml import Index, Nodule, read_copies
 from probunet.data.splits import load_reader_split
-from probunet.io.ct_series import Series, make_series, read_headers
 from probunet.io.dicom import Slice, is_dicom
+from probunet.io.series import Series, make_series, read_headers
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,24 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.data.store import Split
-from probunet.io.formats import READERS, Volume, ending, read_volume
+from probunet.io.formats import KINDS, ending, is_left_behind
+from probunet.io.pictures import Picture, read_file
+
+ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name not in ("DICOM", "JPEG"))
+"""Of files that hold one image or one reading each; JPEG keeps no class ids."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """All channels of a case.
+
+    Attributes:
+        values: (slices, C, H, W).
+        spacing_mm: pixel size (row, column) in mm, or ``None``.
+    """
+
+    values: npt.NDArray[Any]
+    spacing_mm: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +98,8 @@ def open_folder(root: Path) -> Dataset:
     if [labels[name] for name in classes] != list(range(len(classes))) or not 2 <= len(classes) <= IGNORE:
         raise InputError(f"{where} gives labels the values {list(labels.values())}; they must be 0, 1, 2, ...")
     suffix = facts["file_ending"].lower()
-    if suffix not in READERS:
-        raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(READERS)}")
+    if suffix not in ENDINGS:
+        raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(ENDINGS)}")
     images = _images(root / "imagesTr", suffix, len(channels))
     readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
     _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
@@ -111,7 +128,7 @@ def open_folder(root: Path) -> Dataset:
 
 
 @lru_cache(maxsize=2)  # a volume is read once for all its slices
-def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) -> tuple[Volume, npt.NDArray[np.uint8]]:
+def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) -> tuple[Images, npt.NDArray[np.uint8]]:
     """Read all files of a case and check that they fit.
 
     Returns:
@@ -121,25 +138,22 @@ def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) 
         InputError: a file cannot be read, or differs from the others in size, geometry or type, or holds labels
             that are not declared.
     """
-    parts = [read_volume(file) for file in case.images]
-    for file, part in zip(case.images, parts, strict=True):
-        _check_fit(file, part, case.images[0], parts[0])
-        if part.palette:
-            raise InputError(f"{file} is a picture with a colour palette; save it as grey or RGB")
-        if part.values.dtype != parts[0].values.dtype:
-            raise InputError(
-                f"{file} holds {part.values.dtype}, {case.images[0]} {parts[0].values.dtype}; save all alike"
-            )
-    values = np.concatenate([part.values for part in parts], axis=1)
+    parts = [read_file(file) for file in case.images]
+    for part in parts:
+        _check_fit(part, parts[0])
+        if part.dtype != parts[0].dtype:
+            raise InputError(f"{part.source} holds {part.dtype}, {case.images[0]} {parts[0].dtype}; save all alike")
+    values = np.concatenate([part.values() for part in parts], axis=1)
     if values.shape[1] != channels:
         raise InputError(f"{case.images[0]} has {values.shape[1]} channel(s), dataset.json names {channels}")
     labels = np.full((len(values), len(case.readings), *values.shape[2:]), IGNORE, np.uint8)
     for reader, path in enumerate(case.readings):
         if path is not None:
-            reading = read_volume(path)
-            _check_fit(path, reading, case.images[0], parts[0])
-            labels[:, reader] = _classes(path, reading.values, classes, ignore)
-    return Volume(values, parts[0].spacing_mm, parts[0].geometry), labels
+            reading = read_file(path, class_ids=True)
+            _check_fit(reading, parts[0])
+            labels[:, reader] = _classes(path, reading.values(), classes, ignore)
+    spacing = parts[0].spacing_mm
+    return Images(values, None if spacing is None else spacing[1:]), labels
 
 
 def _facts(file: Path) -> dict[str, Any]:
@@ -177,7 +191,7 @@ def _splits(facts: dict[str, Any], where: Path) -> dict[str, Split]:
 
 def _listed(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not is_left_behind(path))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); the folder is needed") from error
 
@@ -220,16 +234,18 @@ def _refuse_strangers(folder: Path, known: set[str]) -> None:
         raise InputError(f"{strangers[0]} belongs to no case in imagesTr; remove it or add its image")
 
 
-def _check_fit(file: Path, volume: Volume, first: Path, reference: Volume) -> None:
-    (slices, _, height, width), (expected, _, rows, columns) = volume.values.shape, reference.values.shape
+def _check_fit(picture: Picture, first: Picture) -> None:
+    (slices, height, width), (expected, rows, columns) = picture.shape, first.shape
     if (slices, height, width) != (expected, rows, columns):
         raise InputError(
-            f"{file} has {slices} slice(s) of {height}x{width} px, {first} {expected} of {rows}x{columns}; "
-            "they must agree"
+            f"{picture.source} has {slices} slice(s) of {height}x{width} px, {first.source} {expected} of "
+            f"{rows}x{columns}; they must agree"
         )
-    one, other = volume.geometry, reference.geometry
-    if one is not None and other is not None and not np.allclose(one, other, rtol=1e-4, atol=1e-3):
-        raise InputError(f"{file} and {first} have different spacing, origin or directions; resample one to the other")
+    if picture.same_grid(first) is False:
+        raise InputError(
+            f"{picture.source} and {first.source} have different spacing, origin or directions; resample one to the "
+            "other"
+        )
 
 
 def _classes(file: Path, values: npt.NDArray[Any], classes: int, ignore: int | None) -> npt.NDArray[np.uint8]:

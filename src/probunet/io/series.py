@@ -1,4 +1,4 @@
-"""The CT series in a folder of DICOM files: slices in order, checked against each other.
+"""DICOM series: slices in order, checked against each other, phases at one place told apart.
 
 What makes a series unusable raises: slices that differ in orientation, size or pixel spacing, or one name for two
 images. What does not touch a single slice is a remark, because crops are made of single slices: slices that are
@@ -11,13 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.io.dicom import Slice, read_slice
+from probunet.io.content import Content
+from probunet.io.dicom import Slice, read_slices
 
 SAME_PLACE = 1e-3
 """mm: slices closer than this are at the same place."""
@@ -25,7 +27,7 @@ SAME_PLACE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """The slices of one CT series, by ascending height.
+    """The slices of one series, by ascending height.
 
     Attributes:
         uid: series instance UID.
@@ -69,16 +71,18 @@ def read_headers(paths: Sequence[Path]) -> tuple[dict[str, list[Slice]], Counter
         The CT slices by series, and the number of other files by modality.
 
     Raises:
-        InputError: a file that cannot be read, see ``read_slice``.
+        InputError: a file that cannot be read, see :func:`probunet.io.dicom.read_slices`.
     """
     series: dict[str, list[Slice]] = defaultdict(list)
     others: Counter[str] = Counter()
     for path in paths:
-        one = read_slice(path)
-        if isinstance(one, str):
-            others[one] += 1
+        slices = read_slices(Content(path))
+        if isinstance(slices, str):
+            others[slices] += 1
+        elif slices[0].modality != "CT":
+            others[slices[0].modality] += len(slices)
         else:
-            series[one.series].append(one)
+            series[slices[0].series] += slices
     return dict(series), others
 
 
@@ -99,7 +103,11 @@ def make_series(slices: Sequence[Slice]) -> Series:
             ("ImageOrientationPatient", first.orientation, one.orientation),
             ("PixelSpacing", first.spacing, one.spacing),
         ):
-            same = mine == its if isinstance(mine, str) else np.allclose(mine, its, rtol=0, atol=1e-3)
+            same = (
+                mine == its
+                if isinstance(mine, str)
+                else np.allclose(mine, its, rtol=1e-3, atol=0.0 if "Spacing" in what else 1e-3)
+            )
             if not same:
                 raise InputError(
                     f"{one.path} has {what} {its} where {first.path.name} of the same series has {mine}; "
@@ -116,13 +124,48 @@ def make_series(slices: Sequence[Slice]) -> Series:
     return Series(first.series, first.patient, ordered, heights, tuple(remarks))
 
 
+def split_phases(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Divide the slices of one series into images that have one slice at every place.
+
+    Two phases, echoes or times at the same places are told apart by the first attribute that does so everywhere.
+
+    Raises:
+        InputError: two slices are at one place, and nothing tells them apart.
+    """
+    pair = _at_one_place(slices)
+    if pair is None:
+        return [list(slices)]
+    for number in range(len(slices[0].phase)):
+        groups: dict[str, list[Slice]] = defaultdict(list)
+        for one in slices:
+            groups[one.phase[number][1]].append(one)
+        if len(groups) > 1 and all(_at_one_place(group) is None for group in groups.values()):
+            return list(groups.values())
+    raise InputError(
+        f"{pair[0].path} and {pair[1].path} of one series are at the same place, and nothing tells two images apart; "
+        "keep one slice for each place"
+    )
+
+
+def _at_one_place(slices: Sequence[Slice]) -> tuple[Slice, Slice] | None:
+    """Two different slices at the same height, or ``None``."""
+    up = _normal(slices[0])
+    ordered = sorted(
+        {(one.sop_uid, one.frame): one for one in slices}.values(), key=lambda one: float(np.dot(one.position, up))
+    )
+    for low, high in pairwise(ordered):
+        if float(np.dot(high.position, up) - np.dot(low.position, up)) <= SAME_PLACE:
+            return low, high
+    return None
+
+
 def _without_copies(slices: Sequence[Slice], remarks: list[str]) -> list[Slice]:
-    unique: dict[str, Slice] = {}
+    unique: dict[tuple[str, int | None], Slice] = {}
     copies = 0
     for one in sorted(slices, key=lambda one: one.path):
-        other = unique.setdefault(one.sop_uid, one)
+        other = unique.setdefault((one.sop_uid, one.frame), one)
         if other is not one:
-            if one.path.read_bytes() != other.path.read_bytes():
+            if one.content.read() != other.content.read():
                 raise InputError(f"{one.path} and {other.path} have one SOPInstanceUID but differ; keep one of them")
             copies += 1
     if copies:

@@ -1,0 +1,114 @@
+"""NRRD and MetaImage, with their place in space; SimpleITK decodes."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.errors import InputError
+from probunet.io.content import DEFLATE, Content, decoding, finite
+from probunet.io.geometry import LPS, checked_affine
+from probunet.io.stored import Stored
+
+_SUFFIX = {"NRRD": ".nrrd", "MetaImage": ".mha"}
+_IO = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
+_ELSEWHERE = {"NRRD": rb"(?im)^data ?file:", "MetaImage": rb"(?im)^ElementDataFile[ \t]*=(?![ \t]*LOCAL[ \t\r]*$)"}
+_HEADER = 1 << 16
+_BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "float": 4}
+
+
+def read_itk(content: Content, kind: str) -> Stored:
+    """Read the header of a .nrrd or .mha file.
+
+    Args:
+        content: of the file.
+        kind: ``NRRD`` or ``MetaImage``.
+
+    Raises:
+        InputError: SimpleITK is not installed, damaged, voxels in another file, colour, or more than 3 dimensions.
+    """
+    sitk = _simpleitk(content.name)
+    with content.open() as file:
+        start = file.read(_HEADER)
+    if re.search(_ELSEWHERE[kind], start.split(b"\n\n")[0] if kind == "NRRD" else start):
+        raise InputError(f"{content.name} keeps its voxels in another file; convert it to a single file")
+    with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path:
+        reader = _reader(sitk, path, kind)
+        reader.ReadImageInformation()
+        dims, parts = reader.GetDimension(), reader.GetNumberOfComponents()
+        sizes, text = reader.GetSize(), sitk.GetPixelIDValueAsString(reader.GetPixelID())
+        spacing, origin, direction = reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()
+    while dims > 2 and len(sizes) > 3 and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    if dims not in (2, 3) or len(sizes) not in (2, 3):
+        raise InputError(f"{content.name} has {dims} dimensions; 2-D or 3-D is needed, one file a channel")
+    if parts != 1 or "complex" in text:
+        raise InputError(f"{content.name} holds {parts} numbers a voxel ({text}); one is needed, one file a channel")
+    shape = ((*sizes, 1)[2], sizes[1], sizes[0])
+    word = re.search(r"(8|16|32|64)-bit", text)
+    content.check(shape, int(word[1]) // 8 if word else 8, content.size() * DEFLATE)
+    affine = None
+    if _says_where(kind, start):
+        affine = checked_affine(content.name, _affine(dims, spacing, origin, direction))
+    mm = ((*spacing, None)[2], spacing[1], spacing[0])
+    dtype = _type(sitk, reader.GetPixelID())
+    return Stored(kind, shape, dtype, partial(_decode, content, kind), affine=affine, spacing=mm, flat=len(sizes) == 2)
+
+
+def _simpleitk(name: str) -> Any:
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise InputError(f"{name} needs SimpleITK; install it with: pip install 'probunet[itk]'") from error
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    return SimpleITK
+
+
+def _reader(sitk: Any, path: os.PathLike[str], kind: str) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_IO[kind])  # by name: the content of a file chooses no decoder
+    reader.SetFileName(os.fspath(path))
+    return reader
+
+
+def _says_where(kind: str, start: bytes) -> bool:
+    """Whether the header gives directions; without them nobody knows which way is up."""
+    word = rb"(?im)^space directions:" if kind == "NRRD" else rb"(?im)^(TransformMatrix|Rotation|Orientation)\s*="
+    return re.search(word, start) is not None
+
+
+def _affine(dims: int, spacing: Any, origin: Any, direction: Any) -> npt.NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[:dims, :dims] = np.array(direction, float).reshape(dims, dims) * np.array(spacing, float)
+    affine[:dims, 3] = origin
+    return LPS @ affine
+
+
+def _type(sitk: Any, pixel: int) -> np.dtype[Any]:
+    names = {
+        sitk.sitkUInt8: "u1",
+        sitk.sitkInt8: "i1",
+        sitk.sitkUInt16: "u2",
+        sitk.sitkInt16: "i2",
+        sitk.sitkUInt32: "u4",
+        sitk.sitkInt32: "i4",
+        sitk.sitkUInt64: "u8",
+        sitk.sitkInt64: "i8",
+        sitk.sitkFloat32: "f4",
+        sitk.sitkFloat64: "f4",
+    }
+    return np.dtype(names[pixel])
+
+
+def _decode(content: Content, kind: str) -> npt.NDArray[Any]:
+    """(1, slices, rows, columns)."""
+    sitk = _simpleitk(content.name)
+    with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path:
+        array = sitk.GetArrayFromImage(_reader(sitk, path, kind).Execute())
+        array = array.astype(np.float32) if array.dtype == np.float64 else array
+        return finite(content.name, array.reshape(1, -1, *array.shape[-2:]))

@@ -1,0 +1,120 @@
+"""PNG, TIFF and JPEG at their own depth, or refused: Pillow decodes, the header says what it would lose."""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+
+from probunet.core.errors import InputError
+from probunet.io.content import Content, decoding, finite
+from probunet.io.stored import Stored
+
+PILImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, by the limits of what is read
+_MODES = {"1": 1, "L": 1, "P": 1, "I": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "F": 1, "RGB": 3, "RGBA": 3, "LA": 1}
+_TAGS = {"bits": 258, "photometric": 262, "orientation": 274, "format": 339}
+_UPRIGHT = 1
+
+
+def read_raster(content: Content, kind: str) -> Stored:
+    """Read the header of a PNG, TIFF or JPEG file.
+
+    Args:
+        content: of the file.
+        kind: ``PNG``, ``TIFF`` or ``JPEG``, the only decoder that is tried.
+
+    Raises:
+        InputError: damaged, too large, several pages, turned by a tag, or a depth that would not be kept: 16-bit
+            colour, CMYK, white as 0.
+    """
+    with decoding(content.name, kind), content.open() as file, PILImage.open(file, formats=[kind]) as picture:
+        mode, depth = picture.mode, _depth(file, picture, content.name)
+        if mode not in _MODES:
+            raise InputError(f"{content.name} is a {mode} picture; save it as grey or RGB")
+        if getattr(picture, "n_frames", 1) > 1:
+            raise InputError(f"{content.name} has {getattr(picture, 'n_frames', 1)} pages; save each as a file")
+        if picture.getexif().get(_TAGS["orientation"], _UPRIGHT) != _UPRIGHT:
+            raise InputError(f"{content.name} is turned by its orientation tag; save it upright")
+        shape = (1, picture.height, picture.width)
+    content.check((_MODES[mode], *shape[1:]), depth.itemsize)
+    decode = partial(_decode, content, kind, depth)
+    return Stored(kind, shape, depth, decode, _MODES[mode], colours=mode == "P")
+
+
+def _depth(file: Any, picture: PILImage.Image, name: str) -> np.dtype[Any]:
+    """The type that the file's own values have.
+
+    Raises:
+        InputError: Pillow would give other values.
+    """
+    if picture.format == "PNG":
+        file.seek(24)
+        bits, colour = struct.unpack(">BB", file.read(2))
+        if bits == 16 and colour != 0:
+            raise InputError(f"{name} has 16 bits a colour, of which 8 would be lost; save each channel as 16-bit grey")
+        return np.dtype(np.uint16 if bits == 16 else np.uint8)
+    if picture.format != "TIFF":
+        return np.dtype(np.uint8)
+    tags = picture.tag_v2  # type: ignore[attr-defined]
+    bits = tags.get(_TAGS["bits"], (1,))
+    bits = bits if isinstance(bits, tuple) else (bits,)
+    sample = tags.get(_TAGS["format"], (1,))
+    sample = sample[0] if isinstance(sample, tuple) else sample
+    if len(set(bits)) > 1 or (len(bits) > 1 and bits[0] != 8):
+        raise InputError(f"{name} has {bits} bits a colour, of which 8 would be kept; save each channel as 16-bit grey")
+    if tags.get(_TAGS["photometric"]) == 0:
+        raise InputError(f"{name} stores white as 0; save it with black as 0")
+    kinds = {1: "u", 2: "i", 3: "f"}
+    if sample not in kinds or bits[0] not in (1, 2, 4, 8, 16, 32, 64) or (sample != 1 and bits[0] < 8):
+        raise InputError(f"{name} has {bits[0]}-bit values of sample format {sample}; save it as 8 or 16-bit grey")
+    size = 4 if sample == 3 else max(bits[0] // 8, 1)  # Pillow reads 64-bit floats as 32-bit ones
+    return np.dtype(f"{kinds[sample]}{size}")
+
+
+def _decode(content: Content, kind: str, depth: np.dtype[Any]) -> npt.NDArray[Any]:
+    """(C, 1, H, W) in the depth of the file."""
+    with decoding(content.name, kind), content.open() as file, PILImage.open(file, formats=[kind]) as picture:
+        spread = _spread(file, picture)
+        picture.load()
+        pixels = _opaque(picture, content.name)
+        values = np.asarray(pixels)
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    elif spread > 1:
+        values = values // spread  # Pillow spreads 2 and 4 bits over 0 to 255
+    if values.dtype.itemsize == depth.itemsize and values.dtype.kind in "ui" and depth.kind in "ui":
+        values = values.astype(values.dtype.newbyteorder("=")).view(depth)  # bytes are kept, their sign was not
+    values = finite(content.name, values.astype(depth))
+    return (np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None])[:, None]
+
+
+def _spread(file: Any, picture: PILImage.Image) -> int:
+    """The factor by which Pillow multiplies grey values of 2 and 4 bits."""
+    if picture.mode != "L":
+        return 1
+    if picture.format == "PNG":
+        place = file.tell()
+        file.seek(24)
+        bits = file.read(1)[0]
+        file.seek(place)
+    else:
+        bits = picture.tag_v2.get(_TAGS["bits"], (8,)) if picture.format == "TIFF" else 8  # type: ignore[attr-defined]
+        bits = bits[0] if isinstance(bits, tuple) else bits
+    return {2: 85, 4: 17}.get(bits, 1)
+
+
+def _opaque(picture: PILImage.Image, name: str) -> PILImage.Image:
+    """The picture without a fourth channel that says nothing.
+
+    Raises:
+        InputError: some of it is transparent.
+    """
+    if picture.mode not in ("RGBA", "LA"):
+        return picture
+    if picture.getextrema()[-1] != (255, 255):
+        raise InputError(f"{name} is partly transparent; save it as grey or RGB")
+    return picture.convert(picture.mode[:-1])
