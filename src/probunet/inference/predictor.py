@@ -236,7 +236,7 @@ def _write_entropy(file: Path, probabilities: npt.NDArray[np.float32]) -> None:
 
 def _sheet(file: Path, drawn: Drawn, field: tuple[int, int, int, int]) -> None:
     """Image, probability, modes and hypotheses of the field, on the slice on which most is not background."""
-    from probunet.drawing.pictures import contact_sheet  # matplotlib takes a second to load
+    from probunet.drawing.pixels import contact_sheet
 
     top, left, rows, columns = field
     fullest = int(np.argmax([float((1 - one[0]).sum()) for one in drawn.probabilities]))

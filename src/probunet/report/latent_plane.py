@@ -10,7 +10,8 @@ from torch.distributions import Independent, kl_divergence
 
 from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.latent import LatentSegmentation
-from probunet.drawing.pictures import mosaic, new_figure, paint, show
+from probunet.drawing.pictures import new_figure, show
+from probunet.drawing.pixels import mosaic, paint
 from probunet.report.panels import readers, store_palette
 from probunet.report.results import Results
 from probunet.report.section import Picture, Section

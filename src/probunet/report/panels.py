@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from probunet.data.store import Store
-from probunet.drawing.pictures import (
-    READER,
-    Palette,
-    Pixels,
-    as_rgb,
-    class_palette,
-    grid_figure,
-    paint,
-    show,
-    show_hypothesis,
-)
+from probunet.drawing.pictures import grid_figure, show, show_hypothesis
+from probunet.drawing.pixels import READER, Palette, Pixels, as_rgb, class_palette, paint
 from probunet.report.results import Results
 from probunet.report.section import Picture, Section
 

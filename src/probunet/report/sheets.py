@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from probunet.drawing.pictures import as_rgb, mosaic, new_figure, paint, show
+from probunet.drawing.pictures import new_figure, show
+from probunet.drawing.pixels import as_rgb, mosaic, paint
 from probunet.report.panels import readers, store_palette
 from probunet.report.results import Results, is_full
 from probunet.report.section import Picture, Section

@@ -182,7 +182,8 @@ def _of_folder(dataset: Dataset) -> Iterator[Reading]:
 
 
 def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
-    from probunet.drawing.pictures import as_rgb, class_palette, grid_figure, paint, show  # matplotlib loads slowly
+    from probunet.drawing.pictures import grid_figure, show  # matplotlib loads slowly
+    from probunet.drawing.pixels import as_rgb, class_palette, paint
 
     if not kept:
         raise InputError(f"there is nothing to draw in {file}: no reader marked anything anywhere")

@@ -2,9 +2,11 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image as PILImage
 
 from probunet.data.flips import Flip
-from probunet.drawing.pictures import HYPOTHESIS, as_rgb, class_palette, mosaic, paint, show
+from probunet.drawing.pictures import show
+from probunet.drawing.pixels import HYPOTHESIS, as_rgb, class_palette, contact_sheet, mosaic, paint
 
 GREY = np.full((1, 5, 5), 100.0)
 
@@ -51,3 +53,19 @@ def test_every_line_of_a_title_is_shortened_by_itself():
     axis = Figure().subplots()
     show(axis, as_rgb(GREY), "1: reader 1\n2: reader 2: empty\n" + "0123456789" * 3)
     assert axis.get_title() == "1: reader 1\n2: reader 2: empty\n…2345678901234567890123456789"
+
+
+def test_a_contact_sheet_shows_every_hypothesis_at_its_place(tmp_path):
+    """32 px tiles are enlarged four times; each hypothesis fills another quarter."""
+    samples = np.zeros((4, 32, 32), np.uint8)
+    for i in range(4):
+        samples[i, 16 * (i // 2) : 16 * (i // 2) + 16, 16 * (i % 2) : 16 * (i % 2) + 16] = 1
+    shares = np.stack([1 - samples.mean(axis=0), samples.mean(axis=0)]).astype(np.float32)
+    contact_sheet(tmp_path / "sheet.png", np.full((1, 32, 32), 7.0), samples, shares, [(0, 0.25)])
+    with PILImage.open(tmp_path / "sheet.png") as opened:
+        sheet = np.asarray(opened)
+    side, title, gap = 128, 16, 4
+    assert sheet.shape == (2 * (side + title) + gap, 4 * side + 3 * gap, 3)
+    for i in range(4):
+        tile = sheet[side + 2 * title + gap :, i * (side + gap) : i * (side + gap) + side]
+        assert np.array_equal(tile[..., 2].astype(int) > tile[..., 0], samples[i].repeat(4, 0).repeat(4, 1) == 1)
