@@ -14,13 +14,11 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; install it to test the page")
 
-import uvicorn  # noqa: E402
-
-from probunet.commands.explore import _listening  # noqa: E402
 from probunet.explore.app import make_app  # noqa: E402
 from probunet.explore.cases import Cases, cases_of  # noqa: E402
 from probunet.explore.engine import Engine  # noqa: E402
 from probunet.explore.guard import LOOPBACK  # noqa: E402
+from probunet.explore.serving import listening, server  # noqa: E402
 from probunet.runs.run import Run  # noqa: E402
 
 
@@ -28,14 +26,12 @@ from probunet.runs.run import Run  # noqa: E402
 def served(trained, store):
     engine = Engine(Run(trained / "probabilistic_unet"))
     engine.model.combine.from_latent.weight.data.mul_(20)  # a few steps of training leave z without effect
-    listener = _listening("127.0.0.1", 0)
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(engine, Cases(cases_of(store.path, "test")), LOOPBACK), log_level="error")
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    listener = listening("127.0.0.1", 0)
+    running = server(make_app(engine, Cases(cases_of(store.path, "test")), LOOPBACK))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/", engine
-    server.should_exit = True
+    running.should_exit = True
     thread.join(10)
     listener.close()
 
