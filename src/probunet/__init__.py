@@ -1,46 +1,54 @@
-"""probunet: ``model(image)`` is a probability distribution over segmentations."""
+"""probunet: ``model(image)`` is a probability distribution over segmentations.
 
-from importlib.metadata import version
+Every public name is loaded when it is first used, so that ``import probunet`` is quick and changes nothing in the
+process. The models are those of ``probunet.models``.
+"""
 
-from probunet.core.errors import InputError
-from probunet.core.memory import keep_freed_memory
-from probunet.models import (
-    DropoutUNet,
-    Ensemble,
-    HierarchicalProbabilisticUNet,
-    Image2ImageVAE,
-    MHeads,
-    MixtureOfExperts,
-    PHiSeg,
-    ProbabilisticUNet,
-    SegmentationDistribution,
-    SegmentationModel,
-    StochasticSegmentationNetwork,
-    UNet,
-)
-from probunet.runs.exported import load, save
-from probunet.runs.hub import from_pretrained, push_to_hub
+from __future__ import annotations
 
-__version__ = version("probunet")
-keep_freed_memory()
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "DropoutUNet",
-    "Ensemble",
-    "HierarchicalProbabilisticUNet",
-    "Image2ImageVAE",
-    "InputError",
-    "MHeads",
-    "MixtureOfExperts",
-    "PHiSeg",
-    "ProbabilisticUNet",
-    "SegmentationDistribution",
-    "SegmentationModel",
-    "StochasticSegmentationNetwork",
-    "UNet",
-    "__version__",
-    "from_pretrained",
-    "load",
-    "push_to_hub",
-    "save",
-]
+if TYPE_CHECKING:
+    from probunet import metrics as metrics
+    from probunet import models as models
+    from probunet.core.errors import InputError as InputError
+    from probunet.core.version import VERSION as __version__  # noqa: F401
+    from probunet.models import *  # noqa: F403
+    from probunet.runs.exported import load as load
+    from probunet.runs.exported import save as save
+    from probunet.runs.hub import from_pretrained as from_pretrained
+    from probunet.runs.hub import push_to_hub as push_to_hub
+
+_HOMES = {
+    "InputError": "core.errors",
+    "__version__": "core.version",
+    "from_pretrained": "runs.hub",
+    "load": "runs.exported",
+    "metrics": "",
+    "models": "",
+    "push_to_hub": "runs.hub",
+    "save": "runs.exported",
+}
+"""Module of every public name that is no model; rooms have none."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home."""
+    if name == "__all__":
+        return sorted({*_HOMES, *import_module("probunet.models").__all__})
+    if name in _HOMES:
+        home = _HOMES[name]
+        attribute = "VERSION" if name == "__version__" else name
+        value = getattr(import_module(f"probunet.{home}"), attribute) if home else import_module(f"probunet.{name}")
+    elif name[:1].isupper() and name in import_module("probunet.models").__all__:
+        value = getattr(import_module("probunet.models"), name)
+    else:
+        raise AttributeError(f"module 'probunet' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -1,19 +1,31 @@
-"""The command line as a whole."""
+"""The command line as a whole: lists, help, version, one sentence for every mistake, signals."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from probunet.cli import COMMANDS, main
+from probunet import arguments
+from probunet.cli import COMMANDS, load, main, summary
 
 
-def test_help_lists_every_command(capsys):
+def test_help_lists_every_command_with_a_line_of_its_own(capsys):
     main(["--help"])
     listed = capsys.readouterr().out
-    for name, command in COMMANDS.items():
-        assert name in listed
-        assert command.summary in listed
+    for name in COMMANDS:
+        assert f"{name:<18} {summary(name)}\n" in listed
+    assert len({summary(name) for name in COMMANDS}) == len(COMMANDS)
+    main(["prepare"])
+    assert "train" not in capsys.readouterr().out.split("COMMAND --help")[0]
+
+
+def test_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == "probunet 0.1.0\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -21,34 +33,209 @@ def test_help_of_every_command_shows_examples_and_describes_every_argument(name,
     with pytest.raises(SystemExit) as stopped:
         main([*name.split(), "--help"])
     assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    for example in COMMANDS[name].examples:
-        assert example in text
+    text = " ".join(capsys.readouterr().out.split())
+    shown = arguments.examples(load(name).__doc__)
+    assert shown
+    for example in shown:
+        assert example.startswith(f"probunet {name} ") or "-m probunet" in example
+        assert " ".join(example.split()) in text
+    assert "Lightning" not in text or "--help-trainer" in text
 
 
-def test_unknown_commands_and_arguments_are_one_sentence(failing):
-    assert "no command 'fly'" in failing("fly")
-    assert "choose one of prepare readers" in failing("prepare", "fly")
-    assert "--fly" in failing("prepare", "verify", "x", "--fly", "1")
-    assert "out" in failing("prepare", "slices", "--archive", "x.tar")
+def test_options_of_the_trainer_are_listed_on_request(capsys):
+    for words, listed in (("--help", False), ("--help-trainer", True)):
+        with pytest.raises(SystemExit) as stopped:
+            main(["train", words])
+        assert stopped.value.code == 0
+        assert ("--trainer.gradient_clip_val" in capsys.readouterr().out) == listed
+
+
+LIGHT = """
+import sys
+from probunet import cli
+cli.main(["--help"]); cli.main(["prepare"]); cli.main(["--version"])
+import probunet
+probunet.InputError, probunet.__version__
+heavy = {"torch", "numpy", "pytorch_lightning", "jsonargparse", "rich", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_lists_and_the_import_need_no_torch():
+    subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, check=True)
+
+
+UNTOUCHED = """
+import os
+before = dict(os.environ)
+import probunet
+probunet.UNet
+assert dict(os.environ) == before
+print(sorted(set(probunet.models.__all__) - set(dir(probunet))), probunet.metrics.__name__)
+"""
+
+
+def test_the_import_does_not_touch_the_process_and_knows_every_model():
+    done = subprocess.run([sys.executable, "-c", UNTOUCHED], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] probunet.metrics\n"
 
 
 def test_verify(store, capsys):
     main(["prepare", "verify", str(store.path)])
-    assert "is intact: 24 cases" in " ".join(capsys.readouterr().err.split())
+    said = capsys.readouterr()
+    assert "is intact: 24 cases" in " ".join((said.out + said.err).split())
 
 
 def test_arguments_are_refused_before_work_begins(tmp_path, failing):
-    for arguments, words in (
+    for words, sentence in (
         (["--spacing", "0"], "spacing of 0.0 mm"),
         (["--size", "8"], "size of 8 px"),
         (["--limit", "0"], "limit of 0"),
     ):
-        assert words in failing("prepare", "readers", "--out", str(tmp_path / "s"), *arguments)
+        assert sentence in failing("prepare", "readers", "--out", str(tmp_path / "s"), *words)
     assert not list(tmp_path.iterdir())
 
 
-def test_help_is_fast_to_import():
-    """The list of commands needs neither torch nor Lightning's trainer to be set up twice; it must not fail."""
-    done = subprocess.run([sys.executable, "-m", "probunet"], capture_output=True, text=True, check=True)
-    assert "usage: probunet" in done.stdout
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 1.0])
+def test_a_signal_while_modules_are_loaded_is_no_traceback(number, seconds, tmp_path):
+    words = [sys.executable, "-m", "probunet", "prepare", "readers", "--out", str(tmp_path / "out"), "--jobs", "1"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=_listen)
+    while "probunet" not in Path(f"/proc/{process.pid}/cmdline").read_text():
+        time.sleep(0.01)
+    _wait_until_handled(process.pid)
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def _listen():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _wait_until_handled(pid):
+    """Until the process has handlers of its own for SIGTERM, as it has from its first lines on."""
+    while process := Path(f"/proc/{pid}/status").read_text():
+        caught = int(next(line.split()[1] for line in process.splitlines() if line.startswith("SigCgt")), 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.005)
+
+
+def test_a_signal_is_not_lost_where_python_swallows_exceptions():
+    script = """
+import os, signal, sys, time
+from probunet.cli import _Signals
+class Ends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+"""
+    ending = "ends = Ends(); del ends; time.sleep(10); print('went on')"
+    code = script + f"signals = _Signals(); signals.at_work = True\nwith signals:\n    {ending}\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.stdout == ""
+
+
+def test_arguments_of_every_kind_are_read_from_the_signature():
+    def command(
+        first: Path,
+        others: list[Path],
+        /,
+        n: list[int] | None = None,
+        size: tuple[int, int] = (1, 2),
+        check_all: bool = False,
+        set_aside: bool = True,
+        z: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Do it.
+
+        Args:
+            n: numbers.
+
+        Examples:
+            probunet command x
+        """
+
+    def parsed(*words):
+        return arguments.parse(command, "command", words)
+
+    plain = parsed("a", "b", "c")
+    assert plain == {
+        **{"first": Path("a"), "others": [Path("b"), Path("c")], "n": None, "size": (1, 2)},
+        **{"check_all": False, "set_aside": True, "z": None, "seed": 0},
+    }
+    assert parsed("a", "b", "-n", "1", "2")["n"] == parsed("--n", "1", "2", "--seed", "3", "a", "b")["n"] == [1, 2]
+    assert parsed("a", "b", "--size", "3", "4")["size"] == (3, 4)
+    assert parsed("a", "b", "-z", "0,1")["z"] == "0,1"
+    for words, value in ((["--check-all"], True), (["--check_all", "true"], True), (["--check-all=false"], False)):
+        assert parsed("a", "b", *words)["check_all"] is value
+    assert parsed("--check-all", "a", "b")["others"] == [Path("b")]
+    assert parsed("a", "b", "--set-aside", "false")["set_aside"] is False
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("fly", "there is no command 'fly'"),
+        ("prepare fly", "choose one of prepare readers"),
+        ("prepare verify x --fly 1", "there is no option --fly 1; see --help"),
+        ("prepare slices --archive x.tar", "--out is missing"),
+        ("prepare readers --out x --seed -1", "--seed -1 is no seed"),
+        ("prepare readers --out x --seed 99999999999999999999", "--seed 99999999999999999999 is no seed"),
+        ("prepare readers --out x --jobs 0", "--jobs 0 is no number of processes"),
+        ("prepare readers --out x --limit 99999999999999999999", "--limit: 99999999999999999999 is too large"),
+        ("prepare readers --out x --spacing wide", "--spacing: wide is not a number"),
+        ("prepare streets --out x --size 64", "--size takes 2 values, got 1: 64"),
+        ("prepare streets --out x --images a b c", "--images: a is not a whole number"),
+        ("prepare lidc --check 3", "there is no option 3"),
+        ("sample a b --out x -n many", "--n: many is not a whole number"),
+        ("sample a b --out x --format gif", "--format: gif is not one of png"),
+        ("evaluate a --n", "--n needs a value"),
+        ("evaluate a --split everything", "--split: everything is not one of"),
+        ("evaluate", "--run is missing"),
+        ("train --config nowhere.yaml", "nowhere.yaml"),
+        ("score --references a --confidence high", "--confidence: high is not a number"),
+    ],
+)
+def test_every_mistake_is_one_short_sentence(line, words, failing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = failing(*line.split())
+    assert words in said
+    assert len(said) < 420
+    assert not list(tmp_path.iterdir())
+
+
+CONFIGURATION = """
+out: out
+data: {store: store, crop: 24}
+models: {unet: {class_path: probunet.UNet, init_args: {channels: [4, 4]}}}
+optimisation: {learning_rate: 1.0e-2}
+trainer: {max_steps: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("trainer: {max_steps: 1}", "trainer: []"), "--trainer"),
+        (("crop: 24", "crop: {x: 1}"), "--data.crop: {'x': 1} is not a whole number or a list"),
+        (("crop: 24", "crop: 24, crup: 3"), "there is no option --data.crup"),
+        (("1.0e-2", "fast"), "--optimisation.learning_rate: fast is not a number"),
+        (("max_steps: 1", "max_steps: few"), "--trainer.max_steps: few is not a whole number"),
+        (("optimisation", "optimization"), "there is no option --optimization"),
+    ],
+)
+def test_a_wrong_configuration_is_one_short_sentence_with_the_whole_name(change, words, failing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(CONFIGURATION.replace(*change))
+    said = failing("train", "--config", "c.yaml")
+    assert words in said
+    assert len(said) < 260
+    assert "Union" not in said
+    assert os.listdir(tmp_path) == ["c.yaml"]  # noqa: PTH208

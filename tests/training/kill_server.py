@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from probunet.cli import COMMANDS, main
+from probunet.cli import load, main
 
 KILLED = -signal.SIGKILL
 TERMINATED = 4
@@ -43,7 +43,7 @@ def run_fork(arguments: list[str], seconds: float | None = None, number: int = s
 
 if __name__ == "__main__":
     whole, killed, kills, longest, *arguments = sys.argv[1:]
-    COMMANDS["train"].load()
+    load("train")
     moments = random.Random(0)
     ends = [run_fork([*arguments, "--out", whole])]
     again = [*arguments, "--out", killed]

@@ -54,6 +54,10 @@ def compare(
 
     Raises:
         InputError: something does not fit; the message says what.
+
+    Examples:
+        probunet compare --config configs/compare_readers_quick.yaml
+        probunet compare --config configs/compare_streets_quick.yaml --out runs/mine --workers 1
     """
     specifications = plain(models)
     if energy:

@@ -23,6 +23,7 @@ SHORTEST_TOKEN = 16
 def explore(
     model: Path,
     data: Path | None = None,
+    /,
     split: Split = "test",
     host: str = "127.0.0.1",
     port: int = 8777,
@@ -43,6 +44,10 @@ def explore(
 
     Raises:
         InputError: no model, no pictures, a port that is taken, or a token that is too short.
+
+    Examples:
+        probunet explore runs/demo/probabilistic_unet data/demo
+        probunet explore runs/demo/probabilistic_unet crop.png --port 8000
     """
     loopback = host in LOOPBACK
     token = _token(token_file) if token_file is not None else None if loopback else secrets.token_hex(16)

@@ -13,7 +13,7 @@ from probunet.runs.onnx_graphs import write_onnx
 from probunet.runs.run import Run, write_json
 
 
-def export(model: Path, out: Path, format: Literal["folder", "onnx"] = "folder", licence: str = "not given") -> None:
+def export(model: Path, /, out: Path, format: Literal["folder", "onnx"] = "folder", licence: str = "not given") -> None:
     """Write a trained model as a folder that probunet loads, or as ONNX graphs.
 
     ONNX: encode.onnx turns images (B, C, H, W) into features (B, F, H, W) and the prior's mean and log sigma (B, D),
@@ -28,6 +28,10 @@ def export(model: Path, out: Path, format: Literal["folder", "onnx"] = "folder",
 
     Raises:
         InputError: no model, one that cannot be split into two graphs, or the folder exists already.
+
+    Examples:
+        probunet export runs/demo/probabilistic_unet --out demo_model --licence 'CC BY 4.0'
+        probunet export runs/demo/probabilistic_unet --out demo_onnx --format onnx
     """
     trained = open_model(model)
     if format == "onnx":

@@ -21,6 +21,7 @@ from probunet.runs.exported import open_model
 def sample(
     model: Path,
     inputs: list[Path],
+    /,
     out: Path,
     n: int = 16,
     seed: int = 0,
@@ -55,6 +56,13 @@ def sample(
 
     Raises:
         InputError: no model, an image that cannot be read or does not fit it, or no such shard.
+
+    Examples:
+        probunet sample runs/demo/probabilistic_unet crop.png -n 16 --out hypotheses
+        probunet sample runs/lidc/probabilistic_unet ct/ --format dicomseg --out hypotheses
+        probunet sample runs/lidc/probabilistic_unet slice.dcm --at 310 140 --out hypotheses
+        probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one
+        probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses
     """
     trained = open_model(model)
     if n < 1:

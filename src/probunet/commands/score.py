@@ -67,6 +67,10 @@ def score(
 
     Raises:
         InputError: a case without its partner, files that cannot be read, shapes or labels that do not fit.
+
+    Examples:
+        probunet score --samples samples.npy --references readers.npy --n 1 4 8 16 --out scores.json
+        probunet score --compare ours/ theirs/ --references readers/ --out scores.json
     """
     chosen = sorted(set(n or (1, 4, 8, 16)))
     paths = ([samples] if samples else []) + list(compare or [])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_QUOTA, _LOAD = Path("/sys/fs/cgroup/cpu.max"), Path("/proc/loadavg")
 
 
 def cores() -> int:
@@ -27,3 +28,40 @@ def peak_memory_mb() -> int | None:
         return None
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(size / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def spare_the_others() -> None:
+    """Set how threads of arithmetic wait and how many there are, where the user has set nothing.
+
+    A thread that waits for the others of its team spins by default, and takes the core from the very thread that it
+    waits for where a machine is busy: training is then ten times slower. Commands call this before they load torch,
+    as OpenMP reads these variables only once; a Python program calls it itself, or sets them.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    threads = free_cores(cores(), os.cpu_count() or 1, _running())
+    if threads < (os.cpu_count() or 1) and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def free_cores(own: int, all_of_them: int, running: int) -> int:
+    """How many threads have a core to themselves.
+
+    Args:
+        own: cores that this process may use.
+        all_of_them: cores of the machine.
+        running: threads of other processes that are at work on it.
+    """
+    return max(min(own, all_of_them - running), 1)
+
+
+def _running() -> int:
+    """Threads of other processes that are at work now; the fewest of several looks, as some last for a moment only."""
+    try:
+        looks = [int(_LOAD.read_text().split()[3].split("/")[0]) - 1]
+        for _ in range(3):
+            time.sleep(0.01)
+            looks.append(int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
+    except (OSError, ValueError, IndexError):  # not Linux
+        return 0
+    return max(min(looks), 0)

@@ -62,6 +62,8 @@ def run_in_processes(title: str, tasks: Sequence[Task], workers: int | None = No
         InputError: a task failed by the user's mistake; the others were stopped as Ctrl-C stops them.
         RuntimeError: a task failed otherwise.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers} is no number of processes; give 1 or more")
     if not tasks:
         return
     gpus, cores = torch.cuda.device_count(), core_count()

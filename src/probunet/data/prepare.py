@@ -121,7 +121,7 @@ def write_store(
     return Store(out)
 
 
-def verify(store: Path) -> None:
+def verify(store: Path, /) -> None:
     """Verify the checksums of a prepared store.
 
     Args:
@@ -129,6 +129,9 @@ def verify(store: Path) -> None:
 
     Raises:
         InputError: it is not a store, or a file was changed since it was made.
+
+    Examples:
+        probunet prepare verify data/readers
     """
     opened = Store(store)
     opened.verify()

@@ -51,6 +51,7 @@ FLIP_CONVENTIONS = {
 
 def evaluate(
     run: Path,
+    /,
     data: Path | None = None,
     split: Split = "test",
     n: list[int] | None = None,
@@ -75,6 +76,11 @@ def evaluate(
 
     Raises:
         InputError: no model, no data, data that does not fit the model, or no such shard.
+
+    Examples:
+        probunet evaluate runs/demo
+        probunet evaluate runs/demo/probabilistic_unet --data data/elsewhere --split test --n 1 4 8 16
+        torchrun --nproc_per_node 4 -m probunet evaluate runs/lidc --device cuda --shard auto
     """
     numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
     if not numbers or numbers[0] < 1:

@@ -41,7 +41,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
 """In the order of the page; a section that does not apply to the data or the models gives ``None``."""
 
 
-def report(experiment: Path, out: Path | None = None) -> None:
+def report(experiment: Path, /, out: Path | None = None) -> None:
     """Write one self-contained HTML page about all evaluated models of an experiment.
 
     Every table is also written as CSV beside it (tables/), every picture as PNG and SVG (figures/).
@@ -52,6 +52,9 @@ def report(experiment: Path, out: Path | None = None) -> None:
 
     Raises:
         InputError: nothing there was evaluated, or models were evaluated on different data.
+
+    Examples:
+        probunet report runs/demo
     """
     results = Results(experiment)
     target = out or Path(experiment) / "report.html"

@@ -334,6 +334,11 @@ def train(
 
     Returns:
         The run directories, in the first of several processes; nothing in the others.
+
+    Examples:
+        probunet train --config configs/demo.yaml
+        probunet train --config configs/demo.yaml --out runs/longer --trainer.max_time 00:00:20:00
+        probunet train --config configs/demo.yaml --only unet --print_config
     """
     specifications = plain(models)
     names = list(specifications) if only is None else only

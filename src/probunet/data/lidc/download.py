@@ -69,6 +69,11 @@ def prepare_lidc(
 
     Raises:
         InputError: something is missing, unreadable or contradictory; names the file.
+
+    Examples:
+        probunet prepare lidc --dicom LIDC-IDRI --out data/lidc
+        probunet prepare lidc --dicom LIDC-IDRI --xml tcia-lidc-xml --out data/lidc --keep-going
+        probunet prepare lidc --xml tcia-lidc-xml --check
     """
     settings = Settings(annotations, spacing, size, partial=keep_going)
     _check_arguments(dicom, out, xml, settings, check)

@@ -23,6 +23,7 @@ _PICKLE = (b"\x80", b"(", b"}")  # a protocol number, or a dict by protocol 0 or
 
 def prepare_import(
     source: Path,
+    /,
     out: Path,
     fractions: tuple[float, float, float] | None = None,
     seed: int = 0,
@@ -45,6 +46,11 @@ def prepare_import(
 
     Raises:
         InputError: the source is none of these, unreadable or damaged, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare import lidc_crops --out data/crops
+        probunet prepare import data_lidc.pickle --out data/pickle
+        probunet prepare import lidc_slices.tar.gz --out data/slices --spacing 0.5
     """
     kind = recognise(source)
     if kind == "slices":

@@ -91,6 +91,11 @@ def prepare_slices(
 
     Raises:
         InputError: the archive is unreadable or incomplete, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare slices --archive lidc_slices.tar.gz --out data/slices
+        probunet prepare slices --archive elsewhere.zip --out data/elsewhere --fractions 0 0 1
+        probunet prepare slices --archive lidc_slices.tar.gz --out data/slices_mm --spacing 0.5
     """
     if size is not None and spacing is None:
         raise InputError(f"a size of {size} px goes with --spacing; without it the crops stay as they are")

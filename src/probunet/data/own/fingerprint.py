@@ -115,7 +115,7 @@ class Fingerprint:
         ]
 
 
-def inspect(data: Path, picture: Path | None = None) -> Fingerprint:
+def inspect(data: Path, /, picture: Path | None = None) -> Fingerprint:
     """Print what a folder for 'prepare folder', or a prepared store, holds: sizes, intensities, readers, agreement.
 
     Every file is read and checked, and nothing is written but the picture.
@@ -126,6 +126,10 @@ def inspect(data: Path, picture: Path | None = None) -> Fingerprint:
 
     Raises:
         InputError: a file is missing, unreadable or does not fit.
+
+    Examples:
+        probunet prepare inspect mine
+        probunet prepare inspect data/mine --picture mine.png
     """
     if picture is not None and picture.suffix != ".png":
         raise InputError(f"{picture} is no .png; give the picture a name that ends so")

@@ -74,6 +74,10 @@ def prepare_folder(
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare folder --root mine --out data/mine
+        probunet prepare folder --root mine --out data/mine --size 256 256 --seed 1
     """
     read_case.cache_clear()
     dataset = open_folder(root)

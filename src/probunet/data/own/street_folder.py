@@ -147,6 +147,9 @@ def prepare_labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> St
 
     Raises:
         InputError: the table or a file cannot be used; the message names it.
+
+    Examples:
+        probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid
     """
     return _prepare(root, load_class_table(classes), out, jobs, {"command": "prepare labelled", "table": classes.name})
 
@@ -164,6 +167,9 @@ def prepare_cityscapes(root: Path, out: Path, jobs: int = -1) -> Store:
 
     Raises:
         InputError: a file is missing or cannot be used; the message names it.
+
+    Examples:
+        probunet prepare cityscapes --root cityscapes --out data/cityscapes
     """
     return _prepare(root, load_class_table(None), out, jobs, {"command": "prepare cityscapes"})
 

@@ -57,6 +57,10 @@ def prepare_readers(
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare readers --out data/readers
+        probunet prepare readers --out data/demo --spacing 1 --size 64
     """
     if not 0.1 <= spacing <= 5:
         raise InputError(f"a spacing of {spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
@@ -112,6 +116,10 @@ def prepare_streets(
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare streets --out data/streets
+        probunet prepare streets --out data/wide --size 128 256 --seed 1
     """
     if len(images) != 3 or min(images) < 0 or not sum(images):
         raise InputError(f"images {list(images)} are not three counts for train, validation and test")

@@ -1,0 +1,225 @@
+"""From the signature and the docstring of a function to its command line: nothing is said twice.
+
+Positional-only parameters are given without a flag, lists and tuples take several values, a bool is true when its
+flag stands alone, a parameter of one letter has a short flag too. Help and examples are those of the docstring.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+
+from probunet.core.errors import InputError
+from probunet.core.seeds import checked_seed
+
+LARGEST = 2**63 - 1
+"""Of all whole numbers on a command line."""
+OWN_TRAINER_ARGUMENTS: set[str | int] = {
+    "logger",
+    "callbacks",
+    "plugins",
+    "use_distributed_sampler",
+    "accumulate_grad_batches",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "num_sanity_val_steps",
+    "default_root_dir",
+    "check_val_every_n_epoch",
+    "max_epochs",
+}
+"""Arguments of Lightning's Trainer that the training sets itself."""
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
+_KINDS |= {"dict": "names with values", "tuple": "a list", "Path": "a path", "PosixPath": "a path"}
+
+
+def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict[str, Any]:
+    """Turn the words behind a command into the arguments of its function.
+
+    Args:
+        function: what the command calls.
+        name: of the command, for example ``prepare slices``.
+        words: what follows it on the command line.
+
+    Returns:
+        The arguments by name, in the order of the signature.
+
+    Raises:
+        InputError: an unknown key, a value of the wrong kind, or something missing, named in one sentence.
+    """
+    signature = inspect.signature(function).parameters
+    if "--help-trainer" in words and "trainer" in signature:
+        _print_trainer(name)
+    parser = _make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
+    words = list(_spelled(words, {p for p, kind in get_type_hints(function).items() if kind is bool}))
+    try:
+        chosen = parser.parse_args(words)
+        descriptions = {key: chosen.pop(key) for key in ("models", "trainer") if key in signature}
+        instantiated = parser.instantiate(chosen)
+    except ArgumentError as error:
+        raise InputError(_sentence(str(error))) from error
+    if not isinstance(descriptions.get("trainer", Namespace()), Namespace):
+        raise InputError(f"--trainer: {str(descriptions['trainer'])[:60]} is not names with values")
+    if "trainer" in descriptions:  # only what differs from Lightning's own defaults
+        usual = parser.get_defaults()["trainer"]
+        descriptions["trainer"] = {k: v for k, v in vars(descriptions["trainer"]).items() if v != usual[k]}
+    arguments = {key: descriptions.get(key, instantiated.get(key)) for key in signature}
+    _check_sizes(arguments)
+    return {key: _as_tuple(key, get_type_hints(function)[key], value) for key, value in arguments.items()}
+
+
+def examples(docstring: str) -> list[str]:
+    """The command lines of a docstring's section ``Examples``."""
+    _, _, rest = inspect.cleandoc(docstring).partition("\nExamples:\n")
+    return [line.strip() for line in rest.partition("\n\n")[0].splitlines()]
+
+
+def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> ArgumentParser:
+    doc = parse_docstring((function.__doc__ or "").replace("    Examples:\n", "    Example:\n"))
+    described = {p.arg_name: p.description or "" for p in doc.params}
+    parser = ArgumentParser(
+        prog=f"probunet {name}",
+        description="\n\n".join(filter(None, (doc.short_description, doc.long_description))),
+        epilog="examples:\n  " + "\n  ".join(examples(function.__doc__ or "")),
+        formatter_class=_Formatter,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the arguments below")
+    hints, every = get_type_hints(function), inspect.signature(function).parameters
+    for key, parameter in every.items():
+        how = _how(hints[key]) or ({"type": hints[key]} if len(key) == 1 else {})
+        needed = parameter.default is inspect.Parameter.empty
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            how = {"type": Path, **({} if needed else {"nargs": "?"}), **(how or {})}
+            parser.add_argument(key, help=described.get(key), **how)
+        elif how:
+            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            how |= {"required": True} if needed else {"default": default}
+            flags = [f"--{key}"] if len(key) > 1 else [f"-{key}", f"--{key}"]
+            parser.add_argument(*flags, help=described.get(key), **how)
+        elif key == "trainer" and help_only:
+            parser.add_argument("--trainer.NAME", help=f"{described.get(key)} (all of them: --help-trainer)")
+        elif key == "trainer":
+            parser.add_class_arguments(_trainer_class(), key, skip=OWN_TRAINER_ARGUMENTS, instantiate=False)
+        else:
+            parser.add_function_arguments(function, as_group=False, skip={*every} - {key})
+    return parser
+
+
+def _print_trainer(name: str) -> NoReturn:
+    """Print the arguments of Lightning's Trainer and exit."""
+    parser = ArgumentParser(prog=f"probunet {name}", description="Arguments of Lightning's Trainer.")
+    parser.add_class_arguments(_trainer_class(), "trainer", skip=OWN_TRAINER_ARGUMENTS, instantiate=False)
+    parser.print_help()
+    raise SystemExit(0)
+
+
+def _how(hint: Any) -> dict[str, Any]:
+    """How argparse takes a list, a tuple, a bool or a single letter; nothing where the usual way is right."""
+    kinds = [kind for kind in _members(hint) if kind is not type(None)]
+    if len(kinds) != 1:
+        return {}
+    kind, parts = get_origin(kinds[0]) or kinds[0], get_args(kinds[0])
+    if kind is bool:
+        return {"type": bool, "nargs": "?", "const": True}
+    if kind in (list, tuple) and parts[0] in (int, float, str, Path):
+        return {"type": parts[0], "nargs": "+"}
+    return {"type": kind} if kind in (int, str, Path) and hint is kind else {}
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _as_tuple(key: str, hint: Any, value: Any) -> Any:
+    """Lists as the tuples that a signature asks for.
+
+    Raises:
+        InputError: another number of values.
+    """
+    kind = next((kind for kind in _members(hint) if get_origin(kind) is tuple), None)
+    if kind is None or not isinstance(value, list):
+        return value
+    parts = get_args(kind)
+    if parts[-1] is not Ellipsis and len(parts) != len(value):
+        raise InputError(f"--{key} takes {len(parts)} values, got {len(value)}: {' '.join(map(str, value))[:80]}")
+    return tuple(value)
+
+
+def _check_sizes(value: Any, key: str = "") -> None:
+    """Refuse whole numbers that no machine counts to, seeds that no generator takes and no processes at all."""
+    if isinstance(value, dict | Namespace):
+        for name, part in vars(value).items() if isinstance(value, Namespace) else value.items():
+            _check_sizes(part, f"{key}.{name}".strip("."))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _check_sizes(part, key)
+    elif isinstance(value, int) and key == "seed":
+        checked_seed(value)
+    elif isinstance(value, int) and key in ("jobs", "workers") and (value < -1 or value == 0):
+        raise InputError(f"--{key} {value} is no number of processes; give 1 or more")
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        raise InputError(f"--{key}: {str(value)[:40]} is too large; whole numbers go up to {LARGEST}")
+
+
+def _spelled(words: Sequence[str], booleans: set[str]) -> Iterator[str]:
+    """``--allow-missing`` as ``--allow_missing``; a bool without value in front of another word as true."""
+    for word, following in zip(words, [*words[1:], "--"], strict=False):
+        if not word.startswith("--"):
+            yield word
+            continue
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("-", "_").replace("__", "--", 1)
+        if flag[2:] in booleans and not equals and following.lower() not in ("true", "false"):
+            yield f"{flag}=true"
+        else:
+            yield flag + equals + value
+
+
+def _sentence(text: str) -> str:
+    """The error of the parser as one sentence: the option by its whole name, the value, and what it should be."""
+    keys = re.findall(r'Parser key "([^"]+)"', text)
+    name = ".".join(_last_part(key, before) for before, key in zip(["", *keys], keys, strict=False))
+    if unknown := re.findall(r"(?:Group '([^']+)' does not accept option|Option) '([^']+)'", text):
+        return f"there is no option --{'.'.join(filter(None, (name, *unknown[-1])))[:80]}; see --help"
+    if match := re.search(r"unrecognized arguments: (.*)", text):
+        return f"there is no option {match[1][:80]}; see --help"
+    if match := re.search(r"arguments are required: (.*)", text):
+        missing = ", ".join(f"--{key}" for key in match[1].split(", "))
+        return f"{missing} is missing; see --help"
+    if match := re.search(r"argument ([^:]+): expected (.*?) argument", text):
+        return f"{match[1].split('/')[-1]} needs a value; see --help"
+    values = re.findall(r"(?:Given value|Got value): (.*)", text)
+    kinds = re.findall(r"Expected an? (?:<class '([\w.]+)'>|typing\.(Literal\[.*?\]))", text)
+    wanted = dict.fromkeys(_kind(plain or literal) for plain, literal in kinds if plain != "NoneType")
+    if name and values and wanted:
+        return f"--{name}: {values[0].strip()[:60]} is not {' or '.join(wanted)}"[:200]
+    rest = re.sub(r'Parser key "[^"]+":?', "", text)
+    return (f"--{name}: " if name else "") + " ".join(rest.split())[:160]
+
+
+def _last_part(key: str, before: str) -> str:
+    return key.removeprefix(f"{before}.")
+
+
+def _kind(name: str) -> str:
+    if name.startswith("Literal"):
+        return "one of " + ", ".join(re.findall(r"'([^']*)'", name))
+    return _KINDS.get(name.split(".")[-1], "names with values")
+
+
+def _trainer_class() -> type:
+    from pytorch_lightning import Trainer
+
+    return Trainer
+
+
+class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the line breaks of descriptions and examples."""
