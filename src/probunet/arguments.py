@@ -109,7 +109,7 @@ def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> Ar
         elif key == "trainer":
             parser.add_class_arguments(_trainer_class(), key, skip=OWN_TRAINER_ARGUMENTS, instantiate=False)
         else:
-            parser.add_function_arguments(function, as_group=False, skip={*every} - {key})
+            parser.add_function_arguments(function, as_group=False, skip={other for other in every if other != key})
     return parser
 
 
