@@ -7,18 +7,21 @@ from probunet import metrics
 
 
 def score_in_process(rank, port, results, samples, readers):
-    """Update three metrics with this process's part of six images and report what the group computes."""
+    """Update three metrics with this process's part of six images and report what the group computes.
+
+    Once with two and four images, and once with none and six: fewer batches than processes.
+    """
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     try:
-        rows = slice(0, 2) if rank == 0 else slice(2, 6)
-        for metric in (
-            metrics.EnergyDistanceMetric(),
-            metrics.CalibrationMetric(),
-            metrics.DisagreementMetric(),
-        ):
-            metric.update(samples[rows], readers[rows])
-            found = metric.compute()
-            results.put((rank, float(found if isinstance(found, torch.Tensor) else next(iter(found.values())))))
+        for kind, first in (("uneven", 2), ("idle", 0)):
+            rows = slice(0, first) if rank == 0 else slice(first, 6)
+            made = (metrics.EnergyDistanceMetric(), metrics.CalibrationMetric(), metrics.DisagreementMetric())
+            for place, metric in enumerate(made):
+                if len(samples[rows]):
+                    metric.update(samples[rows], readers[rows])
+                value = metric.compute()
+                number = float(value if isinstance(value, torch.Tensor) else next(iter(value.values())))
+                results.put((rank, kind, place, number))
     finally:
         dist.destroy_process_group()

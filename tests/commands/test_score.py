@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 
 import nibabel
 import numpy as np
@@ -239,7 +240,7 @@ def test_bad_files_are_named(tmp_path):
         ({"samples": "empty"}, "holds no case folders"),
         ({"patients": "text.csv"}, "header case,patient"),
         ({"patients": "some.csv"}, "no patient for the case 1"),
-        ({"patients": "none.csv"}, "cannot be read"),
+        ({"patients": "none.csv"}, "does not exist"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, change, message):
@@ -260,3 +261,63 @@ def test_bad_input_is_one_sentence(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         run(tmp_path, tmp_path / "readers.npy", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_excess_is_first_and_a_perfect_model_beside_every_number(tmp_path, capsys):
+    samples, readers = write_arrays(tmp_path)
+    result, _ = run(tmp_path, readers, samples, [2, 4])
+    rows = result["scores"]["samples"]
+    assert rows[0]["metric"] == "ged2_unbiased"
+    unbiased = energy_distance(SAMPLES, READERS, estimator="unbiased")
+    diversity = unbiased.reader_diversity.mean()
+    for n in (2, 4):
+        line = row(rows, "perfect_model", n)["mean"]
+        assert line == pytest.approx(diversity * (1 / n + 1 / 3))
+        parts = rows[0]["mean"] + unbiased.sample_diversity.mean() / n + diversity / 3
+        assert row(rows, "ged2", n)["mean"] == pytest.approx(parts)
+    unlimited = row(rows, "ged2_unlimited", None)["mean"] - row(rows, "perfect_model_unlimited", None)["mean"]
+    assert rows[0]["mean"] == pytest.approx(unlimited)
+    assert "perfect model" in capsys.readouterr().out
+    assert Convention.from_json(result["convention"]) == Convention()
+
+
+def test_a_published_row(capsys, failing):
+    score(check=["16:.206", "32:.188", "100:.162"])
+    assert "this row is not possible" in capsys.readouterr().out
+    score(check=["16:.206", "32:.188"])
+    assert "this row is possible" in capsys.readouterr().out
+    assert "is not NUMBER:VALUE" in failing("score", "--check", "16=.2", "32:.1")
+    assert "one column" in failing("score", "--check", "16:.2")
+
+
+@pytest.mark.parametrize(
+    "out", ["patients.json", "readers.csv", "samples.npy", "mine.json", "folder", "pipe", "link.json"]
+)
+def test_nothing_is_replaced_that_this_command_did_not_make(tmp_path, out):
+    """The JSON, and the CSV beside it: an input, another file, a folder, a pipe, a link to somewhere else."""
+    samples, readers = write_arrays(tmp_path)
+    (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(f"{i},p\n" for i in range(5)))
+    (tmp_path / "mine.csv").write_text("my,own,table\n")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.json").symlink_to(tmp_path / "mine.csv")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(InputError):
+        score(readers, samples, n=[4], out=tmp_path / out, patients=tmp_path / "patients.csv")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_its_own_files_are_replaced(tmp_path):
+    samples, readers = write_arrays(tmp_path)
+    run(tmp_path, readers, samples, [4])
+    result, _ = run(tmp_path, readers, samples, [2])
+    assert result["options"]["n"] == [2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_patients_as_excel_saves_them(tmp_path, encoding):
+    samples, readers = write_arrays(tmp_path)
+    text = "case,patient\r\n" + "".join(f"{i},p{i // 2}\r\n" for i in range(5))
+    (tmp_path / "patients.csv").write_bytes(text.encode(encoding))
+    _, table = run(tmp_path, readers, samples, [4], patients=tmp_path / "patients.csv")
+    assert [line["patient"] for line in table] == ["p0", "p0", "p1", "p1", "p2"]

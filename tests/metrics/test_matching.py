@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metrics import plain_matrix
+from scipy.optimize import linear_sum_assignment, linprog
 
 from probunet.core.errors import InputError
 from probunet.metrics import (
@@ -113,3 +114,26 @@ def test_misuse_is_refused():
         hungarian_iou(stack(FULL), stack(LEFT), Convention(weights=[1]))
     with pytest.raises(InputError, match="at least one"):
         hungarian_iou(stack(FULL), stack(LEFT)[:, :0])
+
+
+@pytest.mark.parametrize(("count", "readers"), [(89, 71), (17, 16)])
+def test_numbers_without_a_common_divisor_are_a_transport_problem(count, readers):
+    """Repeated to the least common multiple 89 x 71 would be 6,319 rows; 17 x 16 is solved both ways here."""
+    rng = np.random.default_rng(1)
+    samples, references = rng.random((1, count, 30)) < 0.4, rng.random((1, readers, 30)) < 0.3
+    cost = pairwise_distances(samples, references).cross[0]
+    value = hungarian_iou(samples, references).value[0]
+    if count == 17:
+        repeated = np.tile(cost, (readers, count))
+        best = repeated[linear_sum_assignment(repeated)].mean()
+    else:
+        duals = linprog(
+            -np.concatenate([np.full(count, 1 / count), np.full(readers, 1 / readers)]),
+            A_ub=np.concatenate(
+                [np.repeat(np.eye(count), readers, axis=0), np.tile(np.eye(readers), (count, 1))], axis=1
+            ),
+            b_ub=cost.ravel(),
+            bounds=(None, None),
+        )
+        best = -duals.fun  # what the dual problem gives
+    assert value == pytest.approx(1 - best, abs=1e-9)

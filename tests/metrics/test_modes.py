@@ -62,3 +62,21 @@ def test_pixel_frequencies_hand_computed():
     label = np.array([[1, 1, 0, 255]])
     samples = np.array([[[1, 3, 0, 3], [3, 2, 1, 1]]])
     assert pixel_frequencies(label, samples, [(1, 3), (0, 2)]).tolist() == [[4, 1, 2], [2, 1, 0]]
+
+
+def test_the_floor_knows_that_absent_classes_make_modes_equal():
+    """Where a class is absent its flip is no change: two of four modes are one map, and draws from the truth itself
+    count for the first of them. With very many draws the floor is what moves: 3/16 + 1/16 of the probability."""
+    modes = np.array([[[1, 0], [1, 1], [1, 0], [1, 1]]], np.uint8)
+    truth = [9 / 16, 3 / 16, 3 / 16, 1 / 16]
+    samples = np.repeat(modes, 500, axis=1)
+    found = mode_frequencies(pairwise_distances(samples, modes), truth)
+    assert found.counts.tolist() == [1000, 1000, 0, 0]
+    assert found.total_variation_floor == pytest.approx(4 / 16, abs=0.01)
+    # the same by brute force: draw a mode, look for the nearest one
+    rng = np.random.default_rng(0)
+    drawn = modes[0][rng.choice(4, p=truth, size=(400, 20))]
+    counts = mode_counts(pairwise_distances(drawn, np.repeat(modes, 400, axis=0)))
+    variations = [0.5 * np.abs(row / 20 - truth).sum() for row in counts]
+    few = mode_frequencies(pairwise_distances(samples[:, :20], modes), truth).total_variation_floor
+    assert few == pytest.approx(np.mean(variations), abs=0.02)

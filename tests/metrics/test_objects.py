@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from ddp_worker import score_in_process
+from torchmetrics import MetricCollection
 
 from probunet import metrics
 from probunet.core.errors import InputError
@@ -103,17 +104,50 @@ def test_two_processes_give_the_same_as_one():
     ]
     for worker in workers:
         worker.start()
-    found = sorted(results.get(timeout=60) for _ in range(6))
+    found = sorted(results.get(timeout=120) for _ in range(12))
     for worker in workers:
         worker.join(timeout=10)
-    expected = {
+    distances = metrics.pairwise_distances(SAMPLES, READERS)
+    expected = [
         metrics.energy_distance(SAMPLES, READERS).mean(),
         metrics.reliability(FREQUENCIES, READERS).ece().mean,
-        metrics.presence_disagreement(metrics.pairwise_distances(SAMPLES, READERS)).auroc,
-    }
+        metrics.presence_disagreement(distances).auroc,
+    ]
     for rank in range(2):
-        np.testing.assert_allclose(sorted(v for r, v in found if r == rank), sorted(expected))
+        for kind in ("uneven", "idle"):
+            mine = {place: value for r, k, place, value in found if (r, k) == (rank, kind)}
+            np.testing.assert_allclose([mine[place] for place in range(3)], expected)
 
 
 def test_every_shell_is_exported():
     assert set(torchmetric.__all__) <= set(metrics.__all__)
+
+
+def test_a_collection_gives_what_each_metric_gives_alone():
+    """After a first batch without marks many sums are equal; MetricCollection must not take the metrics for one."""
+
+    def make():
+        return {
+            "one": metrics.EnergyDistanceMetric(n=1),
+            "four": metrics.EnergyDistanceMetric(n=4),
+            "unbiased": metrics.EnergyDistanceMetric(estimator="unbiased"),
+            "one again": metrics.EnergyDistanceMetric(n=1),
+            "dice": metrics.BestDiceMetric(),
+            "hungarian": metrics.HungarianIoUMetric(),
+            "diversity": metrics.SampleDiversityMetric(),
+        }
+
+    alone, together = make(), MetricCollection(make())
+    nothing = torch.zeros(4, 4, 5, 5, dtype=torch.uint8)
+    for samples, readers in ((nothing, nothing), (SAMPLES[2:6], READERS[2:6])):
+        together.update(samples, readers)
+        for metric in alone.values():
+            metric.update(samples, readers)
+    assert {tuple(sorted(names)) for names in together.compute_groups.values() if len(names) > 1} == {
+        ("one", "one again")
+    }
+    for name, value in together.compute().items():
+        assert float(value) == pytest.approx(float(alone[name].compute())), name
+    values = {name: float(metric.compute()) for name, metric in alone.items()}
+    half = metrics.energy_distance(SAMPLES[2:6], READERS[2:6], n=4).mean() / 2
+    assert values["four"] == pytest.approx(half)

@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
+from probunet.commands.tables import print_comparisons, print_row_checks, print_scores
+from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
+from probunet.core.files import check_outputs, writing_file
 from probunet.evaluation.set_scores import SetScores, comparisons, score_batch
 from probunet.io.label_maps import LabelMaps, MapSet, open_maps
+from probunet.metrics.consistency import RowCheck, check_row
 from probunet.metrics.convention import Convention, Empty
 from probunet.metrics.distance import pairwise_distances
 
+MARKS = (b'"format": "probunet-scores"', b"set,case,patient,")
+"""What the files of this command begin with; no others are replaced."""
 _BATCH_BYTES = 1 << 26
 
 
 def score(
-    references: Path,
+    references: Path | None = None,
     samples: Path | None = None,
     n: list[int] | None = None,
     out: Path = Path("scores.json"),
@@ -38,17 +40,18 @@ def score(
     patients: Path | None = None,
     calibration: bool = False,
     allow_missing: bool = False,
+    check: list[str] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> None:
-    """Score sampled segmentations of any tool against all readers.
+    """Score sampled segmentations of any tool against all readers, or check a published row.
 
     Writes every number with its convention to a JSON file and each image's values to a CSV file beside it,
     and prints a table. Inputs are .npy or .npz files with an array (cases, maps, ...) or folders laid out
     case/map with PNG or NIfTI files; cases are matched by name. The numbers are explained in docs/metrics.md.
 
     Args:
-        references: the readers' label maps.
+        references: the readers' label maps; needed except with check.
         samples: the sampled label maps; not needed with compare.
         n: numbers of samples to score with; 1 4 8 16 by default.
         out: the JSON file to write; the CSV file gets the same name.
@@ -62,6 +65,7 @@ def score(
         patients: CSV file with the columns case and patient; intervals and tests then respect patients.
         calibration: also the calibration of the samples' class frequencies, which takes longer.
         allow_missing: leave out cases that are not in every set, instead of stopping.
+        check: D_GED^2 by number of samples, as published (16:.206 100:.162): only say whether such a row is possible.
         confidence: of the intervals.
         seed: of the bootstrap.
 
@@ -71,11 +75,18 @@ def score(
     Examples:
         probunet score --samples samples.npy --references readers.npy --n 1 4 8 16 --out scores.json
         probunet score --compare ours/ theirs/ --references readers/ --out scores.json
+        probunet score --check 16:.206 32:.188 100:.162
     """
+    if check:
+        print_row_checks(_checked_row(check))
+        return
     chosen = sorted(set(n or (1, 4, 8, 16)))
     paths = ([samples] if samples else []) + list(compare or [])
+    if references is None:
+        raise InputError("give --references R with the readers' label maps")
     if not paths or (compare is not None and len(paths) < 2):
         raise InputError("give --samples S, or --compare A B with two or more sets of samples")
+    check_outputs([out, out.with_suffix(".csv")], [references, *paths, *([patients] if patients else [])], MARKS)
     of_classes = None if classes is None else tuple(classes)
     convention = Convention(num_classes, of_classes, ignore, empty, None if weights is None else tuple(weights))
     truth = open_maps(references, "references")
@@ -86,10 +97,13 @@ def score(
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
     tests = comparisons(found, groups, **interval)
-    _print(found, rows, tests)
+    for label, summaries in rows.items():
+        print_scores(label, str(convention), summaries)
+    print_comparisons(tests)
     for path, lacking in missing.items():
         print(f"left out: {len(lacking)} cases that {path} lacks")
     result = {
+        "format": "probunet-scores",
         "convention": convention.as_json(),
         "options": {"n": chosen, **interval},
         "references": str(references),
@@ -101,6 +115,20 @@ def score(
     with writing_file(out) as file:
         file.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     _write_csv(out.with_suffix(".csv"), names, groups, found)
+
+
+def _checked_row(columns: Sequence[str]) -> list[RowCheck]:
+    """The checks of columns such as 16:.206; a value is rounded to the digits that it has."""
+    row: dict[int, float] = {}
+    digits = []
+    for column in columns:
+        n, _, value = column.partition(":")
+        try:
+            row[int(n)] = float(value)
+        except ValueError as error:
+            raise InputError(f"--check {column} is not NUMBER:VALUE; write for example 16:.206") from error
+        digits.append(len(value.partition(".")[2]))
+    return check_row(row, rounding=0.5 * 10 ** -min(digits))
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
@@ -138,11 +166,7 @@ def _partners(sets: Sequence[MapSet], allow_missing: bool) -> tuple[list[str], d
 
 
 def _patients(path: Path, names: Sequence[str]) -> list[str]:
-    try:
-        with path.open(newline="") as file:
-            table = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    table = list(csv.DictReader(read_text(path).splitlines()))
     if not table or not {"case", "patient"} <= set(table[0]):
         raise InputError(f"{path} needs the header case,patient and a line for each case")
     patient = {row["case"]: row["patient"] for row in table}
@@ -201,38 +225,6 @@ def _with_place(
         except InputError as single:
             return InputError(f"{samples.place(name)} against {references.place(name)}: {single}")
     return error
-
-
-def _print(found: dict[str, SetScores], rows: dict[str, list[dict[str, Any]]], tests: list[dict[str, Any]]) -> None:
-    console = Console()
-    for label, summaries in rows.items():
-        table = _table(label, str(found[label].convention))
-        for column in ("metric", "n", "mean", "interval", "median", "images", "left out"):
-            table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
-        for row in summaries:
-            span = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-            counts = (str(row["images"]), str(row["left_out"]))
-            n = str(row["n"] or "all")
-            table.add_row(row["metric"], n, _number(row["mean"]), span, _number(row["median"]), *counts)
-        console.print(table)
-    if tests:
-        table = _table("comparisons", "Wilcoxon signed-rank, Holm's correction over the pairs of sets")
-        for column in ("metric", "n", "a", "b", "a - b", "interval", "p (Holm)", "effect"):
-            table.add_column(column, justify="left" if column in ("metric", "a", "b") else "right")
-        for test in tests:
-            span = f"{test['low']:.3f} to {test['high']:.3f}"
-            numbers = (_number(test["difference"]), span, f"{test['p_holm']:.2g}", f"{test['effect']:.2f}")
-            table.add_row(test["metric"], str(test["n"] or "all"), test["first"], test["second"], *numbers)
-        console.print(table)
-
-
-def _table(title: str, caption: str | None = None) -> Table:
-    style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    return Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, **style)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, found: dict[str, SetScores]) -> None:

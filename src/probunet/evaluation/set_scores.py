@@ -64,7 +64,7 @@ class SetScores:
     def values(self) -> dict[Key, Floats]:
         """(images,) values of each metric and n; NaN where a metric is not defined."""
         keys = dict.fromkeys(key for batch in self.batches for key in batch.values)
-        return {key: np.concatenate([self._of(batch, key) for batch in self.batches]) for key in keys}
+        return _ordered({key: np.concatenate([self._of(batch, key) for batch in self.batches]) for key in keys})
 
     def columns(self) -> dict[str, Floats]:
         """The same under one name each."""
@@ -127,10 +127,11 @@ class SetScores:
 
 
 MEANING = {
-    "ged2_unbiased": "excess over the perfect model: pairs i = j left out, the same for every n",
+    "ged2_unbiased": "excess over the perfect model with unlimited samples: pairs i = j left out, the same for every n",
     "ged2": "V-statistic, pairs i = j kept; of independent draws the average over all subsets of n samples",
     "perfect_model": "what ged2 is for a model that is the readers' distribution: E d(Y,Y') (1/n + 1/R)",
     "ged2_unlimited": "what ged2 tends to with ever more samples",
+    "perfect_model_unlimited": "the same for a model that is the readers' distribution: E d(Y,Y')/R",
     "distance_to_readers": "E d(S, Y)",
     "sample_diversity": "E d(S, S') of the V-statistic with n samples",
     "reader_diversity": "E d(Y, Y') of the V-statistic",
@@ -178,6 +179,7 @@ def score_batch(
         if distances.weights is None:
             values["hungarian_iou", count] = hungarian_iou_from(distances, n=count).value
         values["best_dice", count] = best_dice_from(dice, n=count).value
+    values["perfect_model_unlimited", 0] = perfect_energy(distances, None)
     values |= distribution_scores(distances, draws)
     calibration = None
     if calibrated:
@@ -188,7 +190,7 @@ def score_batch(
     detections = _detections(distances)
     weighted = distances.weights is not None
     modes, equals = (mode_counts(distances), first_of_equal_modes(distances)) if weighted else (None, None)
-    return Batch(_ordered(values), detections, calibration, len(samples), left_out, convention, modes, equals)
+    return Batch(values, detections, calibration, len(samples), left_out, convention, modes, equals)
 
 
 def distribution_scores(distances: Distances, draws: Draws) -> dict[Key, Floats]:

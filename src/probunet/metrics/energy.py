@@ -149,11 +149,12 @@ def energy_distance_from(
     )
 
 
-def perfect_energy(distances: Distances, n: int) -> Floats:
+def perfect_energy(distances: Distances, n: int | None) -> Floats:
     """(B,) what D_GED^2 of n independent draws is on average for a model that *is* the readers' distribution.
 
     The published estimator is biased: such a model does not score 0 but E d(Y, Y') (1/n + 1/R) against R readers who
-    are a draw of that distribution, and E d(Y, Y') / n against weighted references, which are all of it. (Where a map
+    are a draw of that distribution, and E d(Y, Y') / n against weighted references, which are all of it; 1/n is 0 for
+    unlimited samples (``None``). (Where a map
     is at a distance from itself, under ``empty="one"``, that is taken off E d(Y, Y').) NaN for a single unweighted
     reader, from whom E d(Y, Y') cannot be told.
 
@@ -162,16 +163,17 @@ def perfect_energy(distances: Distances, n: int) -> Floats:
     array([0.5625])
     """
     within, readers = distances.references, distances.references.shape[1]
+    share = 0 if n is None else 1 / n
     weights = distances.weights
     if weights is not None:
         same = np.einsum("bii,i->b", within, weights)
         apart = np.einsum("i,bij,j->b", weights, within, weights)
-        return np.asarray(np.where(distances.left_out, np.nan, (apart - same) / n))
+        return np.asarray(np.where(distances.left_out, np.nan, (apart - same) * share))
     if readers < 2:
         return np.full(len(within), np.nan)
     same = np.trace(within, axis1=1, axis2=2) / readers
     apart = mean_within(within, readers, without_same=True)
-    return np.asarray(np.where(distances.left_out, np.nan, (apart - same) * (1 / n + 1 / readers)))
+    return np.asarray(np.where(distances.left_out, np.nan, (apart - same) * (share + 1 / readers)))
 
 
 def mean_within(within: Floats, n: int, without_same: bool) -> Floats:

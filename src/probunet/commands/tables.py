@@ -1,0 +1,69 @@
+"""The tables of numbers that commands print: the same for scored files and for trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from probunet.metrics.consistency import RowCheck
+
+NAMES = {
+    "ged2_unbiased": "excess (ged2_unbiased)",
+    "perfect_model": "  perfect model",
+    "perfect_model_unlimited": "  perfect model",
+}
+"""Metrics that a person reads under another name."""
+
+
+def print_scores(title: str, convention: str, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Print one row for each number of ``SetScores.summaries``, the excess over a perfect model first."""
+    table = _table(title, convention)
+    for column in ("metric", "n", "mean", "interval", "median", "images", "left out"):
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    for row in summaries:
+        span = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+        counts = (str(row["images"]), str(row["left_out"]))
+        name, n = NAMES.get(row["metric"], row["metric"]), str(row["n"] or "all")
+        table.add_row(name, n, _number(row["mean"]), span, _number(row["median"]), *counts)
+    Console().print(table)
+
+
+def print_comparisons(tests: Sequence[Mapping[str, Any]]) -> None:
+    """Print the tests between pairs of sets, if there are any."""
+    if not tests:
+        return
+    table = _table("comparisons", "Wilcoxon signed-rank, Holm's correction over the pairs of sets")
+    for column in ("metric", "n", "a", "b", "a - b", "interval", "p (Holm)", "effect"):
+        table.add_column(column, justify="left" if column in ("metric", "a", "b") else "right")
+    for test in tests:
+        span = f"{test['low']:.3f} to {test['high']:.3f}"
+        numbers = (_number(test["difference"]), span, f"{test['p_holm']:.2g}", f"{test['effect']:.2f}")
+        name = NAMES.get(test["metric"], test["metric"])
+        table.add_row(name, str(test["n"] or "all"), test["first"], test["second"], *numbers)
+    Console().print(table)
+
+
+def print_row_checks(checks: Sequence[RowCheck]) -> None:
+    """Print what every two columns of a published row say, and whether the row can be."""
+    table = _table("D_n = L + D/n with 0 <= D <= 1", "D: distance between two samples; L: with unlimited samples")
+    for column in ("columns", "D", "L", "possible"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for check in checks:
+        span = f"{check.lowest:.2f} to {check.highest:.2f}"
+        table.add_row(f"{check.few} and {check.many}", span, f"{check.limit:.3f}", "yes" if check.possible else "NO")
+    console = Console()
+    console.print(table)
+    console.print("this row is possible" if all(check.possible for check in checks) else "this row is not possible")
+
+
+def _table(title: str, caption: str) -> Table:
+    style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
+    return Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, **style)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
