@@ -27,8 +27,9 @@ from probunet import ProbabilisticUNet
 from probunet.core.intensity import Intensity
 from probunet.data.augment import Augmentation
 from probunet.data.batches import Batch, TrainingBatches
+from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, write_store
-from probunet.data.store import Case, Store
+from probunet.data.store import Store
 from probunet.training.task import Optimisation, SegmentationTask
 
 CHANNELS = [32, 64, 128, 192]

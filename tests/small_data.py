@@ -12,8 +12,8 @@ from PIL import Image
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.flips import Flip
+from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description
-from probunet.data.store import Case
 
 SIZE = 32
 

@@ -1,12 +1,19 @@
 """Training batches are a pure function of seed and step; evaluation crops are the centre, in order."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from small_data import DESCRIPTION
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
 from probunet.data.augment import Augmentation
 from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.manifest import Case
+from probunet.data.prepare import CaseSource, write_store
 
 NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0, shift=0)
 
@@ -80,6 +87,61 @@ def test_what_does_not_fit_is_refused(store):
         stream(store, batch_size=13)
     with pytest.raises(InputError, match="crop of 40x40 px"):
         EvaluationImages(store, "test", 40)
+
+
+def corner_blob(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Marks in one corner of a large image, or nowhere."""
+    labels = np.zeros((4, 96, 96), np.uint8)
+    if index % 2:
+        labels[index % 4, 2:5, 90:95] = 1
+    return np.full((1, 96, 96), index, np.uint8), labels
+
+
+def test_a_share_of_the_crops_that_miss_every_mark_is_moved_to_a_mark(tmp_path):
+    sources = [CaseSource(Case(f"c{i}", f"c{i}", "train"), partial(corner_blob, i)) for i in range(40)]
+    large = write_store(tmp_path / "store", sources, DESCRIPTION, np.uint8, jobs=1, keep_empty=True)
+
+    def shares(**changes) -> tuple[float, float]:
+        batches = stream(large, batch_size=40, all_readers=True, augmentation=replace(NONE, shift=None, **changes))
+        with_mark, number = [], []
+        for step in range(20):
+            batch = batches.batch(step)
+            with_mark += (batch.labels == 1).any(dim=(1, 2, 3)).tolist()
+            number += (batch.image[:, 0, 0, 0] * 50 + 100).round().int().tolist()
+        odd = np.array(number) % 2 == 1
+        return np.mean(np.array(with_mark)[odd]), np.mean(np.array(with_mark)[~odd])
+
+    by_chance = shares(marks=0)[0]
+    assert by_chance < 0.1
+    assert shares(marks=1) == (1, 0)
+    assert shares()[0] == pytest.approx(by_chance + (1 - by_chance) / 3, abs=0.07)
+    hidden = EvaluationImages(large, "train", 32).hidden_marks()
+    assert hidden == (20, 20)
+    assert EvaluationImages(large, "train").hidden_marks() == (0, 20)
+    assert "20 of the 20 images with marks (100%)" in EvaluationImages(large, "train", 32).hidden_note()
+    assert EvaluationImages(large, "train").hidden_note() is None
+
+
+def test_crops_that_show_marks_are_the_same_with_and_without_moving(store):
+    """Lesions in the middle: nothing is moved, and no random number is drawn for it."""
+    augmentation = Augmentation()
+    for step in range(3):
+        batches = [stream(store, crop=28, augmentation=replace(augmentation, marks=share)) for share in (0, 1)]
+        first, second = (b.batch(step) for b in batches)
+        assert torch.equal(first.image, second.image)
+
+
+def test_batches_know_the_reader(store):
+    batch, chosen = stream(store, all_readers=True).batch(1), stream(store)._chosen(1)
+    for row, index in enumerate(chosen):
+        assert np.array_equal(batch.label[row], store.labels[index, batch.reader[row]])
+    assert EvaluationImages(store, "test")[0]["readers"].tolist() == [0, 1, 2, 3]
+
+
+def test_the_map_of_a_model_is_used_where_it_is_given(store):
+    index = store.indices("test")[0]
+    images = EvaluationImages(store, "test", intensity=Intensity("grey level", 7, 3))
+    assert np.array_equal(images[0]["image"], ((store.images[index].astype(float) - 7) / 3).astype(np.float32))
 
 
 @pytest.mark.parametrize("crop", [(23, 24), (24, 23), (31, 32), (32, 1)])

@@ -13,8 +13,9 @@ from small_data import DESCRIPTION, SIZE, blob
 
 import probunet as pu
 from probunet.cli import main
+from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, write_store
-from probunet.data.store import Case, Store
+from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run, read_checkpoint
 

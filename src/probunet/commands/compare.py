@@ -11,7 +11,8 @@ from rich.table import Table as RichTable
 from probunet.core.console import console
 from probunet.core.devices import chosen_device
 from probunet.core.processes import Task, Tell, run_in_processes
-from probunet.data.store import Split, Store
+from probunet.data.manifest import Split
+from probunet.data.store import Store
 from probunet.evaluation.model_scores import evaluate_run, is_evaluated
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore

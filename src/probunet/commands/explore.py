@@ -9,7 +9,7 @@ from probunet.core.console import console
 from probunet.core.descriptions import read_text
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.data.store import Split
+from probunet.data.manifest import Split
 from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine

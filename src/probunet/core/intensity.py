@@ -24,8 +24,8 @@ class Intensity:
     scale: float
 
     def normalise(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Map raw intensities to float32 of order one."""
-        return (raw.astype(np.float32) - np.float32(self.offset)) / np.float32(self.scale)
+        """Map raw intensities to float32 of order one; in double precision until the end."""
+        return ((raw.astype(np.float64) - self.offset) / self.scale).astype(np.float32)
 
 
 HOUNSFIELD = Intensity("HU", offset=-600.0, scale=400.0)

@@ -8,6 +8,7 @@ neighbour), and what lies outside the stored image is ``IGNORE``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ class Augmentation:
         elastic_spacing: distance between the independent displacements that are interpolated, in pixels.
         mirror: mirror left to right in half of the cases.
         shift: largest translation of the crop, in whole pixels; ``None`` for as much as the stored image allows.
+        marks: of the crops that miss every reader's mark although the image has one, the share that is moved so that
+            it holds a marked pixel (a third, as in nnU-Net); only where ``shift`` is ``None``.
         gamma: smallest and largest exponent of the brightness of 8-bit images, drawn on a logarithmic scale (the
             authors' Cityscapes code: 0.7 to 1.5).
         gamma_probability: of a case's brightness to be changed (the authors' Cityscapes code: 0.3).
@@ -46,6 +49,7 @@ class Augmentation:
     elastic_spacing: float = 16.0
     mirror: bool = False
     shift: int | None = None
+    marks: float = 1 / 3
     gamma: tuple[float, float] = (0.7, 1.5)
     gamma_probability: float = 0.0
 
@@ -56,6 +60,7 @@ def sampling_grid(
     source: tuple[int, int],
     crop: tuple[int, int],
     generator: torch.Generator,
+    move: Callable[[torch.Tensor], torch.Tensor] = lambda corners: corners,
 ) -> torch.Tensor:
     """Draw where every output pixel comes from.
 
@@ -65,6 +70,7 @@ def sampling_grid(
         source: height and width of the stored images, in pixels.
         crop: height and width of the result, in pixels.
         generator: source of randomness, on the device of the result.
+        move: from first row and column (B, 2) of the crops, as drawn, to where they shall be.
 
     Returns:
         (B, h, w, 2), x and y in the pixel coordinates of the source, pixel centres at integers.
@@ -86,8 +92,8 @@ def sampling_grid(
     rows, columns = (torch.arange(size, device=device) - half for size, half in zip(crop, middle, strict=True))
     points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
     grid = torch.einsum("hwj,bij->bhwi", points.float(), matrix)
-    corner = _corners(augmentation, source, crop, uniform(1.0, 2)).flip(-1)  # x before y
-    grid = grid + (corner + torch.tensor(middle[::-1], device=device))[:, None, None, :]
+    corners = move(_corners(augmentation, source, crop, uniform(1.0, 2)))
+    grid = grid + (corners + torch.tensor(middle, device=device)).flip(-1)[:, None, None, :]  # x before y
     if augmentation.elastic:
         grid = grid + _elastic(augmentation, batch, crop, generator) * deformed[:, None, None, None]
     return grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
 from probunet.core.seeds import seed_of
-from probunet.core.types import Image, Label
+from probunet.core.types import IGNORE, Image, Label
 from probunet.data.augment import Augmentation, central_corner, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
-from probunet.data.store import Split, Store
+from probunet.data.manifest import Split
+from probunet.data.store import Store, marked
 
 Crop: TypeAlias = int | tuple[int, int]
 """Height and width in pixels; one number for both."""
@@ -30,11 +33,14 @@ class Batch:
         image: (B, C, h, w) float32.
         label: (B, h, w) uint8, one random reader (or one draw of the label flips) of every image.
         labels: (B, R, h, w) uint8, all readers of the same image (or that one draw), where they are asked for.
+        reader: (B,) int64, the column of the store that ``label`` is of: the same person in every batch where
+            :attr:`Store.reader_names` names one; 0 where labels flip.
     """
 
     image: Image
     label: Label
     labels: torch.Tensor | None = None
+    reader: torch.Tensor | None = None
 
 
 class TrainingBatches(IterableDataset[Batch]):
@@ -106,18 +112,37 @@ class TrainingBatches(IterableDataset[Batch]):
         generator = torch.Generator().manual_seed(seed)
         there = generator if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
-        image = torch.from_numpy(self.store.intensity.normalise(raw)).to(self.device)
+        image = torch.from_numpy(self.store.normalised(chosen, raw)).to(self.device)
         reader = self._readers(chosen, generator)
         taken = np.arange(self.store.readers)[None] if self.all_readers else reader[:, None]
-        labels = torch.from_numpy(np.asarray(self.store.labels[chosen[:, None], taken])).to(self.device)
+        labels = torch.from_numpy(self.store.readings(chosen[:, None], taken)).to(self.device)
         source = (int(image.shape[-2]), int(image.shape[-1]))
-        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, there)
+        move = partial(self._towards_marks, chosen=chosen, source=source, seed=seed_of(seed, "marks"))
+        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, there, move)
         warped = warp_labels(labels, grid)
         label = warped[np.arange(len(chosen)), reader] if self.all_readers else warped[:, 0]
         if self.store.flips:
             label = draw_flips(label, self.store.flips, there)
             warped = label[:, None]
-        return Batch(warp_image(image, grid), label, warped if self.all_readers else None)
+        return Batch(warp_image(image, grid), label, warped if self.all_readers else None, torch.from_numpy(reader))
+
+    def _towards_marks(
+        self, corners: torch.Tensor, chosen: npt.NDArray[np.int64], source: tuple[int, int], seed: int
+    ) -> torch.Tensor:
+        """Move a share of the crops that miss every reader's mark so that they hold one; see ``Augmentation.marks``."""
+        share, size, random = self.augmentation.marks, np.array(self.crop), np.random.default_rng(seed)
+        if not share or self.augmentation.shift is not None or self.crop == source or self.store.flips:
+            return corners
+        moved = corners.long().cpu().numpy()
+        for k, row in enumerate(chosen):
+            labels, (top, left) = self.store.labels[row], moved[k]
+            if random.random() >= share or marked(labels[:, top : top + size[0], left : left + size[1]]).any():
+                continue
+            places = np.argwhere(((labels != 0) & (labels != IGNORE)).any(axis=0))
+            if len(places):
+                place = places[random.integers(len(places))]
+                moved[k] = random.integers(np.maximum(place - size + 1, 0), np.minimum(place, source - size) + 1)
+        return torch.from_numpy(moved).to(corners)
 
     def _readers(self, chosen: npt.NDArray[np.int64], generator: torch.Generator) -> npt.NDArray[np.int64]:
         """Draw one of the readers who looked at each image."""
@@ -153,20 +178,29 @@ class EvaluationImages(Dataset[dict[str, Any]]):
         split: which part.
         crop: height and width in pixels; ``None`` for the whole stored image.
         limit: at most this many images, spread evenly over the split; ``None`` for all.
+        intensity: from raw values to what the model sees: the model's own map where it was trained on other data; the
+            store's if not given.
 
     Raises:
         InputError: no such split, or the crop is larger than the stored images.
     """
 
-    def __init__(self, store: Store, split: Split, crop: Crop | None = None, limit: int | None = None) -> None:
-        self.store, self.indices = store, store.indices(split)
+    def __init__(
+        self,
+        store: Store,
+        split: Split,
+        crop: Crop | None = None,
+        limit: int | None = None,
+        intensity: Intensity | None = None,
+    ) -> None:
+        self.store, self.indices, self.intensity = store, store.indices(split), intensity
         if limit is not None and limit < len(self.indices):
             spread = np.linspace(0, len(self.indices) - 1, limit).round().astype(int)
             self.indices = self.indices[spread]
         height, width = store.images.shape[-2:]
         h, w = (height, width) if crop is None else _checked_crop(store, crop)
         top, left = central_corner((height, width), (h, w))
-        self.window = (..., slice(top, top + h), slice(left, left + w))
+        self.window: tuple[Any, ...] = (..., slice(top, top + h), slice(left, left + w))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -183,14 +217,39 @@ class EvaluationImages(Dataset[dict[str, Any]]):
         return found
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        index = self.indices[position]
-        image = self.store.intensity.normalise(self.store.images[index][self.window])
-        labels = np.array(self.store.labels[index][self.store.present[index]][self.window])
+        """Give ``image`` (C, h, w), ``labels`` (R, h, w) of ``readers`` (R,) (columns of the store), and ``index``."""
+        rows = self.indices[position : position + 1]
+        image = self.store.normalised(rows, self.store.images[rows][self.window], self.intensity)[0]
+        readers = np.flatnonzero(self.store.present[rows[0]])
+        labels = self.store.readings(rows[:, None], readers[None])[0][self.window]
+        shown = modes(labels[0], self.store.flips) if self.store.flips else np.ascontiguousarray(labels)
         return {
             "image": torch.from_numpy(image),
-            "labels": torch.from_numpy(modes(labels[0], self.store.flips) if self.store.flips else labels),
-            "index": int(index),
+            "labels": torch.from_numpy(shown),
+            "readers": torch.from_numpy(readers),
+            "index": int(rows[0]),
         }
+
+    def hidden_marks(self) -> tuple[int, int]:
+        """Count the images whose marks all lie outside of the crop, and the images with any mark."""
+        hidden = shown = 0
+        for row in self.indices:
+            labels = self.store.labels[row]
+            if marked(labels).any():
+                shown += 1
+                hidden += not marked(labels[self.window]).any()
+        return hidden, shown
+
+    def hidden_note(self) -> str | None:
+        """A sentence for people where the crop hides all marks of some images; ``None`` where it does not."""
+        hidden, shown = self.hidden_marks()
+        if not hidden:
+            return None
+        height, width = (part.stop - part.start for part in self.window[1:])
+        return (
+            f"note: {hidden:,} of the {shown:,} images with marks ({hidden / shown:.0%}) have all of them outside of "
+            f"the central crop of {height}x{width} px, and count as empty; give a larger crop"
+        )
 
 
 class SharedBatches(Dataset[dict[str, Any]]):
@@ -213,7 +272,7 @@ class SharedBatches(Dataset[dict[str, Any]]):
         return -(-len(self.rows) // self.part[1])
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Give ``image`` (B, C, h, w), ``labels`` (B, R, h, w), ``index`` (B,), the batch's ``number``, ``counts``."""
+        """Give the entries of :class:`EvaluationImages`, stacked, the batch's ``number``, and whether it ``counts``."""
         if not 0 <= position < len(self):
             raise IndexError(position)
         dealt = self.part[0] + position * self.part[1]

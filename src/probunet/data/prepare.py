@@ -19,7 +19,8 @@ from probunet.core.files import writing_folder
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip
-from probunet.data.store import SPLITS, Case, Store, marked, write_cases, write_manifest
+from probunet.data.manifest import SPLITS, Case, write_cases
+from probunet.data.store import Store, marked, write_manifest
 
 CHUNK = 64
 
@@ -55,6 +56,8 @@ class Description:
         simulated: whether the images are simulated.
         notes: further counts and decisions.
         flips: stochastic label flips, drawn in training and enumerated in evaluation.
+        readers: name of the person behind each column of readings; ``None`` where a column is not always the same
+            person, as in LIDC-IDRI.
     """
 
     title: str
@@ -66,6 +69,7 @@ class Description:
     simulated: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
     flips: tuple[Flip, ...] = ()
+    readers: tuple[str, ...] | None = None
 
 
 def write_store(
@@ -76,11 +80,12 @@ def write_store(
     *,
     jobs: int = -1,
     threads: bool = False,
+    keep_empty: bool = False,
 ) -> Store:
     """Draw every case and write them as a store.
 
     Cases whose labels are all background for every reader show no lesion and are left out and counted. A reading
-    that is ``IGNORE`` everywhere is a missing one.
+    that is ``IGNORE`` everywhere is a missing one, and a case without any reading is left out, too.
 
     Args:
         out: the folder to make.
@@ -89,6 +94,7 @@ def write_store(
         dtype: of the images on disk.
         jobs: parallel workers, -1 for one per core.
         threads: use threads, for sources that are cheap to read but dear to copy to another process.
+        keep_empty: keep cases that readers looked at and none marked.
 
     Raises:
         InputError: ``out`` exists, the disk is full, there is nothing to write, or a case cannot be drawn.
@@ -102,13 +108,13 @@ def write_store(
         for name, (shape, kind) in files.items():
             _allocate(folder / name, (count, *shape), kind)
         chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-        tasks = (delayed(_write_chunk)(sources[chunk.start : chunk.stop], chunk, folder) for chunk in chunks)
+        tasks = (delayed(_write_chunk)(sources[k.start : k.stop], k, folder, keep_empty) for k in chunks)
         workers = Parallel(n_jobs=jobs, return_as="generator_unordered", prefer="threads" if threads else None)
         kept = np.zeros(count, dtype=bool)
         with progress_bar() as bar:
             task = bar.add_task(f"preparing {out.name}", total=count)
-            for chunk, lesion in workers(tasks):
-                kept[chunk.start : chunk.stop] = lesion
+            for chunk, chosen in workers(tasks):
+                kept[chunk.start : chunk.stop] = chosen
                 bar.advance(task, len(chunk))
         if not kept.any():
             raise InputError(f"there is nothing to write to {out}: no reader marked anything anywhere")
@@ -116,8 +122,9 @@ def write_store(
             _keep_rows(folder / name, kept)
         _write_present(folder)
         cases = [sources[i].case for i in np.flatnonzero(kept).tolist()]
-        write_cases(folder, cases)
+        write_cases(folder / "cases.csv", cases)
         write_manifest(folder, _facts(folder, description, cases, int((~kept).sum())))
+        Store(folder)  # what cannot be opened is not left behind
     return Store(out)
 
 
@@ -138,12 +145,15 @@ def verify(store: Path, /) -> None:
     console.print(f"{store} is intact: {len(opened.cases):,} cases, {opened.manifest['title']}")
 
 
-def _write_chunk(sources: Sequence[CaseSource], chunk: range, folder: Path) -> tuple[range, npt.NDArray[np.bool_]]:
+def _write_chunk(
+    sources: Sequence[CaseSource], chunk: range, folder: Path, keep_empty: bool
+) -> tuple[range, npt.NDArray[np.bool_]]:
     images = np.load(folder / "images.npy", mmap_mode="r+")
     labels = np.load(folder / "labels.npy", mmap_mode="r+")
     for i, source in zip(chunk, sources, strict=True):
         images[i], labels[i] = source.draw()
-    return chunk, np.asarray(marked(labels[chunk.start : chunk.stop]).any(axis=1))
+    drawn = labels[chunk.start : chunk.stop]
+    return chunk, np.asarray((drawn != IGNORE).any(axis=(1, 2, 3)) if keep_empty else marked(drawn).any(axis=1))
 
 
 def _write_present(folder: Path) -> None:
@@ -201,6 +211,7 @@ def _facts(folder: Path, description: Description, cases: Sequence[Case], left_o
         "intensity": asdict(description.intensity),
         "images": {"shape": list(images.shape), "dtype": str(images.dtype)},
         "labels": {"shape": list(labels.shape), "dtype": str(labels.dtype)},
+        "readers": None if description.readers is None else list(description.readers),
         "splits": splits,
         "empty_masks_per_case": {str(key): empty[key] for key in sorted(empty)},
         **({} if present.all() else {"missing_readings": int((~present).sum())}),

@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 
 from probunet.core.errors import InputError
-from probunet.data.store import SPLITS, Split
+from probunet.data.manifest import SPLITS, Split
 
 
 def split_by_patient(patients: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Split]:

@@ -7,49 +7,66 @@ A store is a folder of
 - ``present.npy`` (N, R) bool, which readers looked at which image; only where a reading is missing (it is ``IGNORE``
   everywhere in ``labels.npy``, and neither drawn in training nor counted in evaluation);
 - ``cases.csv``, a line a case: name, patient, split;
-- ``manifest.json``: what it is, how it was made, counts, sizes and SHA-256 of the other files.
+- ``manifest.json``: what it is, how it was made, counts, readers, sizes and SHA-256 of the other files.
 
 It appears under its name only when it is complete, and the same arguments give the same bytes.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.core.files import regular_file, shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip, mode_probabilities
+from probunet.data.manifest import FILES, FORMAT, SPLITS, VERSION, Split, read_cases, read_manifest
 from probunet.metrics.convention import Convention
 
-VERSION = 2
-"""2: a store may lack readings. One that is complete is written as version 1, which older programs read."""
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+LARGEST_INPUT = 1e6
+"""Largest magnitude of a normalised value: what is beyond it is damage, and overflows in a network."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """One image with its readers.
+class Identity:
+    """What must be equal for two stores to be the same data, wherever they lie.
 
     Attributes:
-        name: unique name, used in every message about it.
-        patient: what must not be divided between splits and is resampled as a whole.
-        split: the part of the data that it belongs to.
+        images: SHA-256 of the images.
+        labels: of the readings.
+        present: of which reading is there; ``None`` where none is missing.
+        cases: of the names, patients and splits of the cases.
+        convention: how distances are measured on it, as plain data.
     """
 
-    name: str
-    patient: str
-    split: Split
+    images: str
+    labels: str
+    present: str | None
+    cases: str
+    convention: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; ``Identity(**plain)`` is the way back."""
+        return asdict(self)
+
+    def differences(self, other: Identity) -> list[str]:
+        """Name what differs, in words: images, readings, missing readings, patients and splits, convention."""
+        words = {
+            "images": "images",
+            "labels": "readings",
+            "present": "missing readings",
+            "cases": "patients and splits",
+            "convention": "convention of the distance",
+        }
+        return [word for key, word in words.items() if getattr(self, key) != getattr(other, key)]
 
 
 class Store:
@@ -65,27 +82,43 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
+        self.manifest = read_manifest(self.path)
         for name, facts in self.manifest["files"].items():
             _check_size(self.path / name, facts["bytes"])
-        try:
-            self.images = np.load(self.path / "images.npy", mmap_mode="r")
-            self.labels = np.load(self.path / "labels.npy", mmap_mode="r")
-            self.complete = "present.npy" not in self.manifest["files"]
-            self.present = np.ones(self.labels.shape[:2], bool) if self.complete else np.load(self.path / "present.npy")
-            with (self.path / "cases.csv").open(newline="") as file:
-                self.cases = [Case(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
-            self.intensity = Intensity(**self.manifest["intensity"])
-            self.flips = tuple(Flip(**flip) for flip in self.manifest.get("flips", ()))
-            if self.present.shape != self.labels.shape[:2] or not self.present.any(axis=1).all():
-                raise ValueError("present.npy does not fit labels.npy")
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{self.path} is not a usable store ({error}); prepare it again") from error
-        if not len(self.images) == len(self.labels) == len(self.cases):
+        self.images = self._array("images")
+        self.labels = self._array("labels")
+        self.complete = "present.npy" not in self.manifest["files"]
+        self.present = np.ones(self.labels.shape[:2], bool) if self.complete else self._present()
+        self.cases = read_cases(self.path / "cases.csv")
+        self.intensity = Intensity(**self.manifest["intensity"])
+        self.flips = tuple(Flip(**flip) for flip in self.manifest["flips"])
+        counts = {split: sum(case.split == split for case in self.cases) for split in SPLITS}
+        stated = {split: facts["cases"] for split, facts in self.manifest["splits"].items()}
+        if len(self.cases) != len(self.images) or counts != stated:
             raise InputError(
-                f"{self.path} holds {len(self.images)} images, {len(self.labels)} label sets and "
-                f"{len(self.cases)} names; prepare it again"
+                f"{shown(self.path / 'cases.csv')} has {counts} cases for {len(self.images)} images, its manifest says "
+                f"{stated}; prepare the store again"
             )
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        file, facts = self.path / f"{name}.npy", self.manifest[name]
+        array = _loaded(file, mmap_mode="r")
+        if list(array.shape) != facts["shape"] or str(array.dtype) != facts["dtype"]:
+            raise InputError(
+                f"{shown(file)} is {array.dtype} of shape {array.shape}, its manifest says {facts['dtype']} of shape "
+                f"{facts['shape']}; prepare the store again"
+            )
+        return array
+
+    def _present(self) -> npt.NDArray[np.bool_]:
+        file = self.path / "present.npy"
+        present = _loaded(file, mmap_mode=None)
+        if present.dtype != bool or present.shape != self.labels.shape[:2] or not present.any(axis=1).all():
+            raise InputError(
+                f"{shown(file)} is {present.dtype} of shape {present.shape}; it must say of every case and reader of "
+                f"labels.npy whether there is a reading, at least one a case; prepare the store again"
+            )
+        return present
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         """Another process opens the folder itself: pickling memory-mapped arrays would copy them."""
@@ -112,6 +145,69 @@ class Store:
     def readers(self) -> int:
         """Label maps per image, R, missing ones included."""
         return int(self.labels.shape[1])
+
+    @property
+    def reader_names(self) -> tuple[str, ...] | None:
+        """The person behind each column of readings; ``None`` where a column is not always the same person."""
+        names = self.manifest["readers"]
+        return None if names is None else tuple(names)
+
+    def patients(self, split: Split | None = None) -> list[str]:
+        """The patients of one split, or all of them, in the order of their names."""
+        return sorted({case.patient for case in self.cases if split in (None, case.split)})
+
+    def identity(self) -> Identity:
+        """What must be equal for another store, or a record of one, to be the same data."""
+        sums = {name: facts["sha256"] for name, facts in self.manifest["files"].items()}
+        convention = json.loads(json.dumps(self.convention().as_json()))
+        return Identity(sums["images.npy"], sums["labels.npy"], sums.get("present.npy"), sums["cases.csv"], convention)
+
+    def normalised(
+        self,
+        rows: npt.NDArray[np.int64],
+        raw: npt.NDArray[Any] | None = None,
+        intensity: Intensity | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """What a model sees of some cases.
+
+        Args:
+            rows: positions of B cases.
+            raw: their raw values where these were cut or changed; read from the store if not given.
+            intensity: the model's own map; the store's if not given.
+
+        Returns:
+            (B, C, H, W).
+
+        Raises:
+            InputError: a value is not finite, or beyond anything that a picture can hold.
+        """
+        values = (intensity or self.intensity).normalise(self.images[rows] if raw is None else raw)
+        if not (np.abs(values) < LARGEST_INPUT).all():
+            worst = np.abs(np.nan_to_num(values, nan=np.inf)).reshape(len(rows), -1).max(axis=1).argmax()
+            name = self.cases[rows[worst]].name
+            raise InputError(
+                f"{shown(self.path)}: the image of the case '{name[:80]}' holds values that are not finite or far "
+                f"beyond {self.intensity.unit} of a picture; prepare the store again without it"
+            )
+        return values
+
+    def readings(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Readings of some cases: rows and columns of ``labels`` are broadcast against each other.
+
+        Returns:
+            (..., H, W) class ids, ``IGNORE`` where nothing is known.
+
+        Raises:
+            InputError: a label that is no class of the store.
+        """
+        labels = np.asarray(self.labels[rows, columns])
+        unknown = (labels >= len(self.classes)) & (labels != IGNORE)
+        if unknown.any():
+            raise InputError(
+                f"{shown(self.path / 'labels.npy')} holds the label {labels[unknown][0]}, the manifest has "
+                f"{len(self.classes)} classes; prepare the store again"
+            )
+        return labels
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
         """Positions of the cases of one split.
@@ -142,23 +238,10 @@ class Store:
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Write ``manifest.json`` beside finished arrays: the given facts, then sizes and checksums."""
-    names = [n for n in ("images.npy", "labels.npy", "present.npy", "cases.csv") if (folder / n).is_file()]
+    names = [name for name in FILES if (folder / name).is_file()]
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
-    manifest = {
-        "format": "probunet-store",
-        "version": VERSION if "present.npy" in files else 1,
-        **facts,
-        "files": files,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def write_cases(folder: Path, cases: Sequence[Case]) -> None:
-    """Write ``cases.csv``."""
-    with (folder / "cases.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=["name", "patient", "split"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(case) for case in cases)
+    manifest = {"format": FORMAT, "version": VERSION, **facts, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def marked(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -172,30 +255,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
-    if not file.is_file():
-        raise InputError(f"{path} is not a prepared store (no manifest.json); make one with 'probunet prepare'")
+def _loaded(file: Path, mmap_mode: Any) -> npt.NDArray[Any]:
     try:
-        manifest = json.loads(file.read_text())
-        version = manifest["version"]
-        known = manifest["format"] == "probunet-store" and isinstance(version, int)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is not a readable manifest ({error!r}); prepare the store again") from error
-    if not known:
-        raise InputError(f"{file} is not the manifest of a probunet store")
-    if version > VERSION:
-        raise InputError(f"{file} is of version {version}, this probunet reads up to {VERSION}; upgrade probunet")
-    missing = {"files", "splits", "classes", "intensity"} - manifest.keys()
-    if missing or not isinstance(manifest["files"], dict):
-        raise InputError(f"{file} lacks {', '.join(sorted(missing)) or 'files'}; prepare the store again")
-    return manifest
+        return np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError, TypeError) as error:
+        raise InputError(f"{shown(file)} is no array ({str(error)[:80]}); prepare the store again") from error
 
 
 def _check_size(file: Path, expected: int) -> None:
-    if not file.is_file():
-        raise InputError(f"{file} is missing; prepare the store again")
-    actual = file.stat().st_size
+    if not file.exists():
+        raise InputError(f"{shown(file)} is missing; prepare the store again")
+    actual = regular_file(file).stat().st_size
     if actual != expected:
         raise InputError(
             f"{file} has {actual:,} bytes, its manifest says {expected:,}: it was truncated or changed; "

@@ -23,7 +23,8 @@ from probunet.core.shards import WHOLE, Shard, read_shard
 from probunet.core.types import IGNORE
 from probunet.core.version import VERSION as PROBUNET
 from probunet.data.batches import Crop, EvaluationImages
-from probunet.data.store import Split, Store, sha256
+from probunet.data.manifest import Split
+from probunet.data.store import Store, sha256
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
 from probunet.models.base import SegmentationModel
@@ -136,7 +137,9 @@ def evaluate_run(
     """
     model = run.model(device)
     _check_fit(run, model, store)
-    images = EvaluationImages(store, split, run.crop)
+    images = EvaluationImages(store, split, run.crop, intensity=run.intensity)
+    if note := images.hidden_note():
+        console.print(note)
     question = _question(run, store, split, numbers, seed)
     parts = _parts(run, store, question, len(images.batches(BATCH)))
     _score_missing(run, model, images, parts, numbers, seed, shard, tell)

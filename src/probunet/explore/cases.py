@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.data.flips import modes as flip_modes
-from probunet.data.store import Split, Store
+from probunet.data.manifest import Split
+from probunet.data.store import Store
 from probunet.explore.recent import Recent
 from probunet.io.pictures import Picture, picture_of, read_picture
 from probunet.io.uploads import SUFFIXES, read_upload

@@ -234,6 +234,8 @@ class Experiment:
         where = device if device.type == "cuda" else "cpu"  # others cannot do all that augmentation needs
         batches = self._batches(seed, lambda: trainer.global_step, part, all_readers, where)
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
+        if part[0] == 0 and (note := images.hidden_note()):
+            console.print(note)
         shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
 

@@ -24,8 +24,9 @@ from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.data.lidc import parts as lidc_parts
 from probunet.data.lidc.download import prepare_lidc
+from probunet.data.manifest import SPLITS
 from probunet.data.splits import load_reader_split
-from probunet.data.store import SPLITS, Store, sha256
+from probunet.data.store import Store, sha256
 
 PATIENTS = [next(p for p, split in load_reader_split().items() if split == wanted) for wanted in SPLITS]
 BOX = square((20, 20), (26, 26))

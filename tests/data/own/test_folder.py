@@ -75,7 +75,6 @@ def test_missing_readings_are_ignore_and_known(tmp_path):
     np.testing.assert_array_equal(store.labels[rows["case2"]], blob(2)[1][:3])
     np.testing.assert_array_equal(store.images[rows["case3"]], blob(3)[0])
     assert store.manifest["missing_readings"] == 5
-    assert store.manifest["version"] == 2
     assert store.manifest["notes"]["readers"] == list(READERS)
     assert store.manifest["empty_masks_per_case"] == {"0": 8}
     store.verify()
@@ -141,7 +140,6 @@ def test_volumes_are_taken_slice_by_slice(tmp_path, suffix):
     np.testing.assert_array_equal(store.images[:, 0], image[[0, 2]])
     np.testing.assert_array_equal(store.labels[:, 0], label[[0, 2]])
     assert store.manifest["left_out_no_reader_marked_anything"] == 1
-    assert store.manifest["version"] == 1
     assert store.intensity.offset == 9.5  # mean of -20 .. 39
     assert store.manifest["spacing_mm"] == (None if suffix == ".npy" else [2.0, 0.5])
 

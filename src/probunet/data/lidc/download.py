@@ -22,9 +22,10 @@ from probunet.data.lidc.check import cross_check
 from probunet.data.lidc.parts import Job, Part, Settings, find_jobs, make_part
 from probunet.data.lidc.summary import summarise
 from probunet.data.lidc.xml import Index, index_folder
+from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import load_reader_split
-from probunet.data.store import Case, Store
+from probunet.data.store import Store
 
 
 def draw_crop(part: Path, row: int) -> Drawn:

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from probunet.data.lidc.parts import Part
 from probunet.data.lidc.xml import Index
+from probunet.data.manifest import SPLITS
 from probunet.data.splits import load_reader_split
-from probunet.data.store import SPLITS, Store
+from probunet.data.store import Store
 
 PAPER = (8_882, 1_996, 1_992)
 """Crops in train, validation and test: Kohl et al. 2018, section 4.1."""

@@ -20,9 +20,10 @@ from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
+from probunet.data.manifest import Case, Split
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import split_by_patient
-from probunet.data.store import Case, Split, Store
+from probunet.data.store import Store
 
 READERS = 4
 PARTS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}

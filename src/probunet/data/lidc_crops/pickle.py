@@ -23,9 +23,10 @@ from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE, load_table
 from probunet.data.lidc_crops.safe_pickle import PickledArray, read_items
 from probunet.data.lidc_crops.slices import FRACTIONS
+from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import split_by_patient
-from probunet.data.store import Case, Store
+from probunet.data.store import Store
 
 READERS = 4
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}")

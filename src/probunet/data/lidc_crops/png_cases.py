@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from probunet.core.errors import InputError
+from probunet.data.manifest import Split
 from probunet.data.prepare import Drawn
-from probunet.data.store import Split
 from probunet.io.archives import decode_png, read_pngs
 
 READERS = 4

@@ -19,9 +19,10 @@ from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
 from probunet.data.lidc_crops.png_cases import CropFiles, Part, draw_case, find_cases
 from probunet.data.lidc_crops.slices import FRACTIONS
+from probunet.data.manifest import Case, Split
 from probunet.data.prepare import CaseSource, Description, write_store
 from probunet.data.splits import split_by_patient
-from probunet.data.store import Case, Split, Store
+from probunet.data.store import Store
 from probunet.io.archives import decode_png
 
 LAYOUT = "images/<patient>/z<position>_c<crop>.png"

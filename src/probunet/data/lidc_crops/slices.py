@@ -22,10 +22,11 @@ from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
 from probunet.data.lidc_crops.png_cases import Part, draw_case, find_cases
 from probunet.data.lidc_crops.spacing import Sizes, mask_sizes, match_spacing
+from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import largest_size, resample_crop
 from probunet.data.splits import split_by_patient
-from probunet.data.store import Case, Store
+from probunet.data.store import Store
 from probunet.io.archives import decode_png
 
 LAYOUT = "<patient>/nodule-<n>/images/slice-<k>.png"

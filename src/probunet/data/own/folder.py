@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.data.store import Split
+from probunet.data.manifest import Split
 from probunet.io.formats import KINDS, ending, is_left_behind
 from probunet.io.pictures import Picture, read_file
 

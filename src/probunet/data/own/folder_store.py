@@ -15,10 +15,11 @@ from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
+from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import split_by_patient
-from probunet.data.store import Case, Split, Store
+from probunet.data.store import Store
 
 Size = tuple[int, int]
 

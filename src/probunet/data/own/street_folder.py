@@ -24,8 +24,9 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import with_flips
+from probunet.data.manifest import SPLITS, Case, Split
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
-from probunet.data.store import SPLITS, Case, Split, Store
+from probunet.data.store import Store
 
 GREY_LEVELS = Intensity("grey level", offset=128, scale=64)
 

@@ -11,11 +11,12 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import HOUNSFIELD, Intensity
 from probunet.data.flips import PAPER, with_flips
 from probunet.data.lidc.readers import LesionSlice, load_annotations
+from probunet.data.manifest import SPLITS, Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.simulated.ct import simulate_ct
 from probunet.data.simulated.streets import CLASSES, draw_scene
 from probunet.data.splits import load_reader_split
-from probunet.data.store import SPLITS, Case, Store
+from probunet.data.store import Store
 
 LICENCE = (
     "Readers' outlines: LIDC-IDRI, CC BY 3.0 (Armato et al., Medical Physics 38 (2011) 915-931 and The Cancer "
