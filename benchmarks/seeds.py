@@ -27,7 +27,8 @@ from scipy import ndimage
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store
 from probunet.metrics import bootstrap_interval, compare, energy_distance, holm
-from probunet.runs.run import Run, runs_in
+from probunet.runs.run import Run
+from probunet.runs.trained import runs_in
 
 PER_IMAGE = ("ged2_n1", "ged2_n4", "ged2_n8", "ged2_n16", "ged2_unbiased", "hungarian_iou_n16", "best_dice_n16")
 MANY = 100

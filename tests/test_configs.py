@@ -7,8 +7,7 @@ import torch
 import yaml
 
 from probunet.cli import main, parse
-from probunet.runs.run import build_model
-from probunet.training.experiment import plain
+from probunet.runs.specification import Specification
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -20,10 +19,10 @@ def test_it_parses_and_its_models_take_a_step(file):
     height, width = (crop, crop) if isinstance(crop, int) else crop
     size = max(height // 4, 16), max(width // 4, 16)  # for the sake of time
     for model in values["models"].values():
-        specification = plain(model)
-        if "members" in specification["init_args"]:
-            specification["init_args"]["members"] = 1  # they are all the same
-        built = build_model(specification)
+        specification = Specification.of(model)
+        if "members" in specification.arguments:
+            specification.arguments["members"] = 1  # they are all the same
+        built = specification.build()
         image = torch.zeros(1, built.in_channels, *size)
         loss = built.loss(image, torch.zeros(1, *size, dtype=torch.uint8)).total
         assert torch.isfinite(loss)
@@ -43,4 +42,5 @@ def test_printed_configuration_is_complete_and_reads_back(file, tmp_path, capsys
     assert first["optimisation"] == second["optimisation"]
     assert first["energy"] == second["energy"]
     assert first["trainer"] == second["trainer"]
-    assert plain(first["models"]) == plain(second["models"])
+    records = [{name: Specification.of(model) for name, model in v["models"].items()} for v in (first, second)]
+    assert records[0] == records[1]

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from probunet.core.errors import InputError as InputError
     from probunet.core.version import VERSION as __version__  # noqa: F401
     from probunet.models import *  # noqa: F403
-    from probunet.runs.exported import load as load
     from probunet.runs.exported import save as save
-    from probunet.runs.hub import from_pretrained as from_pretrained
     from probunet.runs.hub import push_to_hub as push_to_hub
+    from probunet.runs.trained import from_pretrained as from_pretrained
+    from probunet.runs.trained import load as load
 
 _HOMES = {
     "InputError": "core.errors",
     "__version__": "core.version",
-    "from_pretrained": "runs.hub",
-    "load": "runs.exported",
+    "from_pretrained": "runs.trained",
+    "load": "runs.trained",
     "metrics": "",
     "models": "",
     "push_to_hub": "runs.hub",

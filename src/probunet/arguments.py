@@ -6,6 +6,7 @@ flag stands alone, a parameter of one letter has a short flag too. Help and exam
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 from argparse import RawDescriptionHelpFormatter
@@ -17,6 +18,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
+from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
 
@@ -59,9 +61,10 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
         _print_trainer(name)
     parser = _make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
     words = list(_spelled(words, {p for p, kind in get_type_hints(function).items() if kind is bool}))
+    _check_configurations(words)
     try:
         chosen = parser.parse_args(words)
-        descriptions = {key: chosen.pop(key) for key in ("models", "trainer") if key in signature}
+        descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
         instantiated = parser.instantiate(chosen)
     except ArgumentError as error:
         raise InputError(_sentence(str(error))) from error
@@ -111,6 +114,39 @@ def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> Ar
         else:
             parser.add_function_arguments(function, as_group=False, skip={other for other in every if other != key})
     return parser
+
+
+def _check_configurations(words: Sequence[str]) -> None:
+    """Read the configurations within bounds, and refuse what no file may say: whose code is trusted.
+
+    Raises:
+        InputError: one is no readable YAML, or names a class whose module ``--trust`` does not name.
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[])
+    parser.add_argument("--trust", nargs="+", default=[])
+    try:
+        options, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError:  # a flag without its value, of which the whole parser speaks
+        return
+    for file in options.config:
+        content = read_yaml(file)
+        if "trust" in content:
+            raise InputError(f"{file} says whose code to trust; that is yours to say: give --trust as an option")
+        _check_classes(file, content, options.trust)
+
+
+def _check_classes(file: str, content: Any, trust: Sequence[str]) -> None:
+    """Refuse class paths of a configuration that lead out of this package and were not trusted."""
+    if isinstance(content, dict):
+        name = str(content.get("class_path", "probunet"))
+        if "." in name and not any(name.startswith(f"{module}.") for module in ("probunet", *trust)):
+            raise InputError(
+                f"{file} names {name[:80]}, which is no model of probunet; if you trust its code, say so: "
+                f"--trust {name.partition('.')[0][:40]}"
+            )
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _check_classes(file, part, trust)
 
 
 def _print_trainer(name: str) -> NoReturn:

@@ -14,8 +14,9 @@ import yaml
 
 from probunet.cli import main
 from probunet.data.store import Store
-from probunet.runs.exported import load
-from probunet.runs.run import Run, read_checkpoint
+from probunet.runs.checkpoints import read_checkpoint
+from probunet.runs.run import Run
+from probunet.runs.trained import load
 
 CONFIG = """
 out: {out}

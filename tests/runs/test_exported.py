@@ -12,7 +12,7 @@ from test_laws import MODELS, images
 
 import probunet as pu
 from probunet.cli import main
-from probunet.runs.exported import SavedModel
+from probunet.runs.exported import ExportedModel
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -24,7 +24,7 @@ def test_every_model_is_saved_with_its_arguments(name, tmp_path):
     assert type(other) is type(model)
     first, second = (m(images(1)).probabilities(3, torch.Generator().manual_seed(1)) for m in (model, other))
     torch.testing.assert_close(first, second)
-    assert SavedModel(tmp_path / "model").settings["licence"] == "CC BY 4.0"
+    assert ExportedModel(tmp_path / "model").settings["licence"] == "CC BY 4.0"
 
 
 def test_an_exported_run_says_what_it_was_trained_on_and_samples_alike(trained, tmp_path):
@@ -73,11 +73,18 @@ def _change(folder: Path, **changes) -> None:
     [
         (lambda d: _change(d, version=2), "has version 2, this is for 1; update probunet"),
         (lambda d: _change(d, format="other"), "does not describe a model of probunet"),
-        (lambda d: _change(d, input={}), "'intensity'"),
-        (lambda d: _change(d, model={"class_path": "os.system", "init_args": {}}), "cannot be made"),
-        (lambda d: _change(d, model={"class_path": "probunet.UNet", "init_args": {"channels": [4, 8]}}), "not fit"),
-        (lambda d: (d / "probunet.json").write_text("{"), "cannot be read"),
-        (lambda d: (d / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "safetensors cannot be read"),
+        (lambda d: _change(d, input={}), "'input.intensity': Field required"),
+        (lambda d: _change(d, model={"class": "os.system", "arguments": {}}), "os.system is no model of probunet"),
+        (lambda d: _change(d, model={"class": "UNet", "arguments": {"channels": [4]}}), "does not fit"),
+        (lambda d: _change(d, model={"class": "UNet", "arguments": {"channels": "wide"}}), "should be a valid array"),
+        (lambda d: _change(d, model={"class": "UNet", "arguments": {"chanels": [4]}}), "chanels"),
+        (lambda d: _change(d, model={"class": "../../x", "arguments": {}}), "'model.class'"),
+        (lambda d: _change(d, extra=1), "'extra': Extra inputs"),
+        (lambda d: (d / "probunet.json").write_text("{"), "no valid JSON"),
+        (lambda d: (d / "probunet.json").write_text(""), "no valid JSON"),
+        (lambda d: (d / "probunet.json").write_text("[]"), "with named values"),
+        (lambda d: (d / "probunet.json").write_bytes(b"\xff\xfe\x00\xd8"), "no text"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "has the checksum of"),
         (lambda d: (d / "model.safetensors").unlink(), "safetensors cannot be read"),
     ],
 )

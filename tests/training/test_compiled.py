@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from probunet.cli import main
-from probunet.runs.run import Run, read_checkpoint
+from probunet.runs.checkpoints import read_checkpoint
+from probunet.runs.run import Run
 
 # of Lightning, and of torch's compiler about its own parts
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from probunet.cli import main
-from probunet.runs.run import Run, read_checkpoint
+from probunet.runs.checkpoints import read_checkpoint
+from probunet.runs.run import Run
 from probunet.training.checkpoints import WholeCheckpoints
 
 UNET = ["--only", "unet", "--optimisation.schedule", "constant"]

@@ -17,7 +17,8 @@ from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, write_store
 from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
-from probunet.runs.run import Run, read_checkpoint
+from probunet.runs.checkpoints import read_checkpoint
+from probunet.runs.run import Run
 
 TINY = {"channels": [4, 4], "convolutions": 1}
 

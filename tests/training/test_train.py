@@ -16,7 +16,8 @@ from small_data import listen_to_ctrl_c
 import probunet as pu
 from probunet.cli import main
 from probunet.report.costs import read_log
-from probunet.runs.run import Run, read_checkpoint
+from probunet.runs.checkpoints import read_checkpoint
+from probunet.runs.run import Run
 from probunet.training.callbacks import Stopwatch
 from probunet.training.task import Optimisation
 

@@ -16,9 +16,10 @@ from probunet.data.store import Store
 from probunet.evaluation.model_scores import evaluate_run, is_evaluated
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
-from probunet.runs.run import Run, build_model
-from probunet.training.experiment import Experiment, TrainingData, plain
-from probunet.training.members import Specification, Training, trainings
+from probunet.runs.run import Run
+from probunet.runs.specification import Specification
+from probunet.training.experiment import Experiment, TrainingData
+from probunet.training.members import Training, trainings
 from probunet.training.task import Optimisation
 
 
@@ -34,6 +35,7 @@ def compare(
     workers: int | None = None,
     energy: EnergyScore | None = None,
     compile: bool = False,
+    trust: list[str] | None = None,
 ) -> None:
     """Train all models on the same data with the same schedule and seed, evaluate them, and write the report.
 
@@ -52,6 +54,7 @@ def compare(
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
         energy: the energy score against all readers, added to the models' own objective; none if not given.
         compile: compile the networks (torch.compile) for the training, where that works.
+        trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -60,32 +63,33 @@ def compare(
         probunet compare --config configs/compare_readers_quick.yaml
         probunet compare --config configs/compare_streets_quick.yaml --out runs/mine --workers 1
     """
-    specifications = plain(models)
+    specifications = {name: Specification.of(model) for name, model in models.items()}
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
     plans = trainings(experiment.out, specifications, seed)
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():
         experiment.check(training)
-    _tell_parameters(specifications)
+    _tell_parameters(models)
     missing = [training for training in every.values() if not experiment.is_complete(training)]
     tasks = [Task(str(t.folder.relative_to(experiment.out)), partial(_train, experiment, t)) for t in missing]
     run_in_processes("training", tasks, workers)
     for name, plan in plans.items():
         experiment.assemble(name, specifications[name], plan)
-    _evaluate_missing([Run(experiment.out / name) for name in specifications], data.store, split, n, seed, workers)
+    _evaluate_missing(
+        [Run(experiment.out / name, experiment.trust) for name in specifications], data.store, split, n, seed, workers
+    )
     from probunet.report.page import report  # matplotlib takes a second to load
 
     report(experiment.out)
 
 
-def _tell_parameters(specifications: dict[str, Specification]) -> None:
+def _tell_parameters(models: dict[str, SegmentationModel]) -> None:
     """Parameter counts side by side, before anything is trained."""
     table = RichTable("model", "class", "parameters", box=None)
-    for name, specification in specifications.items():
-        count = sum(p.numel() for p in build_model(specification).parameters())
-        table.add_row(name, specification["class_path"].split(".")[-1], f"{count:,}")
+    for name, model in models.items():
+        table.add_row(name, type(model).__name__, f"{sum(p.numel() for p in model.parameters()):,}")
     console.print(table)
 
 

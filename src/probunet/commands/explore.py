@@ -15,7 +15,7 @@ from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
 from probunet.explore.serving import listening, server
-from probunet.runs.exported import open_model
+from probunet.runs.trained import open_model
 
 SHORTEST_TOKEN = 16
 
@@ -29,6 +29,7 @@ def explore(
     port: int = 8777,
     token_file: Path | None = None,
     device: str = "auto",
+    trust: list[str] | None = None,
 ) -> None:
     """Look at the hypotheses of a trained model in the browser; nothing leaves this machine.
 
@@ -41,6 +42,7 @@ def explore(
         port: to listen on, 0 for any free one.
         token_file: file with the token, at least 16 letters and digits; without it one is made where it is needed.
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
+        trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
         InputError: no model, no pictures, a port that is taken, or a token that is too short.
@@ -53,7 +55,7 @@ def explore(
     token = _token(token_file) if token_file is not None else None if loopback else secrets.token_hex(16)
     device = chosen_device(device)
     cases = Cases(cases_of(data, split))
-    app = make_app(Engine(open_model(model), device), cases, LOOPBACK if loopback else None, token)
+    app = make_app(Engine(open_model(model, trust or ()), device), cases, LOOPBACK if loopback else None, token)
     with listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")

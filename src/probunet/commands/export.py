@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import Literal
 
 from probunet.core.console import console
+from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
-from probunet.runs.exported import open_model, save_run
+from probunet.runs.exported import save_run
 from probunet.runs.onnx_graphs import write_onnx
-from probunet.runs.run import Run, write_json
+from probunet.runs.run import Run
+from probunet.runs.trained import open_model
 
 
-def export(model: Path, /, out: Path, format: Literal["folder", "onnx"] = "folder", licence: str = "not given") -> None:
+def export(
+    model: Path,
+    /,
+    out: Path,
+    format: Literal["folder", "onnx"] = "folder",
+    licence: str = "not given",
+    trust: list[str] | None = None,
+) -> None:
     """Write a trained model as a folder that probunet loads, or as ONNX graphs.
 
     ONNX: encode.onnx turns images (B, C, H, W) into features (B, F, H, W) and the prior's mean and log sigma (B, D),
@@ -25,6 +34,7 @@ def export(model: Path, /, out: Path, format: Literal["folder", "onnx"] = "folde
         out: folder to make.
         format: folder or onnx.
         licence: of the weights, as text.
+        trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
         InputError: no model, one that cannot be split into two graphs, or the folder exists already.
@@ -33,7 +43,7 @@ def export(model: Path, /, out: Path, format: Literal["folder", "onnx"] = "folde
         probunet export runs/demo/probabilistic_unet --out demo_model --licence 'CC BY 4.0'
         probunet export runs/demo/probabilistic_unet --out demo_onnx --format onnx
     """
-    trained = open_model(model)
+    trained = open_model(model, trust or ())
     if format == "onnx":
         with writing_folder(out) as folder:
             difference = write_onnx(trained.model(), folder)

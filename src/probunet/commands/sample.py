@@ -15,7 +15,7 @@ from probunet.core.shards import read_shard
 from probunet.inference.predictor import Request, Sampler
 from probunet.inference.writers import FORMATS, Format
 from probunet.io.pictures import find_pictures
-from probunet.runs.exported import open_model
+from probunet.runs.trained import open_model
 
 
 def sample(
@@ -31,6 +31,7 @@ def sample(
     mode_distance: float = 0.5,
     device: str = "auto",
     shard: str | None = None,
+    trust: list[str] | None = None,
 ) -> None:
     """Draw plausible segmentations of images and volumes.
 
@@ -53,6 +54,7 @@ def sample(
         device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
         shard: this process's share of the images, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every image has a folder and a seed of its own.
+        trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
         InputError: no model, an image that cannot be read or does not fit it, or no such shard.
@@ -64,7 +66,7 @@ def sample(
         probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one
         probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses
     """
-    trained = open_model(model)
+    trained = open_model(model, trust or ())
     if n < 1:
         raise InputError(f"the number of hypotheses must be at least 1, got {n}")
     if not 0 < mode_distance <= 1:

@@ -1,4 +1,4 @@
-"""Text, JSON and YAML that people and other programs wrote: read whole within bounds, or refused with the reason.
+"""Text, JSON and YAML: written whole; read within bounds, whoever wrote it, or refused with the reason.
 
 Every description of this package (configurations, class tables, manifests, runs, splits, flips) is read here.
 """
@@ -6,14 +6,14 @@ Every description of this package (configurations, class tables, manifests, runs
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from probunet.core.errors import InputError
-from probunet.core.files import regular_file, shown
+from probunet.core.files import regular_file, shown, writing_file
 
 LARGEST = 2**26
 """Bytes of a text."""
@@ -68,6 +68,23 @@ def read_yaml(path: str | Path, largest: int = 2**20) -> dict[str, Any]:
     """
     text = read_text(path, largest)
     return _checked(path, "YAML", lambda: yaml.load(text, _SafeLoader))
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, all or nothing."""
+    with writing_file(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_yaml(file: Path, content: Mapping[str, Any]) -> None:
+    """Write YAML in the order of the content and without aliases, all or nothing."""
+    with writing_file(file) as temporary:
+        temporary.write_text(yaml.dump(content, Dumper=_PlainDumper, sort_keys=False))
+
+
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _checked(path: str | Path, kind: str, parse: Callable[[], Any]) -> dict[str, Any]:

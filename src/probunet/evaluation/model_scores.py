@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from probunet.core.console import console, progress_bar
+from probunet.core.descriptions import write_json
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
@@ -28,7 +29,8 @@ from probunet.data.store import Store, sha256
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
 from probunet.models.base import SegmentationModel
-from probunet.runs.run import Run, runs_in, write_json
+from probunet.runs.run import Run
+from probunet.runs.trained import runs_in
 
 BATCH = 32
 TIMED = 5
@@ -59,6 +61,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     shard: str | None = None,
+    trust: list[str] | None = None,
 ) -> None:
     """Score the samples of a trained model against all readers and write evaluation.json into its run directory.
 
@@ -74,6 +77,7 @@ def evaluate(
         device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
         shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
             last writes the result. All of it if not given.
+        trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
         InputError: no model, no data, data that does not fit the model, or no such shard.
@@ -89,7 +93,7 @@ def evaluate(
     share = read_shard(shard)
     place = share.device(chosen_device(device))
     console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
-    for one in runs_in(run):
+    for one in runs_in(run, trust or ()):
         store = Store(data or one.settings["data"]["store"])
         _tell_other_units(one, store)
         if share.count > 1 and is_evaluated(one, store, split, numbers, seed):
@@ -152,7 +156,7 @@ def evaluate_run(
     patients = [case.patient for case in cases]
     content = {
         "run": str(run.path),
-        "model": run.settings["model"]["class_path"],
+        "model": run.specification.kind,
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": _data_facts(store, split, run.crop, patients),
         "conventions": {**CONVENTIONS, **(FLIP_CONVENTIONS if store.flips else {})},

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
 from probunet.core.seeds import seed_of
 from probunet.data.flips import mode_probabilities
 from probunet.data.store import Store
@@ -25,7 +24,7 @@ from probunet.metrics.calibration import Calibration
 from probunet.metrics.convention import Convention
 from probunet.metrics.modes import Counts, pixel_frequencies
 from probunet.models.base import SegmentationModel
-from probunet.runs.run import read_checkpoint
+from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
 
 Cells = dict[str, dict[str, float | None]]
 """From a number of samples to mean, low and high."""
@@ -70,8 +69,7 @@ class Parts:
             InputError: the folder cannot be written.
         """
         content = {**asdict(part), "sets": {name: asdict(s.batches[0]) for name, s in part.sets.items()}}
-        with writing_file(self._file(number)) as file:
-            torch.save(_each(content, np.ndarray, torch.from_numpy), file)
+        write_checkpoint(self._file(number), _each(content, np.ndarray, torch.from_numpy))
 
     def merged(self) -> Part | None:
         """All parts as one, in the order of the batches; ``None`` where another process took them away meanwhile.

@@ -19,7 +19,7 @@ from probunet.explore.recent import Recent
 from probunet.inference.view import in_units
 from probunet.models.probabilistic_unet import ProbabilisticUNet
 from probunet.nets.prior import draw_from
-from probunet.runs.run import TrainedModel
+from probunet.runs.description import TrainedModel
 
 DRAWS = 4096
 """Of a prior without a formula for its mean and sigma."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.console import console
+from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.seeds import seed_of
 from probunet.core.version import VERSION as PROBUNET
@@ -26,7 +27,7 @@ from probunet.inference.writers import FORMATS, Drawn, Format
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Mode, modes
 from probunet.models.base import SegmentationModel
-from probunet.runs.run import TrainedModel, write_json
+from probunet.runs.description import TrainedModel
 
 LIKELIHOOD_PIXELS = 256 * 256
 """Fields up to this size get the likelihood of their modes: each takes 64 runs of the decoder on the whole field, a
@@ -123,9 +124,7 @@ class Sampler:
         samples, probabilities = (np.load(file, mmap_mode="r") for file in files)
         _write_entropy(folder / "entropy.npy", probabilities)
         groups = modes(samples, self.model.num_classes, request.mode_distance)
-        drawn = Drawn(
-            picture, samples, probabilities, groups, self.run.classes, self.run.settings["model"]["class_path"]
-        )
+        drawn = Drawn(picture, samples, probabilities, groups, self.run.classes, self.run.specification.kind)
         FORMATS[request.format].write(folder, drawn)
         _sheet(folder / "contact_sheet.png", drawn, view.field)
         view.notes.update(picture.notes)

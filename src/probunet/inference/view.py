@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from probunet.core.errors import InputError
 from probunet.inference.streaming import Strip
 from probunet.io.pictures import Picture
-from probunet.runs.run import TrainedModel
+from probunet.runs.description import TrainedModel
 
 SAME_SPACING = 0.01
 """Relative difference of pixel sizes up to which an image is taken as it is."""

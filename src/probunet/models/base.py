@@ -5,14 +5,15 @@ Both classes are abstract; a new model is one file with one class of each kind.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, final, runtime_checkable
 
 import torch
 from torch import nn
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
+from probunet.core.records import record_arguments
 from probunet.core.types import IGNORE, Image, Label
 from probunet.distributions.base import SegmentationDistribution
 from probunet.nets.unet import MINIMUM_SIZE
@@ -43,19 +44,44 @@ class SegmentationModel(nn.Module, ABC):
     Attributes:
         in_channels: channels of the image.
         num_classes: classes K.
-        arguments: what the constructor was called with, so that a saved model can be made again.
+        arguments: of the constructor, complete with defaults, as plain data; a saved model is made again from them.
+        intensity: from raw values to what the model was trained on; ``None`` for a model that was not loaded.
     """
 
     in_channels: int
     num_classes: int
     arguments: dict[str, Any]
+    intensity: Intensity | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Note the arguments; making the network is left to the class."""
+        """Record the arguments; making the network is left to the class.
+
+        Raises:
+            InputError: the model could not be made again: a class inside a function or class, or an argument that is
+                no plain data.
+        """
+        if cls.__qualname__ != cls.__name__:
+            raise InputError(
+                f"{cls.__qualname__} is inside a function or class, where no saved model finds it again; "
+                "put the class at the outermost level of a file"
+            )
         model = super().__new__(cls)
-        bound = inspect.signature(cls.__init__).bind_partial(model, *args, **kwargs)
-        object.__setattr__(model, "arguments", dict(list(bound.arguments.items())[1:]))
+        object.__setattr__(model, "arguments", record_arguments(cls, args, kwargs))
         return model
+
+    @final
+    def normalise(self, raw: torch.Tensor) -> Image:
+        """Map raw values, in the unit of the training pictures, to what the model sees.
+
+        Args:
+            raw: of any shape and number type.
+
+        Raises:
+            InputError: nothing is known of the pictures that the model was trained on.
+        """
+        if self.intensity is None:
+            raise InputError("this model was not loaded, so nobody knows the unit of its images; map them yourself")
+        return (raw.float() - self.intensity.offset) / self.intensity.scale
 
     @abstractmethod
     def forward(self, image: Image) -> SegmentationDistribution:

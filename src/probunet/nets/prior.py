@@ -122,6 +122,10 @@ class MixtureNet(nn.Module):
         )
 
 
+MOST_DIMS = 256
+"""Dimensions of a flow, whose masks grow with their square."""
+
+
 class FlowNet(nn.Module):
     """A masked autoregressive flow from N(0, I), conditional on the image (Papamakarios et al. 2017).
 
@@ -130,11 +134,13 @@ class FlowNet(nn.Module):
         summary: makes the net that sums up an image in so many numbers.
 
     Raises:
-        InputError: zuko is not installed.
+        InputError: zuko is not installed, or more dimensions than ``MOST_DIMS``.
     """
 
     def __init__(self, latent_dims: int, summary: Callable[[int], Summary]) -> None:
         super().__init__()
+        if latent_dims > MOST_DIMS:
+            raise InputError(f"a flow of {latent_dims} dimensions is too large; prior_family='flow' takes {MOST_DIMS}")
         try:
             from zuko.flows import MAF
         except ImportError as error:

@@ -42,4 +42,4 @@ def section(results: Results) -> Section | None:
 
 
 def _normalised(run: Run) -> bool:
-    return bool((run.settings["model"].get("init_args") or {}).get("batch_norm"))
+    return bool(run.specification.arguments.get("batch_norm"))

@@ -18,7 +18,8 @@ from probunet.data.store import Store, marked
 from probunet.distributions.base import SegmentationDistribution
 from probunet.metrics import energy_distance
 from probunet.models.base import SegmentationModel
-from probunet.runs.run import Run, runs_in
+from probunet.runs.run import Run
+from probunet.runs.trained import runs_in
 
 Floats = npt.NDArray[np.float64]
 ORDER = ("UNet", "DropoutUNet", "Ensemble", "MHeads", "Image2ImageVAE", "ProbabilisticUNet")
@@ -184,15 +185,15 @@ def is_full(run: Run) -> bool:
 
 def ablation(run: Run) -> dict[str, str]:
     """Arguments of a Probabilistic U-Net that differ from the full model's; empty for other models."""
-    arguments = run.settings["model"].get("init_args") or {}
+    arguments = run.specification.arguments
     if class_name(run) != "ProbabilisticUNet":
         return {}
     return {key: arguments[key] for key, full in ABLATED.items() if arguments.get(key, full) != full}
 
 
 def class_name(run: Run) -> str:
-    """Last part of the class path."""
-    return str(run.settings["model"]["class_path"]).split(".")[-1]
+    """Name of the model's class."""
+    return run.specification.kind
 
 
 def _place(run: Run) -> tuple[int, int, str]:

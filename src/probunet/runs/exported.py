@@ -6,22 +6,24 @@ trained on and how well it did, and the licence. Later versions of this package 
 
 from __future__ import annotations
 
-import json
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as as_bytes
 
+from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.version import VERSION as PROBUNET
 from probunet.models.base import SegmentationModel
-from probunet.runs.run import Run, TrainedModel, build_model, ready, runs_in, write_json
+from probunet.runs.description import FORMAT, VERSION, TrainedModel, check_description
+from probunet.runs.run import Run
+from probunet.runs.specification import Specification, Trust
 
-VERSION = 1
 DESCRIPTION, WEIGHTS = "probunet.json", "model.safetensors"
 UNKNOWN_INPUT = {
     "intensity": {"unit": "", "offset": 0.0, "scale": 1.0},
@@ -32,61 +34,36 @@ UNKNOWN_INPUT = {
 }
 
 
-class SavedModel(TrainedModel):
+class ExportedModel(TrainedModel):
     """An exported folder, opened for reading.
 
     Args:
         path: the folder.
+        trust: see ``probunet.runs.specification.Trust``.
 
     Raises:
         InputError: not such a folder, unreadable, or of a later version.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, trust: Trust = ()) -> None:
         file = Path(path) / DESCRIPTION
-        try:
-            settings = json.loads(file.read_text())
-        except FileNotFoundError as error:
-            raise InputError(f"{path} is no exported model (no {DESCRIPTION}); see 'probunet export'") from error
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file} cannot be read ({error}); export the model again") from error
-        if not isinstance(settings, dict) or settings.get("format") != "probunet-model":
-            raise InputError(f"{file} does not describe a model of probunet; see 'probunet export'")
-        if settings.get("version", 0) > VERSION:
-            raise InputError(f"{file} has version {settings['version']}, this is for {VERSION}; update probunet")
-        super().__init__(Path(path), file, settings)
+        if not file.is_file():
+            raise InputError(f"{path} is no exported model (no {DESCRIPTION}); see 'probunet export'")
+        super().__init__(Path(path), file, read_json(file), trust)
 
-    def model(self, device: str = "cpu") -> SegmentationModel:
-        """Build the model and load its weights; see the base class."""
+    def weights(self) -> tuple[Path, dict[str, torch.Tensor]]:
+        """The weights of the folder; see the base class."""
         file = self.path / WEIGHTS
+        if not file.is_file():
+            raise InputError(f"{file} cannot be read (it is missing); export the model again")
         try:
-            weights = load_file(file)
+            content = file.read_bytes()
+            expected = (self.settings.get("weights") or {}).get("sha256")
+            if hashlib.sha256(content).hexdigest() != expected:
+                raise InputError(f"{file} is not what {DESCRIPTION} has the checksum of; export or fetch it again")
+            return file, from_bytes(content)
         except (OSError, SafetensorError) as error:
             raise InputError(f"{file} cannot be read ({error}); export the model again") from error
-        return ready(build_model(self.settings["model"]), weights, file, device)
-
-
-def open_model(path: Path | str) -> TrainedModel:
-    """Open a run directory, an experiment that holds exactly one, or an exported folder.
-
-    Raises:
-        InputError: no model or several models there.
-    """
-    if (Path(path) / DESCRIPTION).is_file():
-        return SavedModel(path)
-    runs = runs_in(path)
-    if len(runs) > 1:
-        raise InputError(f"{path} holds several models; name one of {', '.join(str(run.path) for run in runs)}")
-    return runs[0]
-
-
-def load(path: Path | str, device: str = "cpu") -> SegmentationModel:
-    """Load the trained model of a run directory, of an experiment that holds exactly one, or of an exported folder.
-
-    Raises:
-        InputError: no model or several models there, or no readable weights.
-    """
-    return open_model(path).model(device)
 
 
 def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
@@ -102,20 +79,21 @@ def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
         InputError: the folder exists already or cannot be written.
     """
     classes = ["background", *(f"class {k}" for k in range(1, model.num_classes))]
-    kind = type(model)
-    module = "probunet" if kind.__module__.startswith("probunet.") else kind.__module__
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    content = as_bytes(weights, metadata={"format": "pt"})
     described = {
-        "format": "probunet-model",
+        "format": FORMAT,
         "version": VERSION,
-        "model": {"class_path": f"{module}.{kind.__qualname__}", "init_args": model.arguments},
+        "model": Specification.of(model).as_plain(),
         "input": {**UNKNOWN_INPUT, "classes": classes},
+        "weights": {"sha256": hashlib.sha256(content).hexdigest()},
         "licence": "not given",
         "versions": {"probunet": PROBUNET, "torch": torch.__version__},
         **facts,
     }
+    check_description(Path(folder) / DESCRIPTION, described)
     with writing_folder(folder) as temporary:
-        weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        (temporary / WEIGHTS).write_bytes(as_bytes(weights, metadata={"format": "pt"}))
+        (temporary / WEIGHTS).write_bytes(content)
         write_json(temporary / DESCRIPTION, described)
 
 

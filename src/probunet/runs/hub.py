@@ -8,28 +8,30 @@ from typing import Any
 
 from probunet.core.errors import InputError
 from probunet.models.base import SegmentationModel
-from probunet.runs.exported import load, save
+from probunet.runs.exported import save
+
+HUB = "hub:"
+"""What a name on the Hub begins with where a path may stand as well."""
 
 
-def from_pretrained(name: str | Path, revision: str | None = None, device: str = "cpu") -> SegmentationModel:
-    """Load a model from a local folder, or from the Hub.
+def fetch(name: str, revision: str | None = None) -> Path:
+    """Fetch a model from the Hub: its weights and its description, nothing else.
 
     Args:
-        name: folder, or ``owner/model`` on the Hub.
-        revision: branch, tag or commit on the Hub.
-        device: where the model goes.
+        name: ``owner/model``.
+        revision: branch, tag or commit.
+
+    Returns:
+        The folder with it.
 
     Raises:
-        InputError: huggingface-hub is not installed, nothing of this name there, or no readable model in it.
+        InputError: huggingface-hub is not installed, or nothing of this name is there.
     """
-    if Path(name).is_dir():
-        return load(name, device)
-    hub = _hub(str(name))
+    hub = _hub(name)
     try:
-        folder = hub.snapshot_download(str(name), revision=revision, allow_patterns=["*.safetensors", "*.json"])
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=["*.safetensors", "*.json"]))
     except Exception as error:  # no network, no such model, no permission: each a class of its own
         raise InputError(f"{name} is no folder, and cannot be fetched from the Hub ({error})") from error
-    return load(folder, device)
 
 
 def push_to_hub(model: SegmentationModel, name: str, private: bool = False, **facts: Any) -> str:

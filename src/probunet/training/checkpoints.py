@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
-from probunet.core.files import remove_remains, writing_file
-from probunet.runs.run import Run, read_checkpoint
+from probunet.core.files import remove_remains
+from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
+from probunet.runs.run import Run
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -37,17 +35,12 @@ class WholeCheckpoints(TorchCheckpointIO):
                 f"{self.run.path} is gone (no run.yaml), so step {checkpoint['global_step']} cannot be saved; "
                 "look whether its disk is still there, then give the same command again"
             )
-        buffer = io.BytesIO()  # torch hides the reason when it cannot write a file itself
-        torch.save(checkpoint, buffer)
         target = Path(path)
-        with writing_file(target) as file:
-            with file.open("wb") as handle:
-                handle.write(buffer.getbuffer())
-                handle.flush()
-                os.fsync(handle.fileno())
-            if target == self.run.last and target.exists():
-                with writing_file(self.run.previous) as kept:
-                    os.link(target, kept)
+        write_checkpoint(target, checkpoint, kept=self.run.previous if target == self.run.last else None)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read one, and check that it is what was written."""
+        return read_checkpoint(Path(path))
 
 
 def newest_readable(run: Run) -> Path | None:

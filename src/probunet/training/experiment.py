@@ -13,15 +13,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
-from jsonargparse import Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from probunet.core.console import console
+from probunet.core.descriptions import write_json, write_yaml
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
 from probunet.core.machine import peak_memory_mb
 from probunet.core.processes import Tell
 from probunet.core.version import VERSION as PROBUNET
@@ -30,11 +28,13 @@ from probunet.data.batches import Crop, EvaluationImages, SharedBatches, Trainin
 from probunet.data.store import Store
 from probunet.models.base import LearnsFromReaders, SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
-from probunet.runs.run import Run, build_model, write_json
+from probunet.runs.description import FORMAT, VERSION
+from probunet.runs.run import DESCRIPTION, Run
+from probunet.runs.specification import Specification, Trust
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
 from probunet.training.checkpoints import WholeCheckpoints, newest_readable
 from probunet.training.compiled import CompileNetworks
-from probunet.training.members import Specification, Training, assemble, trainings
+from probunet.training.members import Training, assemble, trainings
 from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.placement import ending_together, highest, is_first, without_placement
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
@@ -72,6 +72,7 @@ class Experiment:
         seed: of initial weights, order, augmentation and latents.
         energy: the energy score beside the models' own objective; ``None`` for none.
         compile: compile the networks, where that works.
+        trust: see ``probunet.runs.specification.Trust``.
     """
 
     def __init__(
@@ -83,12 +84,17 @@ class Experiment:
         seed: int,
         energy: EnergyScore | None = None,
         compile: bool = False,
+        trust: Trust = (),
     ) -> None:
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
-        self.energy, self.compile = energy, compile
+        self.energy, self.compile, self.trust = energy, compile, trust
         self.store = Store(data.store)
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
             raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
+
+    def run(self, training: Training) -> Run:
+        """Open the run directory of a training."""
+        return Run(training.folder, self.trust)
 
     def energy_of(self, folder: Path) -> EnergyScore | None:
         """Give the energy score that a run directory's model is trained with."""
@@ -103,11 +109,13 @@ class Experiment:
         data["store"] = str(self.data.store)
         manifest, energy = self.store.manifest, self.energy_of(training.folder)
         return {
-            "model": training.specification,
+            "format": FORMAT,
+            "version": VERSION,
+            "model": training.specification.as_plain(),
             "data": data,
-            "optimisation": asdict(self.optimisation),
-            **({"energy": asdict(replace(energy, models=None))} if energy else {}),
-            "trainer": self.trainer,
+            "optimisation": plain(asdict(self.optimisation)),
+            **({"energy": plain(asdict(replace(energy, models=None)))} if energy else {}),
+            "trainer": plain(self.trainer),
             **({"compile": True} if self.compile else {}),
             "seed": training.seed,
             "input": {
@@ -117,7 +125,10 @@ class Experiment:
                 "spacing_mm": manifest["spacing_mm"],
                 "title": manifest["title"],
                 "simulated": manifest["simulated"],
-                "checksum": manifest["files"]["images.npy"]["sha256"],
+            },
+            "identity": {
+                "files": {name: facts["sha256"] for name, facts in manifest["files"].items()},
+                "convention": plain(self.store.convention().as_json()),
             },
         }
 
@@ -128,7 +139,7 @@ class Experiment:
             InputError: the model cannot be made or does not fit the data, the data does not fit the batches, or the
                 run directory holds a model trained with other settings.
         """
-        model = build_model(training.specification)
+        model = training.specification.build(self.trust)
         channels, classes = int(self.store.images.shape[1]), len(self.store.classes)
         if (model.in_channels, model.num_classes) != (channels, classes):
             raise InputError(
@@ -136,14 +147,14 @@ class Experiment:
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
         self._batches(training.seed, lambda: 0, (0, 1))
-        if (training.folder / "run.yaml").is_file():
-            _refuse_other_settings(Run(training.folder), self.settings(training))
+        if (training.folder / DESCRIPTION).is_file():
+            _refuse_other_settings(self.run(training), self.settings(training))
 
     def is_complete(self, training: Training) -> bool:
         """Whether the training ended under the same arguments of the trainer."""
-        if not (training.folder / "run.yaml").is_file():
+        if not (training.folder / DESCRIPTION).is_file():
             return False
-        run = Run(training.folder)
+        run = self.run(training)
         same = without_placement(run.settings["trainer"]) == without_placement(self.trainer)
         return same and run.training() is not None
 
@@ -160,13 +171,11 @@ class Experiment:
         """
         if self.is_complete(training):
             console.print(f"{training.folder} is trained already and is reused")
-            return Run(training.folder)
+            return self.run(training)
         torch.manual_seed(training.seed)
-        model = build_model(training.specification)
-        with writing_file(training.folder / "run.yaml") as file:
-            settings = self.settings(training)
-            file.write_text(yaml.safe_dump(settings, sort_keys=False))
-        run = Run(training.folder)
+        model = training.specification.build(self.trust)
+        write_yaml(training.folder / DESCRIPTION, self.settings(training))
+        run = self.run(training)
         self._fit(run, model, training.seed, tell)
         return run
 
@@ -174,7 +183,7 @@ class Experiment:
         """Put the members of an ensemble together once they are complete; nothing to do for other models."""
         whole = Training(self.out / name, specification, self.seed)
         if plan != [whole] and all(map(self.is_complete, plan)) and not self.is_complete(whole):
-            members = [Run(training.folder) for training in plan]
+            members = [self.run(training) for training in plan]
             assemble(whole.folder, self.settings(whole), members)
 
     def _fit(self, run: Run, model: SegmentationModel, seed: int, tell: Tell | None) -> None:
@@ -275,7 +284,7 @@ def training_progress(trainer: pl.Trainer) -> float:
 
 
 def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
-    for part in ("model", "data", "optimisation", "energy", "seed", "input"):
+    for part in ("model", "data", "optimisation", "energy", "seed", "input", "identity"):
         if run.settings.get(part) != settings.get(part):
             raise InputError(
                 f"{run.path} was trained with another '{part}' than is asked for now; "
@@ -314,6 +323,7 @@ def train(
     set_aside: bool = False,
     energy: EnergyScore | None = None,
     compile: bool = False,
+    trust: list[str] | None = None,
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -330,6 +340,7 @@ def train(
         energy: the energy score against all readers, added to the models' own objective; none if not given.
         compile: compile the networks (torch.compile), which takes minutes at the start and pays on a GPU; where it
             does not work, a note says so and they run as they are.
+        trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -342,13 +353,13 @@ def train(
         probunet train --config configs/demo.yaml --out runs/longer --trainer.max_time 00:00:20:00
         probunet train --config configs/demo.yaml --only unet --print_config
     """
-    specifications = plain(models)
+    specifications = {name: Specification.of(model) for name, model in models.items()}
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile)
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
     plans = trainings(experiment.out, specifications, seed)
     console.quiet = console.quiet or not is_first()
     if set_aside and is_first():
@@ -361,13 +372,11 @@ def train(
             experiment.train(training)
         if is_first():
             experiment.assemble(name, specifications[name], plans[name])
-    return [Run(experiment.out / name) for name in names] if is_first() else []
+    return [Run(experiment.out / name, experiment.trust) for name in names] if is_first() else []
 
 
 def plain(value: Any) -> Any:
-    """Turn parsed arguments into what YAML can hold: dictionaries, lists and single values."""
-    if isinstance(value, Namespace):
-        value = vars(value)
+    """Turn settings into what YAML can hold: dictionaries, lists and single values."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -375,11 +384,11 @@ def plain(value: Any) -> Any:
 
 def _set_aside(experiment: Experiment, plan: list[Training]) -> None:
     for training in plan:
-        if not (training.folder / "run.yaml").is_file():
+        if not (training.folder / DESCRIPTION).is_file():
             continue
         try:
             settings = experiment.settings(training)
-            _refuse_other_settings(Run(training.folder), settings)
+            _refuse_other_settings(experiment.run(training), settings)
         except InputError:
             number = 1
             while (other := experiment.out.with_name(f"{experiment.out.name}-{number}")).exists():

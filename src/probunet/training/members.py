@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
-from probunet.core.files import writing_file
+from probunet.core.descriptions import write_json, write_yaml
 from probunet.models.ensemble import Ensemble
-from probunet.runs.run import Run, build_model, read_checkpoint, write_json
-
-Specification = dict[str, Any]
-"""``class_path`` and ``init_args`` of a model."""
+from probunet.models.unet import UNet
+from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
+from probunet.runs.run import DESCRIPTION, Run
+from probunet.runs.specification import Specification
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,14 @@ def trainings(out: Path, specifications: Mapping[str, Specification], seed: int)
     """
     plans: dict[str, list[Training]] = {}
     for name, specification in specifications.items():
-        model = build_model(specification)
-        if not isinstance(model, Ensemble):
+        if specification.name != Ensemble.__name__:
             plans[name] = [Training(out / name, specification, seed)]
             continue
-        member = _member(specification)
-        same = [other for other, one in specifications.items() if _is_same(one, member)]
-        folders = [out / name / "members" / str(i) for i in range(len(model.members))]
+        arguments = dict(specification.arguments)
+        count = arguments.pop("members")
+        member = Specification(UNet.__name__, arguments)
+        same = [other for other, known in specifications.items() if known == member]
+        folders = [out / name / "members" / str(i) for i in range(count)]
         folders[0] = out / same[0] if same else folders[0]
         plans[name] = [Training(folder, member, seed + i) for i, folder in enumerate(folders)]
     return plans
@@ -68,26 +66,12 @@ def assemble(folder: Path, settings: dict[str, Any], members: list[Run]) -> Run:
     for i, member in enumerate(members):
         for name, value in read_checkpoint(member.best)["state_dict"].items():
             weights[f"model.members.{i}.{name.removeprefix('model.')}"] = value
-    with writing_file(folder / "run.yaml") as file:
-        file.write_text(yaml.safe_dump({**settings, "members": [str(m.path) for m in members]}, sort_keys=False))
+    write_yaml(folder / DESCRIPTION, {**settings, "members": [str(m.path) for m in members]})
     run = Run(folder)
-    run.best.parent.mkdir(exist_ok=True)
-    with writing_file(run.best) as file:
-        torch.save({"state_dict": weights}, file)
+    write_checkpoint(run.best, {"state_dict": weights})
     summaries = [member.training() or {} for member in members]
     summed = {key: sum(s[key] for s in summaries) for key in ("steps", "skipped_steps", "seconds", "parameters")}
     shared = {key: summaries[0][key] for key in ("device", "threads", "versions")}
     memory = max(s["peak_memory_mb"] for s in summaries)
     write_json(folder / "training.json", {**summed, "best_validation_ged2": None, "peak_memory_mb": memory, **shared})
     return run
-
-
-def _member(specification: Specification) -> Specification:
-    arguments = {key: value for key, value in specification["init_args"].items() if key != "members"}
-    return {"class_path": specification["class_path"].replace("Ensemble", "UNet"), "init_args": arguments}
-
-
-def _is_same(one: Specification, other: Specification) -> bool:
-    return one["class_path"].split(".")[-1] == other["class_path"].split(".")[-1] and (
-        one["init_args"] == other["init_args"]
-    )
