@@ -71,3 +71,31 @@ def _wait_for(condition, seconds=30):
             return found
         time.sleep(0.05)
     raise AssertionError("waited too long")
+
+
+JOBLIB = """
+import sys
+sys.path[:0] = [{tests!r}]
+from joblib import Parallel, delayed
+from probunet.core.processes import InWorker
+import small_tasks
+if __name__ == "__main__":
+    Parallel(n_jobs=2)(delayed(InWorker(small_tasks.endless))(sys.argv[1], print) for _ in range(1))
+"""
+
+
+def test_no_worker_of_joblib_outlives_its_parent(tmp_path):
+    script, file = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(JOBLIB.format(tests=str(Path(__file__).parents[1])))
+    parent = subprocess.Popen([sys.executable, script, file], stderr=subprocess.DEVNULL)
+    child = int(_wait_for(lambda: file.is_file() and file.read_text()))
+    assert child != parent.pid
+    parent.kill()
+    parent.wait(timeout=20)
+    assert _wait_for(lambda: not _is_running(child), seconds=5)
+
+
+def test_no_workers_at_all_are_refused():
+    for workers in (0, -1):
+        with pytest.raises(InputError, match=f"--workers {workers} is no number of processes"):
+            run_in_processes("nothing", [Task("x", refuse)], workers=workers)

@@ -86,3 +86,15 @@ def test_what_cannot_be_reported_is_one_sentence(trained, tmp_path, failing):
         file.unlink()
     assert "holds no evaluation; run 'probunet evaluate" in failing("report", str(copy))
     assert "no trained model" in failing("report", str(tmp_path))
+
+
+def test_a_page_or_a_table_of_somebody_else_is_not_replaced(trained, tmp_path, failing):
+    page, table = tmp_path / "page.html", tmp_path / "tables" / "energy.csv"
+    page.write_text("years of work")
+    assert "is no result of this command" in failing("report", str(trained), "--out", str(page))
+    page.unlink()
+    table.parent.mkdir()
+    table.write_text("years of work")
+    assert "energy.csv exists and is no result" in failing("report", str(trained), "--out", str(page))
+    assert table.read_text() == "years of work"
+    assert not page.exists()

@@ -230,3 +230,10 @@ def test_weight_decay_never_touches_biases(store):
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(p) for n, p in task.model.named_parameters() if n.endswith("weight")}
     assert sum(len(g["params"]) for g in groups) == len(list(task.model.parameters()))
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/absolute", "..", "a/b", "nul"])
+def test_the_name_of_a_model_is_no_path(name, experiment_file, tmp_path, failing):
+    experiment_file.write_text(experiment_file.read_text().replace("  unet:", f"  {name!r}:"))
+    assert "cannot be the name of a model" in failing("train", "--config", str(experiment_file))
+    assert not (tmp_path / "run").exists()

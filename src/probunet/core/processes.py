@@ -10,8 +10,10 @@ import multiprocessing as mp
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -124,7 +126,8 @@ def _finish(one: _Active, display: Progress) -> None:
 
 
 def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> None:
-    os.setsid()  # Ctrl-C in a terminal is for the parent, which passes it on once
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C in a terminal is for the parent, which passes it on once
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
@@ -142,6 +145,37 @@ def _stop_without_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class InWorker:
+    """A function for the worker processes of another library, such as joblib, that end when their parent is killed.
+
+    Attributes:
+        run: does the work; picklable.
+        parent: number of the process that hands out the work.
+    """
+
+    run: Callable[..., Any]
+    parent: int = field(default_factory=os.getpid)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Do the work; the first call in a process has it watched."""
+        if os.name == "posix" and os.getpid() != self.parent and os.getppid() == self.parent:
+            _watch(self.parent)
+        return self.run(*arguments)
+
+
+@cache
+def _watch(parent: int) -> None:
+    """Stop this process soon after its parent is gone; once for each parent."""
+
+    def wait_for_it() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
 
 
 def _display() -> Progress:

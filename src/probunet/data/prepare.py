@@ -17,6 +17,7 @@ from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.intensity import Intensity
+from probunet.core.processes import InWorker
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip
 from probunet.data.manifest import SPLITS, Case, write_cases
@@ -107,8 +108,9 @@ def write_store(
         files = {"images.npy": (image.shape, np.dtype(dtype)), "labels.npy": (labels.shape, np.dtype("u1"))}
         for name, (shape, kind) in files.items():
             _allocate(folder / name, (count, *shape), kind)
+        work = InWorker(_write_chunk)
         chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-        tasks = (delayed(_write_chunk)(sources[k.start : k.stop], k, folder, keep_empty) for k in chunks)
+        tasks = (delayed(work)(sources[k.start : k.stop], k, folder, keep_empty) for k in chunks)
         workers = Parallel(n_jobs=jobs, return_as="generator_unordered", prefer="threads" if threads else None)
         kept = np.zeros(count, dtype=bool)
         with progress_bar() as bar:

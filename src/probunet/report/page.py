@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from probunet.core.console import console, progress_bar
-from probunet.core.files import writing_file
+from probunet.core.files import check_outputs, writing_file
 from probunet.report import (
     ablations,
     calibration,
@@ -40,6 +40,9 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
 )
 """In the order of the page; a section that does not apply to the data or the models gives ``None``."""
 
+MARK = b'<meta name="generator" content="probunet">'
+"""In every report; a page without it is not replaced."""
+
 
 def report(experiment: Path, /, out: Path | None = None) -> None:
     """Write one self-contained HTML page about all evaluated models of an experiment.
@@ -58,6 +61,7 @@ def report(experiment: Path, /, out: Path | None = None) -> None:
     """
     results = Results(experiment)
     target = out or Path(experiment) / "report.html"
+    check_outputs([target], [results.store.path], [MARK])
     sections: list[Section] = []
     with progress_bar() as bar:
         task = bar.add_task("drawing the report", total=len(SECTIONS))
@@ -65,10 +69,16 @@ def report(experiment: Path, /, out: Path | None = None) -> None:
             made = make(results)
             sections += [made] if made else []
             bar.advance(task)
-    encoded = {picture.name: _save(picture, target.parent) for made in sections for picture in made.pictures}
-    for made in sections:
-        for table in made.tables:
-            table.write_csv(target.parent / "tables")
+    drawn = {
+        f"{picture.name}.{suffix}": content
+        for made in sections
+        for picture in made.pictures
+        for suffix, content in _drawn(picture).items()
+    }
+    tables = [table for made in sections for table in made.tables]
+    if not target.exists():  # else they are of the same report as the page
+        beside = [f"figures/{name}" for name in drawn] + [f"tables/{table.name}.csv" for table in tables]
+        check_outputs(target.parent / name for name in beside)
     template = Environment(
         loader=PackageLoader("probunet.report", "."), autoescape=True, undefined=StrictUndefined
     ).get_template("page.html")
@@ -78,7 +88,7 @@ def report(experiment: Path, /, out: Path | None = None) -> None:
         size=_size(results.data["crop"]),
         flips=[(results.store.classes[f.class_id], f.probability) for f in results.store.flips],
         sections=sections,
-        encoded=encoded,
+        encoded={name.removesuffix(".png"): _as_url(png) for name, png in drawn.items() if name.endswith(".png")},
         cell=cell,
         versions=", ".join(f"{name} {version}" for name, version in results.first["versions"].items()),
         seed=results.seed,
@@ -87,6 +97,11 @@ def report(experiment: Path, /, out: Path | None = None) -> None:
     )
     with writing_file(target) as file:
         file.write_text(page)
+    for name, content in drawn.items():
+        with writing_file(target.parent / "figures" / name) as file:
+            file.write_bytes(content)
+    for table in tables:
+        table.write_csv(target.parent / "tables")
     console.print(f"the report is {target}")
 
 
@@ -106,14 +121,16 @@ def _size(crop: int | list[int]) -> str:
     return f"{height}×{width}"
 
 
-def _save(picture: Picture, folder: Path) -> str:
-    """Write both files; give the PNG as what a page can hold."""
+def _drawn(picture: Picture) -> dict[str, bytes]:
+    """Both files of a picture, by suffix."""
     contents = {}
     for suffix in ("svg", "png"):
         buffer = io.BytesIO()
         picture.figure.savefig(buffer, format=suffix, dpi=120)
         picture.figure.set_layout_engine("none")  # the second file takes the layout of the first
         contents[suffix] = buffer.getvalue()
-        with writing_file(folder / "figures" / f"{picture.name}.{suffix}") as file:
-            file.write_bytes(contents[suffix])
-    return "data:image/png;base64," + base64.b64encode(contents["png"]).decode()
+    return contents
+
+
+def _as_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from probunet.core.console import console
 from probunet.core.descriptions import write_json, write_yaml
 from probunet.core.errors import InputError
+from probunet.core.files import check_out_folder
 from probunet.core.machine import peak_memory_mb
 from probunet.core.processes import Tell
 from probunet.core.version import VERSION as PROBUNET
@@ -88,6 +89,7 @@ class Experiment:
     ) -> None:
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
         self.energy, self.compile, self.trust = energy, compile, trust
+        check_out_folder(out, [data.store])
         self.store = Store(data.store)
         if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
             raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from probunet.core.descriptions import write_json, write_yaml
+from probunet.core.errors import InputError
+from probunet.core.names import safe_name
 from probunet.models.ensemble import Ensemble
 from probunet.models.unet import UNet
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
@@ -36,11 +38,16 @@ def trainings(out: Path, specifications: Mapping[str, Specification], seed: int)
     Member i of an ensemble has the seed ``seed + i``. Its first member is therefore the same as the deterministic
     U-Net of the experiment, where there is one with the same arguments, and is not trained twice.
 
+    Raises:
+        InputError: the name of a model is no name of a folder.
+
     Returns:
         By name of the model; a single training in OUT/<name>, or the members in OUT/<name>/members/<i>.
     """
     plans: dict[str, list[Training]] = {}
     for name, specification in specifications.items():
+        if safe_name(name) != name:
+            raise InputError(f"'{name[:60]}' cannot be the name of a model, as it cannot be one of a folder; rename it")
         if specification.name != Ensemble.__name__:
             plans[name] = [Training(out / name, specification, seed)]
             continue

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
 from probunet.core.intensity import HOUNSFIELD
+from probunet.core.processes import InWorker
 from probunet.data.lidc.annotations import LICENCE, load_table
 from probunet.data.lidc.check import cross_check
 from probunet.data.lidc.parts import Job, Part, Settings, find_jobs, make_part
@@ -125,7 +126,8 @@ def _make_parts(tasks: Sequence[Job], out: Path, keep_going: bool, jobs: int) ->
         console.print(f"{done:,} of {len(tasks):,} folders were prepared before; going on with the others")
     parts: list[Part] = []
     where: dict[str, str] = {}
-    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(make_part)(task) for task in tasks)
+    work = delayed(InWorker(make_part))
+    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(work(task) for task in tasks)
     with progress_bar() as bar, _closing(results):
         shown = bar.add_task(f"reading scans for {out.name}", total=len(tasks))
         for part in results:

@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
+from probunet.core.files import check_outputs, writing_file
 from probunet.data.own.folder import Dataset, open_folder, read_case
 from probunet.data.store import Store, marked
 from probunet.metrics.agreement import Agreement
 
 SHOWN = 8
 """Images on a contact sheet."""
+MARK = b"probunet prepare inspect"
+"""In every sheet; a picture without it is not replaced."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ def inspect(data: Path, /, picture: Path | None = None) -> Fingerprint:
     """
     if picture is not None and picture.suffix != ".png":
         raise InputError(f"{picture} is no .png; give the picture a name that ends so")
+    if picture is not None:
+        check_outputs([picture], [data], [MARK])
     if (data / "manifest.json").is_file():
         store = Store(data)
         if store.flips:
@@ -202,7 +206,7 @@ def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
         for axis, label, reader in zip(row[1:], one.labels, one.readers, strict=False):
             show(axis, paint(one.image, label, palette), reader if marked(label) else f"{reader}: empty")
     with writing_file(file) as temporary:
-        figure.savefig(temporary, dpi=100)
+        figure.savefig(temporary, dpi=100, metadata={"Software": MARK.decode()})
 
 
 def _most(counts: dict[str, int]) -> str:
