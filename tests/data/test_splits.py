@@ -29,6 +29,9 @@ def test_groups_are_split_by_their_number_whatever_the_order():
 
 def test_everything_into_one_part():
     assert set(split_by_patient(["a", "b", "c"], (0, 0, 1), seed=0).values()) == {"test"}
+    for patients in range(3, 12):  # a share of less than one patient is one
+        small = split_by_patient([f"p{k}" for k in range(patients)], (0.7, 0.15, 0.15), seed=0)
+        assert set(small.values()) == {"train", "validation", "test"}
     assert split_by_patient([], (0.5, 0.25, 0.25), seed=0) == {}
 
 

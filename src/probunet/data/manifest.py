@@ -164,7 +164,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
         raise InputError(f"{shown(file)} is of version {version}, this probunet reads {VERSION}; upgrade probunet")
-    with _sentence(file):
+    with sentence(file, "prepare the store again"):
         return Manifest.model_validate_json(json.dumps(content)).model_dump(mode="json")
 
 
@@ -180,7 +180,7 @@ def read_cases(file: Path) -> list[Case]:
         raise InputError(f"{shown(file)} is no table ({error}); prepare the store again") from error
     if header != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
         raise InputError(f"{shown(file)} has other columns than {','.join(COLUMNS)}; prepare the store again")
-    with _sentence(file):
+    with sentence(file, "prepare the store again"):
         cases = _CASES.validate_python([dict(zip(COLUMNS, row, strict=True)) for row in rows])
     counts = Counter(case.name for case in cases)
     if twice := next((name for name, count in counts.items() if count > 1), None):
@@ -196,8 +196,12 @@ def read_cases(file: Path) -> list[Case]:
 
 
 @contextmanager
-def _sentence(file: Path) -> Iterator[None]:
-    """Turn the first finding of the schema into a sentence that names the file, the place and the value."""
+def sentence(file: Path, advice: str) -> Iterator[None]:
+    """Turn the first finding of a schema into a sentence that names the file, the place and the value.
+
+    Raises:
+        InputError: the block found something wrong; the sentence ends with the advice.
+    """
     try:
         yield
     except ValidationError as error:
@@ -210,7 +214,7 @@ def _sentence(file: Path) -> Iterator[None]:
             value = f" {value}" if len(value) <= 60 and place else ""
             words = f"has the unusable{value} in '{place}'" if place else "does not fit"
             words += f" ({first['msg'].removeprefix('Value error, ')[:160]})"
-        raise InputError(f"{shown(file)} {words}; prepare the store again") from error
+        raise InputError(f"{shown(file)} {words}; {advice}") from error
 
 
 def write_cases(file: Path, cases: Sequence[Case]) -> None:

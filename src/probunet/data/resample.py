@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,3 +57,43 @@ def resample_crop(
     offsets = (np.arange(size) - (size - 1) / 2) * step
     rows, columns = (np.floor(side / 2 + offsets).astype(np.int64) for side in (height, width))
     return np.asarray(resized)[None], labels[:, rows[:, None], columns[None, :]]
+
+
+def resample_plane(
+    image: npt.NDArray[Any], labels: npt.NDArray[np.uint8], native: tuple[float, float], spacing: float
+) -> Drawn:
+    """Bring a whole image with its readings to square pixels of another size, around its middle.
+
+    The image by a triangle as wide as the coarser of the two pixels, the labels by what lies under the middle of each
+    target pixel. The result is as large as fits into the image.
+
+    Args:
+        image: (C, H, W).
+        labels: (R, H, W).
+        native: row and column of their pixels in mm.
+        spacing: mm of the target pixels.
+
+    Returns:
+        (C, h, w) of the type of ``image``, whole numbers rounded, and (R, h, w).
+    """
+    sides = image.shape[1:]
+    counts = [max(int(side * size / spacing + 1e-6), 1) for side, size in zip(sides, native, strict=True)]
+    steps = [spacing / size for size in native]
+    places = [
+        (np.arange(count) - (count - 1) / 2) * step + (side - 1) / 2
+        for count, step, side in zip(counts, steps, sides, strict=True)
+    ]
+    rows, columns = (_triangles(*axis) for axis in zip(places, steps, sides, strict=True))
+    values = rows @ image.astype(np.float64) @ columns.T
+    if np.issubdtype(image.dtype, np.integer):
+        values = np.rint(values)
+    below, right = (
+        np.floor(place + 0.5).astype(np.int64).clip(0, side - 1) for place, side in zip(places, sides, strict=True)
+    )
+    return values.astype(image.dtype), labels[:, below[:, None], right[None]]
+
+
+def _triangles(places: npt.NDArray[np.float64], step: float, side: int) -> npt.NDArray[np.float64]:
+    """Weights (targets, side) of the pixels of an axis; each row sums to 1."""
+    weights = np.maximum(1 - np.abs(places[:, None] - np.arange(side)) / max(step, 1.0), 0)
+    return weights / weights.sum(axis=1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import numpy as np
@@ -31,9 +31,29 @@ def split_by_patient(patients: Sequence[str], fractions: Sequence[float], seed: 
         raise InputError(f"fractions {list(fractions)} are not three shares (train validation test) that sum to 1")
     names = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(names))
-    ends = np.round(np.cumsum(shares) * len(names)).astype(int)
-    parts = np.searchsorted(ends, np.arange(len(names)), side="right")
+    counts = np.diff(np.round(np.cumsum(shares) * len(names)).astype(int), prepend=0)
+    for part in np.flatnonzero((shares > 0) & (counts == 0)):
+        if counts.max() > 1:  # where a share is less than one patient, it gets one all the same
+            counts[counts.argmax()] -= 1
+            counts[part] += 1
+    parts = np.repeat(np.arange(3), counts)
     return {names[i]: SPLITS[part] for i, part in zip(order, parts, strict=True)}
+
+
+def empty_split_note(parts: Mapping[str, Split], fractions: Sequence[float]) -> str | None:
+    """A sentence for people where there are too few patients for every part that was asked for, else ``None``.
+
+    Args:
+        parts: from patient to split.
+        fractions: shares that were asked for.
+    """
+    empty = [split for split, share in zip(SPLITS, fractions, strict=True) if share and split not in parts.values()]
+    if not empty:
+        return None
+    return (
+        f"note: {len(parts)} patient(s) are too few to have {' and '.join(empty)} cases of other patients; training "
+        "needs one patient for train and one for validation, evaluation one for test"
+    )
 
 
 def load_reader_split() -> dict[str, Split]:

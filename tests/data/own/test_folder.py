@@ -1,6 +1,7 @@
 """Your own folder: formats, missing readers, sizes, training and evaluation on it, bad input in one sentence."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_missing_readings_are_ignore_and_known(tmp_path):
     np.testing.assert_array_equal(store.labels[rows["case2"]], blob(2)[1][:3])
     np.testing.assert_array_equal(store.images[rows["case3"]], blob(3)[0])
     assert store.manifest["missing_readings"] == 5
-    assert store.manifest["notes"]["readers"] == list(READERS)
+    assert store.manifest["notes"]["reading_names"] == list(READERS)
     assert store.manifest["empty_masks_per_case"] == {"0": 8}
     store.verify()
 
@@ -240,7 +241,7 @@ BAD = {
     "no split": (facts(splits={"train": ["case0"]}), "'case1' is in no split"),
     "unknown": (facts(patients={"nobody": "x"}), "names the case 'nobody' in patients"),
     "no json": (lambda r: (r / "dataset.json").unlink(), "dataset.json does not exist"),
-    "bad json": (lambda r: cut(r / "dataset.json"), "dataset.json cannot be read"),
+    "bad json": (lambda r: cut(r / "dataset.json"), "dataset.json is no valid JSON"),
     "labels": (facts(labels={"background": 0, "lesion": 2}), "must be 0, 1, 2"),
     "ending": (facts(file_ending=".jpg"), "file_ending '.jpg'; use one of"),
     "channels": (facts(channel_names={"0": "a", "1": "b"}), "has 1 channel.s., dataset.json names 2"),
@@ -263,6 +264,121 @@ def test_truncated_volumes(tmp_path, failing, suffix):
     cut(root / f"imagesTr/case1_0000{suffix}")
     found = failing("prepare", "folder", "--root", str(root), "--out", str(tmp_path / "out"))
     assert f"case1_0000{suffix}" in found
+
+
+def test_channels_are_named_by_number_and_not_by_the_order_of_the_file(tmp_path):
+    root = make(tmp_path / "mine", cases=1, channel_names={"1": "T2", "0": "T1"})
+    write(root / "imagesTr/case0_0001.png", 255 - blob(0)[0][0])
+    assert open_folder(root).channels == ("T1", "T2")
+    store = prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
+    assert store.manifest["notes"]["channels"] == ["T1", "T2"]
+    np.testing.assert_array_equal(store.images[0, 1], 255 - blob(0)[0][0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"channel_names": {"0": "a", "2": "b"}}, "numbers channel_names 0, 2; they must be 0, 1, 2"),
+        ({"channel_names": {"a": "b"}}, "channel_names"),
+        ({"channel_names": None}, "unusable None in 'channel_names'"),
+        ({"labels": {str(k): k for k in range(256)}}, "256 classes in labels; at most 255"),
+        ({"labels": {"0": "background", "1": "lesion"}}, r"unusable 'background' in 'labels\.0'"),
+        ({"labels": {"background": 0, "lesion": 1.5}}, r"unusable 1.5 in 'labels\.lesion'"),
+        ({"labels": {"background": 0, "lesion": 1, "ignore": 1}}, "'ignore' the value 1; it must be larger"),
+        ({"splits": {"train": "case0"}}, r"unusable 'case0' in 'splits\.train'"),
+        ({"splits": {"val": ["case0"]}}, r"unusable 'val' in 'splits\.val"),
+        ({"patients": ["a"]}, "'patients'"),
+        ({"file_ending": "../../x"}, "file_ending '../../x'; use one of"),
+    ],
+)
+def test_a_dataset_json_is_checked_as_a_whole(tmp_path, changes, words):
+    root = make(tmp_path / "mine", cases=1, **changes)
+    with pytest.raises(InputError, match=words) as refused:
+        open_folder(root)
+    assert "dataset.json" in str(refused.value)
+
+
+def test_entries_that_nothing_reads_are_named(tmp_path, capsys):
+    open_folder(make(tmp_path / "mine", cases=1, groups={"case0": "x"}, numTraining=1))
+    text = " ".join(capsys.readouterr().err.split())
+    assert "has 'groups', which nothing here reads" in text
+    assert "numTraining" not in text
+
+
+def test_readers_are_persons_unless_nobody_knows(tmp_path):
+    root = make(tmp_path / "mine")
+    assert prepare_folder(root, tmp_path / "named").reader_names == READERS
+    (root / "dataset.json").write_text(json.dumps({**FACTS, "persistent_readers": False}))
+    assert prepare_folder(root, tmp_path / "sessions").reader_names is None
+    (root / "dataset.json").write_text(json.dumps(FACTS))
+    write(root / "labelsTr/Anna.png", blob(0)[1][0])  # no case of that name
+    with pytest.raises(InputError, match=r"Anna\.png belongs to no case"):
+        open_folder(root)
+    (root / "labelsTr/Anna.png").rename(root / "labelsTr/case3/ANNA.png")
+    with pytest.raises(InputError, match="the readers 'ANNA' and 'anna', which differ in upper and lower case only"):
+        open_folder(root)
+
+
+def test_names_that_are_no_utf8_are_written_as_numbers(tmp_path):
+    root = make(tmp_path / "mine", cases=1)
+    name = os.fsdecode(b"M\xfcller")
+    shutil.copy(root / "imagesTr/case0_0000.png", root / f"imagesTr/{name}_0000.png")
+    shutil.copytree(root / "labelsTr/case0", root / f"labelsTr/{name}")
+    store = prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
+    assert [case.name for case in store.cases] == [r"M\udcfcller", "case0"]
+    store.verify()
+
+
+def test_several_pixel_sizes_are_brought_to_one(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    root = make(tmp_path / "mine", cases=0, suffix=".nii")
+    for name, mm in (("fine", 0.5), ("coarse", 1.0)):
+        side = int(32 / mm)
+        columns, rows = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+        ramp = ((columns + 0.5) * mm + 100 * (rows + 0.5) * mm).astype(np.float32)  # linear in mm
+        mask = ((columns + 0.5) * mm < 16).astype(np.uint8)
+        affine = np.diag([-mm, -mm, 1, 1])  # as radiologists look at it
+        for place, array in ((f"imagesTr/{name}_0000.nii", ramp), (f"labelsTr/{name}/anna.nii", mask)):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, affine), root / place)
+    with pytest.raises(InputError, match="give --size"):
+        prepare_folder(root, tmp_path / "out")
+    store = prepare_folder(root, tmp_path / "out", spacing=2.0, fractions=(1, 0, 0))
+    assert store.images.shape == (2, 1, 16, 16)
+    assert store.manifest["spacing_mm"] == [2, 2]
+    inner = (slice(None), 0, slice(1, -1), slice(1, -1))
+    expected = (np.arange(16)[None] + 0.5) * 2 + 100 * (np.arange(16)[:, None] + 0.5) * 2
+    for image in store.images[inner]:
+        np.testing.assert_allclose(image, expected[1:-1, 1:-1], rtol=1e-5)
+    assert (store.labels[:, 0] == (np.arange(16) < 8)).all()
+
+
+def test_marks_outside_of_the_size_are_counted_and_said(tmp_path, capsys):
+    root = make(tmp_path / "mine", cases=4)
+    corner = np.zeros((32, 32), np.uint8)
+    corner[:4, :4] = 1
+    for reader in (root / "labelsTr/case2").iterdir():
+        write(reader, corner)
+    store = prepare_folder(root, tmp_path / "out", size=[16, 16], fractions=(1, 0, 0))
+    assert store.manifest["notes"]["images_with_all_marks_outside_of_the_size"] == 1
+    assert "on 1 slices all marks lie outside of the central 16x16 px" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_map_of_values_has_full_precision(tmp_path):
+    """Values of 30,000 with a deviation of 1: four digits of the mean would be 50 deviations off."""
+    root = make(tmp_path / "mine", cases=2, suffix=".npy")
+    images = [30_123 + np.random.default_rng(i).integers(-1, 2, (32, 32)).astype(np.int32) for i in range(2)]
+    for i, image in enumerate(images):
+        write(root / f"imagesTr/case{i}_0000.npy", image)
+    store = prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
+    assert store.intensity.offset == pytest.approx(np.mean(images), rel=1e-14)
+    assert store.intensity.scale == pytest.approx(np.std(images), rel=1e-12)
+
+
+def test_too_few_patients_are_said_before_training(tmp_path, capsys):
+    prepare_folder(make(tmp_path / "one", cases=1), tmp_path / "out")
+    text = " ".join(capsys.readouterr().err.split())
+    assert "1 patient(s) are too few to have validation and test cases of other patients" in text
 
 
 def test_another_geometry_is_refused(tmp_path):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs, writing_file
+from probunet.core.types import IGNORE
 from probunet.data.own.folder import Dataset, open_folder, read_case
 from probunet.data.store import Store, marked
 from probunet.metrics.agreement import Agreement
@@ -51,6 +52,8 @@ class Fingerprint:
         pixels: pixels by class, over all readings; the last entry counts ignored ones.
         readings: number of readings.
         empty: readings without any mark.
+        by_reader: by the reader's name, how many readings, how many of them empty, and the marked share of the pixels.
+        persistent: whether a reader's name is the same person everywhere.
         unmarked: images on which no reader marked anything.
         low: smallest value of each channel.
         high: largest value of each channel.
@@ -67,6 +70,8 @@ class Fingerprint:
     pixels: npt.NDArray[np.int64] = field(init=False)
     readings: int = 0
     empty: int = 0
+    by_reader: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    persistent: bool = False
     unmarked: int = 0
     low: npt.NDArray[Any] | None = None
     high: npt.NDArray[Any] | None = None
@@ -89,6 +94,9 @@ class Fingerprint:
         self.pixels += np.append(counts[: len(self.classes)], counts[-1])
         self.readings += len(shown)
         self.empty += int((~shown).sum())
+        shares = ((one.labels != 0) & (one.labels != IGNORE)).mean(axis=(1, 2))
+        for reader, seen, share in zip(one.readers, shown, shares, strict=True):
+            self.by_reader.setdefault(reader, np.zeros(3))[:] += 1, not seen, share
         self.unmarked += int(not shown.any())
         low, high = one.image.min(axis=(1, 2)), one.image.max(axis=(1, 2))
         self.low = low if self.low is None else np.minimum(self.low, low)
@@ -114,6 +122,16 @@ class Fingerprint:
             f"{self.unmarked:,} images without any mark",
             f"agreement        pairwise IoU {_number(self.agreement.iou())}, "
             f"Fleiss' kappa {_number(self.agreement.kappa())}",
+            *self._reader_lines(),
+        ]
+
+    def _reader_lines(self) -> list[str]:
+        """A line a reader where names are persons, a line that says so where they are not."""
+        if not self.persistent:
+            return ["each reader      nobody knows who gave which reading: a column is not always the same person"]
+        return [
+            f"{reader[:16]:<16} {int(count):,} readings, {int(empty):,} empty, marks {share / count:.2%} of the pixels"
+            for reader, (count, empty, share) in sorted(self.by_reader.items())
         ]
 
 
@@ -141,10 +159,10 @@ def inspect(data: Path, /, picture: Path | None = None) -> Fingerprint:
         store = Store(data)
         if store.flips:
             raise InputError(f"{data} has one label map an image and label flips, no readers to inspect")
-        found, source = Fingerprint(store.classes), _of_store(store)
+        found, source = Fingerprint(store.classes, persistent=store.reader_names is not None), _of_store(store)
     else:
         dataset = open_folder(data)
-        found, source = Fingerprint(list(dataset.classes)), _of_folder(dataset)
+        found, source = Fingerprint(list(dataset.classes), persistent=dataset.persistent), _of_folder(dataset)
     kept: list[Reading] = []
     random = np.random.default_rng(0)
     with console.status(f"reading {data}"):
@@ -171,7 +189,7 @@ def _keep(kept: list[Reading], one: Reading, found: Fingerprint, random: np.rand
 def _of_store(store: Store) -> Iterator[Reading]:
     spacing = store.manifest["spacing_mm"] and tuple(store.manifest["spacing_mm"])
     numbered = [f"reader {k + 1}" for k in range(store.readers)]
-    names = store.manifest.get("notes", {}).get("readers", numbered)
+    names = store.reader_names or numbered
     for i, case in enumerate(store.cases):
         there = store.present[i]
         labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(names)[there].tolist())

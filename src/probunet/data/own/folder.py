@@ -7,19 +7,22 @@ nnU-Net's own ``labelsTr/<case>.<ext>`` is a case with a single reader.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
+from probunet.core.console import console
+from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.types import IGNORE
-from probunet.data.manifest import Split
+from probunet.data.manifest import LONGEST_NAME, Split, sentence
 from probunet.io.formats import KINDS, ending, is_left_behind
 from probunet.io.pictures import Picture, read_file
 
@@ -68,6 +71,7 @@ class Dataset:
         classes: their names, background first; the value of a class in a label file is its position.
         ignore: value that means "not known" in label files, or ``None``.
         readers: names of all readers.
+        persistent: whether a reader's name is the same person in all cases.
         cases: in the order of their names.
         splits: from case to split, where dataset.json fixes it.
     """
@@ -78,8 +82,51 @@ class Dataset:
     classes: tuple[str, ...]
     ignore: int | None
     readers: tuple[str, ...]
+    persistent: bool
     cases: tuple[CaseFiles, ...]
     splits: dict[str, Split]
+
+
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+
+
+class Facts(BaseModel):
+    """``dataset.json``: the three entries of nnU-Net, and ours.
+
+    Attributes:
+        channel_names: name of a channel by its number, "0", "1", ...
+        labels: value in label files by the name of the class, background first; ``ignore`` is the value of pixels that
+            count nowhere.
+        file_ending: of all files.
+        name: of the set.
+        licence: of images and readings.
+        patients: whose a case is.
+        splits: cases of each split.
+        persistent_readers: whether a reader's name is the same person in all cases.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    channel_names: Annotated[dict[Annotated[str, Field(pattern="^[0-9]{1,4}$")], Text], Field(min_length=1)]
+    labels: Annotated[dict[Text, int], Field(min_length=2)]
+    file_ending: Text
+    name: Annotated[str, Field(max_length=1000)] = ""
+    licence: Annotated[str, Field(max_length=20_000)] = "not given"
+    patients: dict[Text, Text | int] = {}
+    splits: dict[Split, list[str]] = {}
+    persistent_readers: bool = True
+
+
+NNUNET = {"numTraining", "numTest", "training", "test", "description", "reference", "release", "tensorImageSize"}
+NNUNET |= {
+    "modality",
+    "dataset_name",
+    "converted_by",
+    "overwrite_image_reader_writer",
+    "license",
+    "regions_class_order",
+}
+"""Further entries of nnU-Net, which change nothing here."""
 
 
 def open_folder(root: Path) -> Dataset:
@@ -90,41 +137,72 @@ def open_folder(root: Path) -> Dataset:
     """
     if not root.is_dir():
         raise InputError(f"{root} is {'a broken link' if root.is_symlink() else 'not a folder'}; give the data folder")
-    facts = _facts(root / "dataset.json")
     where = root / "dataset.json"
-    channels, labels = facts["channel_names"], dict(facts["labels"])
-    ignore = labels.pop("ignore", None)
-    classes = sorted(labels, key=lambda name: labels[name])
-    if [labels[name] for name in classes] != list(range(len(classes))) or not 2 <= len(classes) <= IGNORE:
-        raise InputError(f"{where} gives labels the values {list(labels.values())}; they must be 0, 1, 2, ...")
-    suffix = facts["file_ending"].lower()
+    facts = _facts(where)
+    classes, ignore = _class_names(facts, where)
+    suffix = facts.file_ending.lower()
     if suffix not in ENDINGS:
         raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(ENDINGS)}")
-    images = _images(root / "imagesTr", suffix, len(channels))
+    images = _images(root / "imagesTr", suffix, len(facts.channel_names))
     readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
     _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
-    readers = tuple(sorted({reader for files in readings.values() for reader in files}))
-    patients = facts.get("patients", {})
-    for key, named in (("patients", patients), ("splits", _splits(facts, where))):
-        if unknown := sorted(named.keys() - images.keys()):
+    readers = _reader_names([reader for reading in readings.values() for reader in reading], root / "labelsTr")
+    cases = tuple(_case_files(name, facts, images[name], readings[name], readers) for name in sorted(images))
+    for key, named in (("patients", facts.patients.keys()), ("splits", _splits(facts, where).keys())):
+        if unknown := sorted(named - {case.name for case in cases}):
             raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but imagesTr has no such case")
-    cases = tuple(
-        CaseFiles(
-            name, str(patients.get(name, name)), images[name], tuple(readings[name].get(reader) for reader in readers)
-        )
-        for name in sorted(images)
-    )
-    title, licence = str(facts.get("name", root.name)), str(facts.get("licence", "not given"))
+    single = any((root / "labelsTr" / (name + suffix)).is_file() for name in images)  # nobody knows whose it is
     return Dataset(
-        title,
-        licence,
-        tuple(map(str, channels.values())),
-        tuple(classes),
+        facts.name or _text(root.name),
+        facts.licence,
+        tuple(facts.channel_names[str(k)] for k in range(len(facts.channel_names))),
+        classes,
         ignore,
-        readers,
+        tuple(_text(reader) for reader in readers),
+        facts.persistent_readers and not single,
         cases,
         _splits(facts, where),
     )
+
+
+def _case_files(
+    name: str, facts: Facts, images: tuple[Path, ...], readings: dict[str, Path], readers: tuple[str, ...]
+) -> CaseFiles:
+    text = _text(name)
+    patient = str(facts.patients.get(text, text))
+    return CaseFiles(text, patient, images, tuple(readings.get(reader) for reader in readers))
+
+
+def _text(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8 are written as their numbers."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _reader_names(named: list[str], folder: Path) -> tuple[str, ...]:
+    readers = sorted(set(named))
+    alike: dict[str, str] = {}
+    for reader in readers:
+        if (other := alike.setdefault(reader.casefold(), reader)) != reader:
+            raise InputError(
+                f"{folder} has the readers '{other}' and '{_text(reader)}', which differ in upper and lower case only; "
+                "give one person one name"
+            )
+    return tuple(readers)
+
+
+def _class_names(facts: Facts, where: Path) -> tuple[tuple[str, ...], int | None]:
+    """Names of the classes by value, and the value that means "not known"."""
+    labels = dict(facts.labels)
+    ignore = labels.pop("ignore", None)
+    classes = sorted(labels, key=lambda name: labels[name])
+    values = [labels[name] for name in classes]
+    if len(classes) > IGNORE:
+        raise InputError(f"{where} has {len(classes)} classes in labels; at most {IGNORE} can be stored")
+    if values != list(range(len(classes))) or len(classes) < 2:
+        raise InputError(f"{where} gives labels the values {str(values)[:80]}; they must be 0, 1, 2, ... without a gap")
+    if ignore is not None and not len(classes) <= ignore <= 1 << 16:
+        raise InputError(f"{where} gives the label 'ignore' the value {ignore}; it must be larger than the others")
+    return tuple(classes), ignore
 
 
 @lru_cache(maxsize=2)  # a volume is read once for all its slices
@@ -156,37 +234,28 @@ def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) 
     return Images(values, None if spacing is None else spacing[1:]), labels
 
 
-def _facts(file: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist; write one with channel_names, labels and file_ending") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read ({error})") from error
-    if not isinstance(facts, dict):
-        raise InputError(f"{file} is no table of names and values; see docs/data.md")
-    kinds: dict[str, type] = {"channel_names": dict, "labels": dict, "file_ending": str}
-    optional: dict[str, type] = {key: dict for key in ("patients", "splits") if key in facts}
-    for key, kind in {**kinds, **optional}.items():
-        if not isinstance(facts.get(key), kind) or (key in kinds and not facts[key]):
-            raise InputError(f"{file} lacks '{key}', or it is not a {kind.__name__}; see docs/data.md")
-    if not all(type(value) is int for value in facts["labels"].values()):
-        raise InputError(f"{file} gives labels values that are no whole numbers: {facts['labels']}")
+def _facts(file: Path) -> Facts:
+    if not file.exists():
+        raise InputError(f"{shown(file)} does not exist; write one with channel_names, labels and file_ending")
+    content = read_json(file)
+    with sentence(file, "see docs/data.md"):
+        facts = Facts.model_validate(content)
+    if sorted(map(int, facts.channel_names)) != list(range(len(facts.channel_names))):
+        numbers = ", ".join(facts.channel_names)
+        raise InputError(f"{shown(file)} numbers channel_names {numbers[:80]}; they must be 0, 1, 2, ...")
+    if unread := sorted(facts.model_extra.keys() - NNUNET if facts.model_extra else ()):
+        console.print(f"note: {shown(file)} has '{unread[0][:80]}', which nothing here reads; see docs/data.md")
     return facts
 
 
-def _splits(facts: dict[str, Any], where: Path) -> dict[str, Split]:
-    found: dict[str, Split] = {}
-    for split, names in facts.get("splits", {}).items():
-        if split not in get_args(Split) or not isinstance(names, list):
-            raise InputError(
-                f"{where} has the split '{split}'; each of {', '.join(get_args(Split))} is a list of cases"
-            )
-        for name in map(str, names):
-            if name in found:
-                raise InputError(f"{where} names the case '{name}' twice in splits")
-            found[name] = split
-    return found
+def _splits(facts: Facts, where: Path) -> dict[str, Split]:
+    parts: dict[str, Split] = {}
+    for split, names in facts.splits.items():
+        for name in names:
+            if name in parts:
+                raise InputError(f"{where} names the case '{name[:80]}' twice in splits")
+            parts[name] = split
+    return parts
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -257,7 +326,7 @@ def _classes(file: Path, values: npt.NDArray[Any], classes: int, ignore: int | N
         unknown &= labels != ignore
     if unknown.any():
         raise InputError(
-            f"{file} holds the label {labels[unknown][0]}; dataset.json declares 0 to {classes - 1}"
+            f"{shown(file)} holds the label {labels[unknown][0]}; dataset.json declares 0 to {classes - 1}"
             + ("" if ignore is None else f" and {ignore} (ignore)")
         )
     return (

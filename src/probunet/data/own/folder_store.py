@@ -13,19 +13,25 @@ import numpy.typing as npt
 
 from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
-from probunet.data.splits import split_by_patient
-from probunet.data.store import Store
+from probunet.data.resample import resample_plane
+from probunet.data.splits import empty_split_note, split_by_patient
+from probunet.data.store import Store, marked
 
 Size = tuple[int, int]
 
 
-def draw_slice(case: CaseFiles, number: int, arguments: tuple[int, int, int | None], size: Size) -> Drawn:
-    """Take one slice of a case, brought to a common size around its centre.
+Arguments = tuple[int, int, int | None]
+"""Of :func:`read_case`: channels, classes, value of ignored pixels."""
+
+
+def draw_slice(case: CaseFiles, number: int, arguments: Arguments, size: Size, spacing: float | None) -> Drawn:
+    """Take one slice of a case, brought to a common pixel size and a common size around its centre.
 
     Beyond the image its border repeats, and labels are ``IGNORE``.
 
@@ -34,6 +40,7 @@ def draw_slice(case: CaseFiles, number: int, arguments: tuple[int, int, int | No
         number: of the slice.
         arguments: of :func:`read_case`.
         size: (h, w) of the result.
+        spacing: mm of the result's pixels; ``None`` for those of the file.
 
     Returns:
         (C, h, w) raw image and (R, h, w) uint8 labels.
@@ -41,142 +48,223 @@ def draw_slice(case: CaseFiles, number: int, arguments: tuple[int, int, int | No
     Raises:
         InputError: see :func:`read_case`.
     """
-    volume, labels = read_case(case, *arguments)
-    image, label = volume.values[number], labels[number]
-    pad, window = [(0, 0)], [slice(None)]
-    for have, want in zip(image.shape[1:], size, strict=True):
-        missing = max(want - have, 0)
-        pad.append((missing // 2, missing - missing // 2))
-        start = max(have - want, 0) // 2
-        window.append(slice(start, start + min(have, want)))
-    cut = tuple(window)
+    images, labels = read_case(case, *arguments)
+    image, label = images.values[number], labels[number]
+    if spacing is not None and images.spacing_mm is not None:
+        image, label = resample_plane(image, label, images.spacing_mm, spacing)
+    cut, pad = (..., *_window(image.shape[1:], size)), [(0, 0), *_missing(image.shape[1:], size)]
     return np.pad(image[cut], pad, mode="edge"), np.pad(label[cut], pad, constant_values=IGNORE)
+
+
+def _window(have: Sequence[int], want: Size) -> tuple[slice, ...]:
+    """The central part of an image that is kept."""
+    starts = [max(h - w, 0) // 2 for h, w in zip(have, want, strict=True)]
+    return tuple(slice(start, start + min(h, w)) for start, h, w in zip(starts, have, want, strict=True))
+
+
+def _missing(have: Sequence[int], want: Size) -> list[tuple[int, int]]:
+    """Pixels to add before and behind, along each axis."""
+    missing = [max(w - h, 0) for h, w in zip(have, want, strict=True)]
+    return [(pixels // 2, pixels - pixels // 2) for pixels in missing]
 
 
 def prepare_folder(
     root: Path,
     out: Path,
     size: list[int] | None = None,
+    spacing: float | None = None,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
+    keep_empty: bool = False,
 ) -> Store:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
-    dataset.json holds channel_names, labels, file_ending and, where wanted, name, licence, patients (case to patient)
-    and splits (train, validation, test to lists of cases). Volumes are taken slice by slice. Slices on which no
-    reader marked anything are left out and counted. The split is written to cases.csv of the store.
+    dataset.json holds channel_names, labels, file_ending and, where wanted, name, licence, patients (case to patient),
+    splits (train, validation, test to lists of cases) and persistent_readers. Volumes are taken slice by slice. Slices
+    on which no reader marked anything are left out and counted. The split is written to cases.csv of the store.
 
     Args:
         root: folder with dataset.json, imagesTr and labelsTr.
         out: folder of the store to make.
         size: height and width to which images are cropped or padded around their centre; needed where they differ.
+        spacing: mm of the pixels to which all images are brought, where their files say how large theirs are.
         fractions: shares of patients for train, validation and test, where dataset.json does not give the splits.
         seed: of the split by patient.
+        keep_empty: keep slices on which readers looked and marked nothing.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
 
     Examples:
         probunet prepare folder --root mine --out data/mine
-        probunet prepare folder --root mine --out data/mine --size 256 256 --seed 1
+        probunet prepare folder --root mine --out data/mine --size 256 256 --spacing 0.5
     """
     read_case.cache_clear()
     dataset = open_folder(root)
-    if size is not None and (len(size) != 2 or min(size) < 1):
+    if size is not None and (len(size) != 2 or not 1 <= min(size) <= max(size) <= 1 << 15):
         raise InputError(f"size {size} is not a height and a width in pixels")
+    if spacing is not None and not 1e-7 < spacing < 100:
+        raise InputError(f"spacing {spacing} is no pixel size in mm")
     parts = _parts(dataset, fractions, seed)
-    wanted = None if size is None else (size[0], size[1])
-    found = _survey(dataset, wanted, parts)
+    survey = _survey(dataset, None if size is None else (size[0], size[1]), spacing, parts)
     read = (len(dataset.channels), len(dataset.classes), dataset.ignore)
     sources = [
         CaseSource(
             Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, case.patient, parts[case.name]),
-            partial(draw_slice, case, k, read, found.size),
+            partial(draw_slice, case, k, read, survey.size, spacing),
         )
-        for case, count in zip(dataset.cases, found.slices, strict=True)
+        for case, count in zip(dataset.cases, survey.slices, strict=True)
         for k in range(count)
     ]
-    arguments: dict[str, Any] = {"command": "prepare folder", "root": root.name, "size": size}
+    arguments: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
+    arguments |= {"size": size, "spacing": spacing, "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
-    notes = {
-        "channels": list(dataset.channels),
-        "readers": list(dataset.readers),
-        "padded_images": found.padded,
-        "cropped_images": found.cropped,
-    }
     description = Description(
         title=f"{dataset.title}, {len(dataset.readers)} readers",
         licence=dataset.licence,
         arguments=arguments,
-        intensity=found.intensity,
-        spacing_mm=found.spacing,
+        intensity=survey.intensity,
+        spacing_mm=survey.spacing,
         classes=dataset.classes,
-        notes=notes,
+        notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers), **survey.counts},
+        readers=dataset.readers if dataset.persistent else None,
     )
-    return write_store(out, sources, description, found.dtype, jobs=1)  # one after another: a volume is read once
+    # one after another: a volume is read once for all its slices
+    return write_store(out, sources, description, survey.dtype, jobs=1, keep_empty=keep_empty)
 
 
 @dataclass(frozen=True)
 class _Survey:
+    """What the files hold, before anything is written."""
+
     slices: list[int]
     size: Size
     dtype: type[np.generic]
     spacing: tuple[float, float] | None
     intensity: Intensity
-    padded: int
-    cropped: int
+    counts: dict[str, int]
 
 
-def _survey(dataset: Dataset, size: Size | None, parts: dict[str, Split]) -> _Survey:
+@dataclass
+class _Moments:
+    """Number, mean and sum of squared deviations of values, merged without loss where the mean is large."""
+
+    number: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        number, mean = values.size, float(values.mean(dtype=np.float64))
+        squares = float(np.square(values - mean, dtype=np.float64).sum())
+        total, apart = self.number + number, mean - self.mean
+        self.squares += squares + apart**2 * self.number * number / total
+        self.mean += apart * number / total
+        self.number = total
+
+
+def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: dict[str, Split]) -> _Survey:
     """Read and check everything once, before anything is written."""
     slices: list[int] = []
     shapes: list[Size] = []
-    spacings: set[tuple[float, float] | None] = set()
-    sums = np.zeros((2, 3))
+    spacings: list[tuple[float, float] | None] = []
+    train, every = _Moments(), _Moments()
+    hidden = 0
+    first = dataset.cases[0].images[0]
     dtype: np.dtype[Any] | None = None
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
-            volume, _ = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
-            values, shape = volume.values, volume.values.shape
+            images, labels = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
+            values, spacing = images.values, images.spacing_mm
             dtype = dtype or values.dtype
             if values.dtype != dtype:
                 raise InputError(
-                    f"{case.images[0]} holds {values.dtype}, {dataset.cases[0].images[0]} {dtype}; save all alike"
+                    f"{shown(case.images[0])} holds {values.dtype}, {shown(first)} {dtype}; save all alike"
                 )
-            if size is None and shapes and shape[2:] != shapes[0]:
+            shape = _target_shape(case.images[0], values.shape[2:], spacing, target)
+            if size is None and shapes and shape != shapes[0]:
                 raise InputError(
-                    f"{case.images[0]} is {shape[2]}x{shape[3]} px, {dataset.cases[0].images[0]} is "
-                    f"{shapes[0][0]}x{shapes[0][1]} px; give --size H W to crop or pad all to one size"
+                    f"{shown(case.images[0])} is {shape[0]}x{shape[1]} px, {shown(first)} is {shapes[0][0]}x"
+                    f"{shapes[0][1]} px; give --size H W to crop or pad all to one size"
                 )
-            slices.append(shape[0])
-            shapes.append((shape[2], shape[3]))
-            row, column = volume.spacing_mm or (0, 0)
-            spacings.add((round(row, 5), round(column, 5)) if row else None)
-            use = int(parts[case.name] == "train")
-            sums[use] += values.size, values.sum(dtype=float), np.square(values, dtype=float).sum()
+            slices.append(len(values))
+            shapes.append(shape)
+            spacings.append(spacing)
+            hidden += _hidden(labels, shape, size)
+            every.add(values)
+            if parts[case.name] == "train":
+                train.add(values)
     assert dtype is not None
-    target = size or shapes[0]
-    padded = sum(n for n, (h, w) in zip(slices, shapes, strict=True) if h < target[0] or w < target[1])
-    cropped = sum(n for n, (h, w) in zip(slices, shapes, strict=True) if h > target[0] or w > target[1])
-    spacing = spacings.pop() if len(spacings) == 1 else None
-    if spacings:
-        console.print("note: pixel spacings differ between cases; the store has none. Resample first to have one scale")
-    return _Survey(
-        slices, target, dtype.type, spacing, _intensity(dtype, sums[1] if sums[1, 0] else sums[0]), padded, cropped
+    wanted = size or shapes[0]
+    counts = {
+        "padded_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] < wanted[0] or s[1] < wanted[1]),
+        "cropped_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] > wanted[0] or s[1] > wanted[1]),
+        "images_with_all_marks_outside_of_the_size": hidden,
+    }
+    if hidden:
+        console.print(
+            f"note: on {hidden:,} slices all marks lie outside of the central {wanted[0]}x{wanted[1]} px and are lost; "
+            "give a larger --size"
+        )
+    spacing = _common_spacing(spacings) if target is None else (target, target)
+    return _Survey(slices, wanted, dtype.type, spacing, _intensity(dtype, train if train.number else every), counts)
+
+
+def _target_shape(
+    file: Path, shape: Sequence[int], spacing: tuple[float, float] | None, target: float | None
+) -> tuple[int, int]:
+    """Height and width at the pixel size that is asked for."""
+    if target is None:
+        return shape[0], shape[1]
+    if spacing is None:
+        raise InputError(f"{shown(file)} does not say how large its pixels are; leave out --spacing")
+    height, width = (max(int(side * mm / target + 1e-6), 1) for side, mm in zip(shape, spacing, strict=True))
+    if max(height, width) > 1 << 15:
+        raise InputError(f"{shown(file)} would be {height}x{width} px at {target} mm; give a larger --spacing")
+    return height, width
+
+
+def _hidden(labels: npt.NDArray[np.uint8], shape: Size, size: Size | None) -> int:
+    """Count the slices (S, R, H, W) whose marks are all outside of what ``size`` keeps of ``shape``."""
+    if size is None:
+        return 0
+    factors = [have / at for have, at in zip(labels.shape[2:], shape, strict=True)]
+    window = tuple(
+        slice(int(part.start * factor), int(np.ceil(part.stop * factor)))
+        for part, factor in zip(_window(shape, size), factors, strict=True)
     )
+    return int((marked(labels).any(axis=1) & ~marked(labels[(..., *window)]).any(axis=1)).sum())
 
 
-def _intensity(dtype: np.dtype[Any], sums: npt.NDArray[np.float64]) -> Intensity:
+def _common_spacing(spacings: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """The pixel size of all cases, ``None`` where they differ by more than a thousandth, or it is not known."""
+    known = [spacing for spacing in spacings if spacing is not None]
+    if not known:
+        return None
+    if len(known) < len(spacings) or not np.allclose(known, known[0], rtol=1e-3, atol=0):
+        low, high = np.min(known), np.max(known)
+        console.print(
+            f"note: pixel sizes differ between cases ({low:.4g} to {high:.4g} mm, {len(spacings) - len(known)} unknown)"
+            "; the store has none. Give --spacing to bring all to one"
+        )
+        return None
+    return known[0]
+
+
+def _intensity(dtype: np.dtype[Any], moments: _Moments) -> Intensity:
+    """Grey levels of pictures as always, all else by mean and standard deviation."""
     if dtype == np.uint8:
         return Intensity("grey level", offset=128, scale=64)
-    mean = sums[1] / sums[0]
-    deviation = float(np.sqrt(max(sums[2] / sums[0] - mean**2, 0))) or 1.0
-    return Intensity("raw value", offset=float(f"{mean:.4g}"), scale=float(f"{deviation:.4g}"))
+    deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
+    if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
+        raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
+    return Intensity("raw value", offset=moments.mean, scale=deviation)
 
 
 def _parts(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[str, Split]:
     if not dataset.splits:
         patients = split_by_patient([case.patient for case in dataset.cases], fractions, seed)
+        if note := empty_split_note(patients, fractions):
+            console.print(note)
         return {case.name: patients[case.patient] for case in dataset.cases}
     seen: dict[str, Split] = {}
     for case in dataset.cases:
