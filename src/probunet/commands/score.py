@@ -89,11 +89,11 @@ def score(
     check_outputs([out, out.with_suffix(".csv")], [references, *paths, *([patients] if patients else [])], MARKS)
     of_classes = None if classes is None else tuple(classes)
     convention = Convention(num_classes, of_classes, ignore, empty, None if weights is None else tuple(weights))
-    truth = open_maps(references, "references")
+    readers = open_maps(references, "references")
     sets = dict(zip(_labels(paths), [open_maps(path, "samples") for path in paths], strict=True))
-    names, missing = _partners([truth, *sets.values()], allow_missing)
+    names, missing = _partners([readers, *sets.values()], allow_missing)
     groups = None if patients is None else _patients(patients, names)
-    found = {label: _score_set(held, truth, names, chosen, convention, calibration) for label, held in sets.items()}
+    found = {label: _score_set(held, readers, names, chosen, convention, calibration) for label, held in sets.items()}
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
     tests = comparisons(found, groups, **interval)

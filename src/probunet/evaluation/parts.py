@@ -156,15 +156,15 @@ def results(store: Store, whole: Part, numbers: list[int], groups: list[str], se
 def _modes(store: Store, whole: Part, samples: int, groups: list[str], seed: int) -> dict[str, Any]:
     """Frequencies of the modes of label flips, and of single pixels (paper, Figs. 5 and 8 to 10)."""
     counts = np.concatenate([batch.modes for batch in whole.sets["model"].batches if batch.modes is not None])
-    truth = mode_probabilities(store.flips)
+    known = mode_probabilities(store.flips)
     equals = np.concatenate(
         [batch.equal_modes for batch in whole.sets["model"].batches if batch.equal_modes is not None]
     )
-    found = mode_frequencies_from(counts, truth, equals, groups=groups, seed=seed)
+    found = mode_frequencies_from(counts, known, equals, groups=groups, seed=seed)
     rows = zip(store.flips, whole.pixels.tolist(), strict=True)
     return {
         "n": samples,
-        "probabilities": truth.tolist(),
+        "probabilities": known.tolist(),
         "counts": found.counts.tolist(),
         "total_variation": _interval(found.total_variation),
         "total_variation_floor": found.total_variation_floor,

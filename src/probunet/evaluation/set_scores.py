@@ -30,7 +30,7 @@ Key = tuple[str, int]
 
 @dataclass
 class Batch:
-    """Values of some images: by metric and n, and scores with truths for the detection of disagreement.
+    """Values of some images: by metric and n, and scores with outcomes for the detection of disagreement.
 
     Where references have weights, ``modes`` (B, R) counts the samples whose nearest reference each is, and
     ``equal_modes`` (B, R) says which references are one map, see ``first_of_equal_modes``.
@@ -112,8 +112,8 @@ class SetScores:
         rows = []
         for name in asked[0].detections if asked else ():
             score = np.concatenate([batch.detections[name][0] for batch in asked])
-            truth = np.concatenate([batch.detections[name][1] for batch in asked])
-            found = detection(score, truth, others + sum(b.left_out for b in asked))
+            outcome = np.concatenate([batch.detections[name][1] for batch in asked])
+            found = detection(score, outcome, others + sum(b.left_out for b in asked))
             for kind, value in (("auroc", found.auroc), ("ap", found.average_precision)):
                 row: dict[str, Any] = {"metric": f"{name}_{kind}", "n": None, "convention": MEANING[name]}
                 row |= {"mean": value, "low": None, "high": None, "median": None}

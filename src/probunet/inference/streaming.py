@@ -1,6 +1,6 @@
 """Hypotheses of a whole volume, slice by slice and strip by strip, straight to disk.
 
-In a volume every hypothesis has one eps for all slices, z = mu(slice) + sigma(slice) * eps: each slice keeps exactly
+A hypothesis has one noise for all slices, z = mu(slice) + sigma(slice) * noise: each slice keeps exactly
 the distribution that the model gives it (the product of the slices' priors would be far narrower than any of them),
 while neighbouring slices, whose mu and sigma are close, get neighbouring z. Likewise the members of an ensemble,
 the heads and the seeds of dropout stay the same through a volume.

@@ -53,7 +53,7 @@ def presence_disagreement(distances: Distances, *, n: int | None = None, of_clas
 def presence_scores(
     distances: Distances, *, n: int | None = None, of_class: int = 0
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Score and truth of the images that are not left out, see ``presence_disagreement``."""
+    """Score and outcome of the images that are not left out, see ``presence_disagreement``."""
     mine, theirs = _areas(distances, n, of_class)
     share = (mine > 0).mean(axis=1)
     present = (theirs > 0).mean(axis=1)
@@ -79,7 +79,7 @@ def area_disagreement(
 def area_scores(
     distances: Distances, *, n: int | None = None, of_class: int = 0, threshold: float = 0.5
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Score and truth of the images that are not left out, see ``area_disagreement``."""
+    """Score and outcome of the images that are not left out, see ``area_disagreement``."""
     mine, theirs = _areas(distances, n, of_class)
     return _area_spread(mine), _area_spread(theirs) > threshold
 

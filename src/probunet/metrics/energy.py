@@ -216,5 +216,5 @@ def _check(n: int, available: int, readers: int, estimator: str, subsets: str, d
     if estimator == "unbiased" and readers == 1 and not weighted:
         raise InputError(
             "one reader has no diversity to estimate without bias; use the V-statistic, or weights=(1.0,) to "
-            "say that this reference is the whole truth"
+            "say that this reference has every mode"
         )

@@ -59,8 +59,8 @@ def mode_counts(distances: Distances, *, n: int | None = None) -> Counts:
 def first_of_equal_modes(distances: Distances) -> Counts:
     """(B, R) for every mode the first mode that is the same label map: where a class is absent, its flip is no change.
 
-    A sample of such a mode counts for the first of its equals, so that even draws from the truth do not have the true
-    frequencies.
+    A sample of such a mode counts for the first of its equals, so that even draws of the known modes do not have the
+    known frequencies.
 
     >>> modes = np.array([[[[1, 0]], [[1, 1]], [[1, 0]]]])
     >>> first_of_equal_modes(pairwise_distances(modes, modes)).tolist()
@@ -135,21 +135,21 @@ def mode_frequencies_from(
     Raises:
         InputError: the probabilities do not fit the modes, or no image is defined.
     """
-    truth = np.asarray(probabilities, np.float64)
-    if truth.shape != (counts.shape[1],) or not (truth >= 0).all() or not truth.sum() > 0:
-        raise InputError(f"{counts.shape[1]} modes need as many probabilities, not an array of shape {truth.shape}")
-    truth = truth / truth.sum()
+    known = np.asarray(probabilities, np.float64)
+    if known.shape != (counts.shape[1],) or not (known >= 0).all() or not known.sum() > 0:
+        raise InputError(f"{counts.shape[1]} modes need as many probabilities, not an array of shape {known.shape}")
+    known = known / known.sum()
     kept = counts.any(axis=1)
     labels = None if groups is None else np.asarray(groups)[kept]
     options = (labels, confidence, resamples, seed)
     table = counts[kept].astype(np.float64)
-    draws = _draws_from_the_truth(counts[kept].sum(axis=1), equals[kept], truth, seed)
+    draws = _draws_of_the_known(counts[kept].sum(axis=1), equals[kept], known, seed)
     return ModeFrequencies(
         counts=counts.sum(axis=0),
-        probabilities=truth,
-        total_variation=bootstrap_sums(table, lambda sums: _total_variation(sums, truth), *options),
-        kl=bootstrap_sums(table, lambda sums: _kl(sums, truth), *options),
-        total_variation_floor=float(_total_variation(draws, truth).mean()),
+        probabilities=known,
+        total_variation=bootstrap_sums(table, lambda sums: _total_variation(sums, known), *options),
+        kl=bootstrap_sums(table, lambda sums: _kl(sums, known), *options),
+        total_variation_floor=float(_total_variation(draws, known).mean()),
         left_out=int((~kept).sum()),
     )
 
@@ -169,29 +169,29 @@ def pixel_frequencies(label: Maps, samples: Maps, switches: Sequence[tuple[int, 
     Source: the authors' evaluation of stochastic Cityscapes (Kohl et al. 2018, Fig. 5 and appendix).
     """
     check_maps(samples, label[:, None])
-    truth, drawn = as_array(label), as_array(samples)
+    labels, drawn = as_array(label), as_array(samples)
     counts = np.zeros((len(switches), 3), np.int64)
-    for image, maps in zip(truth, drawn, strict=True):
+    for image, maps in zip(labels, drawn, strict=True):
         for row, (before, after) in zip(counts, switches, strict=True):
             here = maps[:, image == before]
             row += here.size, np.count_nonzero(here == before), np.count_nonzero(here == after)
     return counts
 
 
-def _draws_from_the_truth(samples: Counts, equals: Counts, truth: Floats, seed: int, draws: int = 1000) -> Floats:
+def _draws_of_the_known(samples: Counts, equals: Counts, known: Floats, seed: int, draws: int = 1000) -> Floats:
     """(draws, R) counts over all images, each with its own number of samples (B,) and its own equal modes (B, R)."""
     rng = np.random.default_rng(seed)
     kinds, of_kind = np.unique(equals, axis=0, return_inverse=True)
-    totals = np.zeros((draws, len(truth)))
+    totals = np.zeros((draws, len(known)))
     for k, firsts in enumerate(kinds):
-        counted = np.bincount(firsts, truth, len(truth))
+        counted = np.bincount(firsts, known, len(known))
         totals += rng.multinomial(int(samples[of_kind.ravel() == k].sum()), counted / counted.sum(), draws)
     return totals
 
 
-def _total_variation(sums: Floats, truth: Floats) -> Floats:
-    return np.asarray(0.5 * np.abs(sums / sums.sum(axis=1, keepdims=True) - truth).sum(axis=1))
+def _total_variation(sums: Floats, known: Floats) -> Floats:
+    return np.asarray(0.5 * np.abs(sums / sums.sum(axis=1, keepdims=True) - known).sum(axis=1))
 
 
-def _kl(sums: Floats, truth: Floats) -> Floats:
-    return np.asarray(rel_entr(sums / sums.sum(axis=1, keepdims=True), truth).sum(axis=1))
+def _kl(sums: Floats, known: Floats) -> Floats:
+    return np.asarray(rel_entr(sums / sums.sum(axis=1, keepdims=True), known).sum(axis=1))

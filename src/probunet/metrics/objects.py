@@ -173,15 +173,15 @@ class DisagreementCorrelationMetric(_ImageMean):
 
 
 class ModeFrequencyMetric(_Sums):
-    """Frequencies of nearest modes and their total variation from the truth, see ``mode_frequencies``."""
+    """Frequencies of nearest modes and their total variation from the known ones, see ``mode_frequencies``."""
 
     probabilities: torch.Tensor
 
     def __init__(self, probabilities: Sequence[float], convention: Convention = FOREGROUND) -> None:
         super().__init__((len(probabilities),), convention, tuple(probabilities))
         self.convention = convention
-        truth = torch.as_tensor(probabilities, dtype=torch.float64)
-        self.register_buffer("probabilities", truth / truth.sum(), persistent=False)
+        known = torch.as_tensor(probabilities, dtype=torch.float64)
+        self.register_buffer("probabilities", known / known.sum(), persistent=False)
 
     def update(self, samples: torch.Tensor, references: torch.Tensor) -> None:
         """Add a batch: samples (B, N, ...) and modes (B, R, ...)."""

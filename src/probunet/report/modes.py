@@ -1,4 +1,4 @@
-"""Do samples come as often as they should, where the truth is known (paper, Figs. 5 and 8 to 10)."""
+"""Do samples come as often as they should, where their probabilities are known (paper, Figs. 5 and 8 to 10)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ def section(results: Results) -> Section | None:
     text = [
         f"{len(first['probabilities'])} modes with known probabilities. Each of {first['n']} samples an image counts "
         f"for its nearest mode, over {results.data['images']:,} images. Total variation is half the summed absolute "
-        f"difference to the truth (0 to 1); as many draws from the truth itself give "
+        f"difference to the known probabilities (0 to 1); as many draws of these themselves give "
         f"{first['total_variation_floor']:.3f} on average.",
     ]
     rows = [[n, estimate(m["total_variation"]), estimate(m["kl"])] for n, m in modes.items()]
-    table = Table("modes", "Frequencies of modes against the truth", ["model", "total variation", "KL (nats)"], rows)
+    table = Table(
+        "modes", "Frequencies of modes against the known probabilities", ["model", "total variation", "KL (nats)"], rows
+    )
     counts = [
         [k, p, *(m["counts"][k] / max(sum(m["counts"]), 1) for m in modes.values())]
         for k, p in enumerate(first["probabilities"])
@@ -65,12 +67,12 @@ def _modes(modes: dict[str, Any]) -> Figure:
     for axis in axes.flat[len(modes) :]:
         axis.axis("off")
     for i, (axis, (name, mode)) in enumerate(zip(axes.flat, modes.items(), strict=False)):
-        truth = np.array(mode["probabilities"])
+        known = np.array(mode["probabilities"])
         seen = np.array(mode["counts"]) / max(sum(mode["counts"]), 1)
         floor = 0.3 / max(sum(mode["counts"]), 1)
-        _bisector(axis, truth)
+        _bisector(axis, known)
         look = style(i)
-        axis.plot(truth, np.maximum(seen, floor), look["marker"], color=look["color"], ms=4)
+        axis.plot(known, np.maximum(seen, floor), look["marker"], color=look["color"], ms=4)
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_ylim(floor, 1.3)
@@ -86,8 +88,8 @@ def _pixels(modes: dict[str, Any]) -> Figure:
     axis = figure.subplots()
     names = [row["class"] for row in next(iter(modes.values()))["pixels"]]
     places = np.arange(len(names))
-    truth = [row["probability"] for row in next(iter(modes.values()))["pixels"]]
-    axis.bar(places, truth, 0.9, color="0.88", label="truth")
+    known = [row["probability"] for row in next(iter(modes.values()))["pixels"]]
+    axis.bar(places, known, 0.9, color="0.88", label="known")
     for i, (name, mode) in enumerate(modes.items()):
         look = style(i)
         share = [row["flipped_count"] / max(row["total"], 1) for row in mode["pixels"]]
@@ -99,6 +101,6 @@ def _pixels(modes: dict[str, Any]) -> Figure:
     return figure
 
 
-def _bisector(axis: Axes, truth: np.ndarray) -> None:
-    ends = [truth.min() / 1.3, truth.max() * 1.3]
+def _bisector(axis: Axes, known: np.ndarray) -> None:
+    ends = [known.min() / 1.3, known.max() * 1.3]
     axis.plot(ends, ends, color="0.5", lw=1)
