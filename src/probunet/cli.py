@@ -29,7 +29,7 @@ COMMANDS = {
     "prepare verify": "data.prepare:verify",
     "train": "training.experiment:train",
     "compare": "commands.compare:compare",
-    "evaluate": "evaluation.model_scores:evaluate",
+    "evaluate": "commands.evaluate:evaluate",
     "sample": "commands.sample:sample",
     "export": "commands.export:export",
     "explore": "commands.explore:explore",

@@ -35,7 +35,13 @@ def test_it_shows_the_numbers_of_the_evaluation(page, trained):
         assert f"{cell['low']:.3f}–{cell['high']:.3f}" in page
         assert f"{evaluation['parameters']:,}" in page
     assert "6 test images of 3" in page
-    for words in ("always empty", "majority of the readers", "draws from the readers", "d = 0 if both masks are empty"):
+    for words in (
+        "always empty",
+        "majority of the readers",
+        "draws from the readers",
+        "perfect model",
+        "d = 0 if both are empty",
+    ):
         assert words in page
 
 
@@ -51,6 +57,24 @@ def test_tables_and_pictures_are_files_too(folder, page):
     assert {"energy", "training", "calibration", "latent_plane_1", "panel_the_readers_disagree_1"} <= names
     assert page.count("data:image/png;base64,") == len(names)
     assert not [file for file in folder.rglob(".*")], "nothing temporary is left"
+
+
+def test_a_perfect_model_stands_below_the_models_and_the_excess_is_first(folder, trained):
+    with (folder / "tables" / "energy.csv").open(newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    scores = json.loads((trained / "unet" / "evaluation.json").read_text())["scores"]
+    line = next(row["mean"] for row in scores if (row["metric"], row["n"]) == ("perfect_model", 4))
+    assert float(rows["perfect model"]["4 samples"]) == pytest.approx(line, abs=1e-5)
+    assert next(iter(rows["unet*"])) == "model"
+    assert list(rows["unet*"])[1] == "excess"
+    assert len((folder / "tables" / "calibration.csv").read_text().splitlines()) == 1 + 2  # every model
+
+
+def test_the_same_results_give_the_same_files(folder, trained, tmp_path):
+    main(["report", str(trained), "--out", str(tmp_path / "report.html")])
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix != ".html":
+            assert file.read_bytes() == (tmp_path / file.relative_to(folder)).read_bytes(), file.name
 
 
 def test_sections_that_do_not_apply_are_left_out(page, trained, tmp_path):

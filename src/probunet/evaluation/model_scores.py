@@ -16,90 +16,23 @@ from torch.utils.data import DataLoader
 
 from probunet.core.console import console, progress_bar
 from probunet.core.descriptions import write_json
-from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.core.processes import Tell
-from probunet.core.shards import WHOLE, Shard, read_shard
-from probunet.core.types import IGNORE
+from probunet.core.shards import WHOLE, Shard
 from probunet.core.version import VERSION as PROBUNET
 from probunet.data.batches import Crop, EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store, sha256
+from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run
-from probunet.runs.trained import runs_in
 
 BATCH = 32
 TIMED = 5
 """Repeats of which the median is the time for 16 samples."""
-
-CONVENTIONS = {
-    "distance": "1 - IoU, of the foreground for two classes, averaged over all classes otherwise",
-    "empty": "d = 0 if both masks are empty, 1 if one is",
-    "ignored": f"pixels that any reader labels {IGNORE}",
-    "ged2": "V-statistic (pairs i = j kept, as published), averaged over all subsets of n samples; "
-    "biased upwards by E d(S,S')/n",
-    "ged2_unbiased": "pairs i = j left out on both sides, the same for every n; undefined for 1 sample",
-    "interval": "95 % percentile bootstrap over patients",
-}
-FLIP_CONVENTIONS = {
-    "distance": "1 - IoU, averaged over the classes that flip and what they become, against all modes with their "
-    "probabilities",
-    "empty": "a class that neither map has is left out of the average over classes",
-}
-
-
-def evaluate(
-    run: Path,
-    /,
-    data: Path | None = None,
-    split: Split = "test",
-    n: list[int] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    shard: str | None = None,
-    trust: list[str] | None = None,
-) -> None:
-    """Score the samples of a trained model against all readers and write evaluation.json into its run directory.
-
-    What is scored is kept batch by batch until all is there: the same command goes on where it was stopped, and
-    several processes can share the work (shard). Their number does not change the numbers.
-
-    Args:
-        run: run directory, or an experiment with several of them.
-        data: prepared store to evaluate on, for example patients from elsewhere; the training store if not given.
-        split: which part of the store.
-        n: numbers of samples, 1 4 8 16 if not given.
-        seed: of the samples and of the bootstrap.
-        device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
-        shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
-            last writes the result. All of it if not given.
-        trust: modules whose code may run, for models of your own; those of probunet need none.
-
-    Raises:
-        InputError: no model, no data, data that does not fit the model, or no such shard.
-
-    Examples:
-        probunet evaluate runs/demo
-        probunet evaluate runs/demo/probabilistic_unet --data data/elsewhere --split test --n 1 4 8 16
-        torchrun --nproc_per_node 4 -m probunet evaluate runs/lidc --device cuda --shard auto
-    """
-    numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
-    if not numbers or numbers[0] < 1:
-        raise InputError(f"the number of samples must be at least 1, got {n}")
-    share = read_shard(shard)
-    place = share.device(chosen_device(device))
-    console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
-    for one in runs_in(run, trust or ()):
-        store = Store(data or one.settings["data"]["store"])
-        _tell_other_units(one, store)
-        if share.count > 1 and is_evaluated(one, store, split, numbers, seed):
-            console.print(f"{one.path} is evaluated already; remove its evaluation.json to do it again")
-        else:
-            evaluate_run(one, store, split, numbers, seed, place, shard=share)
 
 
 def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> bool:
@@ -154,16 +87,18 @@ def evaluate_run(
         return None
     cases = [store.cases[i] for i in images.indices]
     patients = [case.patient for case in cases]
+    groups, grouped_by = independent_groups(patients)
     content = {
         "run": str(run.path),
         "model": run.specification.kind,
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": _data_facts(store, split, run.crop, patients),
-        "conventions": {**CONVENTIONS, **(FLIP_CONVENTIONS if store.flips else {})},
+        "convention": store.convention().as_json(),
+        "grouped_by": grouped_by,
         "checkpoint": question["checkpoint"],
         "seed": seed,
         "distinct_hypotheses": whole.distinct,
-        **results(store, whole, numbers, patients, seed),
+        **results(store, whole, numbers, groups, seed),
         "timing": _timing(model, images, seed, device),
         "seconds": round(whole.seconds, 1),
         "versions": {
@@ -272,7 +207,8 @@ def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:
         )
 
 
-def _tell_other_units(run: Run, store: Store) -> None:
+def tell_other_units(run: Run, store: Store) -> None:
+    """Say where the pixel sizes or units of the data are not those of the training."""
     trained = run.settings["input"]
     if store.intensity != run.intensity or store.manifest["spacing_mm"] != trained["spacing_mm"]:
         console.print(

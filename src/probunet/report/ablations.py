@@ -32,7 +32,7 @@ def section(results: Results) -> Section | None:
         p_value = ""
         if run is not full[0]:
             ours, theirs = results.values(run.name, column), results.values(full[0].name, column)
-            test = compare(ours, theirs, results.patients, seed=results.seed)
+            test = compare(ours, theirs, results.groups, seed=results.seed)
             difference = (test.difference.mean, test.difference.low, test.difference.high)
             p_value = f"{test.p_value:.2g}"
         rows.append([run.name, words, *(estimate(cell) for cell in cells), difference, p_value])

@@ -8,21 +8,20 @@ from probunet.data.store import marked
 from probunet.drawing.pictures import new_figure
 from probunet.metrics import class_frequencies, reliability
 from probunet.metrics.calibration import joined
-from probunet.report.results import Results, class_name
-from probunet.report.section import Picture, Section, Table, style
+from probunet.report.results import Results
+from probunet.report.section import Estimate, Picture, Section, Table, estimate, style
 
 IMAGES, SAMPLES, LEVELS = 300, 16, 5
 
 
 def section(results: Results) -> Section | None:
-    """Reliability of pixels' probabilities and of an empty reading, for models with a prior; binary data only."""
-    names = [run.name for run in results.runs if class_name(run) == "ProbabilisticUNet"]
-    if results.store.flips or len(results.store.classes) != 2 or not names:
+    """Reliability of pixels' probabilities and of an empty reading, for every model; binary data only."""
+    if results.store.flips or len(results.store.classes) != 2:
         return None
+    names = results.names
     positions = np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int)
     labels = [results.images[int(i)]["labels"].numpy() for i in positions]
     observed = np.array([1 - marked(one).mean() for one in labels])
-    groups = [results.patients[i] for i in positions]
     figure = new_figure(10, 4)
     pixels, empty = figure.subplots(1, 2)
     rows, convention = [], results.store.convention()
@@ -39,15 +38,15 @@ def section(results: Results) -> Section | None:
         used = np.unique(bins)
         points = np.array([(predicted[bins == b].mean(), observed[bins == b].mean()) for b in used])
         empty.plot(points[:, 0], points[:, 1], **style(i), ms=5)
-        ece = found.ece(groups, seed=results.seed)
-        rows.append([name, (ece.mean, ece.low, ece.high), round(float(np.abs(predicted - observed).mean()), 3)])
+        rows.append([name, _ece(results, name), round(float(np.abs(predicted - observed).mean()), 3)])
     for axis, words in ((pixels, "a pixel is lesion"), (empty, "there is no lesion at all")):
         axis.plot([0, 1], [0, 1], color="0.6", lw=1)
         axis.set_xlabel(f"share of samples in which {words}", fontsize=9)
         axis.set_ylabel("share of readers", fontsize=9)
     pixels.legend(fontsize=8, frameon=False)
     text = [
-        f"{SAMPLES} samples of each of {len(positions)} images, spread over all; on the line, samples are as readers."
+        f"Curves: {SAMPLES} samples of each of {len(positions)} images, spread over all; on the line, samples are as "
+        "readers. Calibration error: of the evaluation, over all its images and samples, in 15 bins."
     ]
     columns = [
         "model",
@@ -56,3 +55,8 @@ def section(results: Results) -> Section | None:
     ]
     picture = Picture("calibration", "Reliability", figure, "Left: pixels in 8 bins. Right: images in 5 bins.")
     return Section("Are the probabilities right?", text, [Table("calibration", "", columns, rows)], [picture])
+
+
+def _ece(results: Results, name: str) -> Estimate:
+    rows = [row for row in results.evaluations[name]["scores"] if row["metric"] == "ece"]
+    return estimate(rows[0]) if rows else (None, None, None)

@@ -29,10 +29,8 @@ def section(results: Results) -> Section:
         "best validation D²_GED",
         "16 samples of one image (ms)",
     ]
-    trainer = results.runs[0].settings["trainer"]
-    equal = "wall time" if "max_time" in trainer else "number of steps"
     text = [
-        f"All models were given the same {equal}. An ensemble's training is the sum over its members, of which the "
+        "What each model was given is in the columns. An ensemble's training is the sum over its members, of which the "
         "first may be the deterministic U-Net. Times depend on what else the machine did."
     ]
     logs = {run.name: run.path / "log" for run in results.runs if (run.path / "log").is_dir()}

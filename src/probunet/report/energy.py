@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from probunet.drawing.pictures import new_figure
-from probunet.metrics import Comparison, bootstrap_interval, compare_all
+from probunet.metrics import Comparison, Convention, bootstrap_interval, compare_all
 from probunet.report.results import Results
 from probunet.report.section import Estimate, Picture, Section, Table, estimate, style
 
@@ -22,12 +22,14 @@ def section(results: Results) -> Section:
     text = [
         "The squared generalised energy distance D²_GED between hypotheses and "
         + ("modes" if results.store.flips else "readers' outlines")
-        + ", lower is better, with 95 % intervals. "
-        + " ".join(f"{name}: {words}." for name, words in results.first["conventions"].items()),
-        "Columns by number of samples: V-statistic. “Unlimited”: what it would tend to with ever more samples; that of "
-        "n independent samples is too high by E d(S,S')/n, that of a model with M hypotheses which are all drawn "
-        "equally often is not, so compare those with others in this column. “Unbiased”: pairs i = j left out on the "
-        "side of the readers too. Grey rows need no model: they depend on the readers' labels alone.",
+        + f", lower is better. Distance: {Convention.from_json(results.first['convention'])}. "
+        + f"95 % intervals over {_plural(results.first['grouped_by'], results)}.",
+        "“Excess” comes first: how much further from the readers a model is than a perfect one, which is the readers' "
+        "distribution itself. It is the unbiased estimate and does not depend on the number of samples. The columns "
+        "by number of samples are the published V-statistic. It is biased: even a perfect model scores "
+        "E d(Y,Y') (1/n + 1/R), which is the row “perfect model”. Never compare it across columns. “Unlimited” is what "
+        "it tends to with ever more samples. The other grey rows need no model: “draws from the readers” draws from "
+        "the very readings it is scored against, which no model can.",
     ]
     text += _few(results)
     tests = {"ged2_v": _tests(results, unlimited=False), "ged2_unlimited": _tests(results, unlimited=True)}
@@ -56,7 +58,7 @@ def _few(results: Results) -> list[str]:
         return []
     return [
         f"Not every model has {most} different hypotheses (marked *): {', '.join(words)}. Members and heads are "
-        "drawn without replacement, and again when all were drawn."
+        "drawn without replacement, and again when all were drawn; every column is drawn anew."
     ]
 
 
@@ -71,22 +73,31 @@ def _table(results: Results) -> Table:
     most = str(max(results.numbers))
     rows: list[list[Any]] = []
     for name in results.names:
-        found = results.evaluations[name]
-        cells = [estimate(cell) for cell in found["ged2"].values()]
-        rows.append([label(results, name), *cells, _unlimited(results, name), estimate(found["ged2_unbiased"][most])])
+        values = results.evaluations[name]
+        cells = [estimate(cell) for cell in values["ged2"].values()]
+        unlimited = _over_images(results, name, "ged2_unlimited")
+        rows.append([label(results, name), estimate(values["ged2_unbiased"][most]), *cells, unlimited])
+    first = results.names[0]
+    perfect = [_over_images(results, first, f"perfect_model_n{n}") for n in results.numbers]
+    rows.append(["perfect model", None, *perfect, _over_images(results, first, "perfect_model_unlimited")])
     for name, values in points.items():
         cells = [estimate(cell) for cell in values["ged2"].values()]
-        unbiased = estimate(values["ged2_unbiased"][most])
-        rows.append([name.replace("_", " "), *cells, (None, None, None), unbiased])
+        rows.append([name.replace("_", " "), estimate(values["ged2_unbiased"][most]), *cells, (None, None, None)])
     samples = [f"{n} sample{'s' if n > 1 else ''}" for n in results.numbers]
-    return Table("energy", "", ["model", *samples, "unlimited", "unbiased"], rows, muted=len(points))
+    return Table("energy", "", ["model", "excess", *samples, "unlimited"], rows, muted=len(points) + 1)
 
 
-def _unlimited(results: Results, name: str) -> Estimate:
-    values = results.values(name, "ged2_unlimited")
+def _plural(grouped_by: str, results: Results) -> str:
+    if grouped_by == "patient":
+        return "patients"
+    return f"single images, because {len(set(results.patients))} patients are too few to draw as a whole"
+
+
+def _over_images(results: Results, name: str, column: str) -> Estimate:
+    values = results.values(name, column)
     if np.isnan(values).all():
         return None, None, None
-    found = bootstrap_interval(values, results.patients, seed=results.seed)
+    found = bootstrap_interval(values, results.groups, seed=results.seed)
     return found.mean, found.low, found.high
 
 
@@ -97,7 +108,7 @@ def _tests(results: Results, unlimited: bool) -> list[Comparison]:
         for name in results.names
     }
     values = {name: found for name, found in values.items() if not np.isnan(found).all()}
-    return compare_all(values, results.patients, seed=results.seed) if len(values) > 1 else []
+    return compare_all(values, results.groups, seed=results.seed) if len(values) > 1 else []
 
 
 def _test_table(name: str, title: str, tests: list[Comparison], shown: bool = True) -> Table:
@@ -112,7 +123,7 @@ def _test_table(name: str, title: str, tests: list[Comparison], shown: bool = Tr
         ]
         for test in tests
     ]
-    columns = ["difference of", "mean difference", "p (Wilcoxon signed-rank)", "p (Holm)", "effect", "patients"]
+    columns = ["difference of", "mean difference", "p (Wilcoxon signed-rank)", "p (Holm)", "effect", "pairs"]
     return Table(name, title, columns, rows, shown=shown)
 
 

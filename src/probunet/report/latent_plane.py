@@ -30,8 +30,9 @@ def section(results: Results) -> Section | None:
         return None
     first, second = (int(i) for i in np.argsort(-kl, kind="stable")[:2])
     kind = "modes" if results.store.flips else "readers"
+    images = min(IMAGES, len(results.images))
     text = [
-        f"{name} has {len(kl)} latent dimensions. KL(posterior, prior) in nats by dimension, over {IMAGES} images with "
+        f"{name} has {len(kl)} latent dimensions. KL(posterior, prior) in nats by dimension, over {images} images with "
         f"their {kind}: {', '.join(f'{v:.2f}' for v in kl)}. Shown are the two with most, {first + 1} (across) and "
         f"{second + 1} (up); the others stay at the mean of the prior. Ellipses: 1, 2 and 3 sigma of the prior; "
         f"numbers: mean of the posterior of each of the {kind}.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import rc_context
 
 from probunet.core.console import console, progress_bar
 from probunet.core.files import check_outputs, writing_file
@@ -39,6 +40,8 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     costs.section,
 )
 """In the order of the page; a section that does not apply to the data or the models gives ``None``."""
+METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "png": {}}
+"""Of pictures: the same results give the same files, so no date."""
 
 MARK = b'<meta name="generator" content="probunet">'
 """In every report; a page without it is not replaced."""
@@ -126,7 +129,8 @@ def _drawn(picture: Picture) -> dict[str, bytes]:
     contents = {}
     for suffix in ("svg", "png"):
         buffer = io.BytesIO()
-        picture.figure.savefig(buffer, format=suffix, dpi=120)
+        with rc_context({"svg.hashsalt": picture.name}):  # or the ids in the file are random
+            picture.figure.savefig(buffer, format=suffix, dpi=120, metadata=METADATA[suffix])
         picture.figure.set_layout_engine("none")  # the second file takes the layout of the first
         contents[suffix] = buffer.getvalue()
     return contents

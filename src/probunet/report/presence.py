@@ -19,6 +19,7 @@ def section(results: Results) -> Section | None:
         return None
     shown = [marked(results.images[i]["labels"].numpy()) for i in range(len(results.images))]
     ambiguous = np.array([one.any() and not one.all() for one in shown])
+    agreed = np.array([bool(one.all()) for one in shown])
     if ambiguous.all() or not ambiguous.any():
         return None
     most = max(results.numbers)
@@ -26,28 +27,36 @@ def section(results: Results) -> Section | None:
     for name in results.names:
         scores = {row["metric"]: row["mean"] for row in results.evaluations[name]["scores"]}
         values = results.values(name, f"ged2_n{most}")
-        parts = [_mean(results, values, kind) for kind in (ambiguous, ~ambiguous)]
+        parts = [_mean(results, values, kind) for kind in (ambiguous, agreed)]
         rows.append([name, _rounded(scores.get("presence_auroc")), _rounded(scores.get("presence_ap")), *parts])
     columns = [
         "model",
         "AUROC",
         "average precision",
         f"D²_GED({most}), {int(ambiguous.sum()):,} images with disagreement",
-        f"{int((~ambiguous).sum()):,} without",
+        f"{int(agreed.sum()):,} where all marked",
     ]
     text = [
         "On an ambiguous image at least one reader marked a lesion and at least one marked none. AUROC and average "
         f"precision say how well the variance of presence among {most} samples tells these images from the others "
-        f"(a guess has {ambiguous.mean():.2f} average precision)."
+        f"(a guess has {ambiguous.mean():.2f} average precision). "
+        + _nobody(len(shown) - int(ambiguous.sum()) - int(agreed.sum()))
     ]
     return Section("On which images do readers disagree on presence?", text, [Table("presence", "", columns, rows)])
+
+
+def _nobody(count: int) -> str:
+    """Images without any mark are no agreement about a lesion: said, and in neither of the two columns."""
+    return (
+        f"On {count:,} images nobody marked anything inside; they are in neither of the two columns." if count else ""
+    )
 
 
 def _mean(results: Results, values: Floats, kind: npt.NDArray[np.bool_]) -> Estimate:
     chosen = np.flatnonzero(kind & ~np.isnan(values))
     if not len(chosen):
         return None, None, None
-    groups = [results.patients[i] for i in chosen]
+    groups = [results.groups[i] for i in chosen]
     found = bootstrap_interval(values[chosen], groups, seed=results.seed)
     return found.mean, found.low, found.high
 

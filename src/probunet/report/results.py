@@ -16,6 +16,7 @@ from probunet.core.errors import InputError
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store, marked
 from probunet.distributions.base import SegmentationDistribution
+from probunet.evaluation.groups import independent_groups
 from probunet.metrics import energy_distance
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run
@@ -70,6 +71,11 @@ class Results:
         """The images that all runs were evaluated on."""
         crop = self.data["crop"]
         return EvaluationImages(self.store, self.data["split"], crop if isinstance(crop, int) else tuple(crop))
+
+    @property
+    def groups(self) -> list[str]:
+        """Of every image, what intervals and tests take as independent, see ``independent_groups``."""
+        return independent_groups(self.patients)[0]
 
     @property
     def patients(self) -> list[str]:

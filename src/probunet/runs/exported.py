@@ -109,9 +109,7 @@ def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
         InputError: no readable checkpoint, or a folder that exists already or cannot be written.
     """
     scores = run.evaluation()
-    measured = (
-        None if scores is None else {key: scores[key] for key in ("data", "ged2", "ged2_unbiased", "conventions")}
-    )
+    measured = None if scores is None else {key: scores[key] for key in ("data", "ged2", "ged2_unbiased", "convention")}
     parts = {
         key: run.settings[key] for key in ("input", "data", "optimisation", "trainer", "seed") if key in run.settings
     }

@@ -1,0 +1,86 @@
+"""The command ``probunet evaluate``: score trained models and show what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from probunet.commands.tables import print_scores
+from probunet.core.console import console
+from probunet.core.devices import chosen_device
+from probunet.core.errors import InputError
+from probunet.core.shards import read_shard
+from probunet.data.manifest import Split
+from probunet.data.store import Store
+from probunet.evaluation.evaluate import evaluate as evaluate_model
+from probunet.evaluation.groups import FEWEST
+from probunet.evaluation.model_scores import evaluate_run, is_evaluated, tell_other_units
+from probunet.metrics.convention import Convention
+from probunet.runs.run import Run
+from probunet.runs.trained import models_in
+
+
+def evaluate(
+    run: Path,
+    /,
+    data: Path | None = None,
+    split: Split = "test",
+    n: list[int] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    shard: str | None = None,
+    trust: list[str] | None = None,
+) -> None:
+    """Score the samples of a trained model against all readers, and print the table that ``score`` prints.
+
+    A run directory gets evaluation.json and evaluation.csv; into an exported folder nothing is written.
+
+    What is scored is kept batch by batch until all is there: the same command goes on where it was stopped, and
+    several processes can share the work (shard). Their number does not change the numbers.
+
+    Args:
+        run: run directory, or an experiment with several of them.
+        data: prepared store to evaluate on, for example patients from elsewhere; the training store if not given.
+        split: which part of the store.
+        n: numbers of samples, 1 4 8 16 if not given.
+        seed: of the samples and of the bootstrap.
+        device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
+        shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
+            last writes the result; all of it if not given
+        trust: modules whose code may run, for models of your own; those of probunet need none
+
+    Raises:
+        InputError: no model, no data, data that does not fit the model, or no such shard.
+
+    Examples:
+        probunet evaluate runs/demo
+        probunet evaluate runs/demo/probabilistic_unet --data data/elsewhere --split test --n 1 4 8 16
+        torchrun --nproc_per_node 4 -m probunet evaluate runs/lidc --device cuda --shard auto
+    """
+    numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
+    if not numbers or numbers[0] < 1:
+        raise InputError(f"the number of samples must be at least 1, got {n}")
+    share = read_shard(shard)
+    place = share.device(chosen_device(device))
+    console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
+    for trained in models_in(run, trust or ()):
+        if not isinstance(trained, Run):
+            if data is None:
+                raise InputError(f"{run} is an exported model, which has no data of its own; give --data STORE")
+            result = evaluate_model(trained, data, numbers, split=split, seed=seed, device=device)
+            _show(str(run), result.convention, result.rows, result.grouped_by)
+            continue
+        store = Store(data or trained.settings["data"]["store"])
+        tell_other_units(trained, store)
+        if share.count > 1 and is_evaluated(trained, store, split, numbers, seed):
+            console.print(f"{trained.path} is evaluated already; remove its evaluation.json to do it again")
+        elif content := evaluate_run(trained, store, split, numbers, seed, place, shard=share):
+            _show(str(trained.path), store.convention(), content["scores"], content["grouped_by"])
+            console.print(f"all numbers are in {trained.path / 'evaluation.json'}; a page: probunet report {run}")
+
+
+def _show(title: str, convention: Convention, rows: Sequence[Mapping[str, Any]], grouped_by: str) -> None:
+    print_scores(title, str(convention), rows)
+    if grouped_by == "image":
+        console.print(f"intervals are over single images, because there are fewer than {FEWEST} patients")

@@ -1,0 +1,171 @@
+"""Evaluate a model from Python: real objects in, one typed result out, nothing printed and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from probunet.core.devices import chosen_device
+from probunet.core.errors import InputError
+from probunet.core.seeds import seed_of
+from probunet.core.types import IGNORE
+from probunet.data.batches import Crop, EvaluationImages, SharedBatches
+from probunet.data.manifest import Split
+from probunet.data.store import Store
+from probunet.evaluation.groups import independent_groups
+from probunet.evaluation.model_draws import score_distribution
+from probunet.evaluation.set_scores import SetScores
+from probunet.metrics.convention import Convention
+from probunet.metrics.distance import Floats
+from probunet.metrics.significance import Groups, Interval
+from probunet.models.base import SegmentationModel
+from probunet.runs.description import TrainedModel
+from probunet.runs.specification import Trust
+from probunet.runs.trained import open_model
+
+BATCH = 32
+
+Pairs = Iterable[tuple[torch.Tensor, torch.Tensor]]
+"""Batches of image (B, C, H, W) as the model sees it and labels (B, R, H, W) of all readers."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every number about a model's samples, with 95 % intervals.
+
+    Attributes:
+        convention: what was measured.
+        rows: one for each metric and number of samples, as ``probunet score`` prints and writes them.
+        images: every image's values, by column (``ged2_n16``, ``ged2_unbiased``, ...).
+        grouped_by: what intervals take as independent: ``"patient"`` or ``"image"``.
+    """
+
+    convention: Convention
+    rows: list[dict[str, Any]]
+    images: dict[str, Floats]
+    grouped_by: str
+
+    @property
+    def excess(self) -> Interval | None:
+        """D_GED^2 without bias: how much more than a perfect model has. ``None`` where readers do not allow it."""
+        return self._by_number("ged2_unbiased").get(0)
+
+    @property
+    def ged2(self) -> dict[int, Interval]:
+        """D_GED^2 (V-statistic) by number of samples."""
+        return self._by_number("ged2")
+
+    @property
+    def perfect_model(self) -> dict[int, Interval]:
+        """D_GED^2 by number of samples of a model that is the readers' distribution."""
+        return self._by_number("perfect_model")
+
+    @property
+    def hungarian_iou(self) -> dict[int, Interval]:
+        """Hungarian-matched IoU by number of samples; empty for weighted references."""
+        return self._by_number("hungarian_iou")
+
+    @property
+    def best_dice(self) -> dict[int, Interval]:
+        """Dice of the best sample for each reader, by number of samples."""
+        return self._by_number("best_dice")
+
+    @property
+    def ece(self) -> Interval | None:
+        """Expected calibration error of the class frequencies among all samples."""
+        return self._by_number("ece").get(0)
+
+    @property
+    def brier(self) -> Interval | None:
+        """Brier score of the same against each reader."""
+        return self._by_number("brier").get(0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Convention, rows and grouping as plain data."""
+        return {"convention": self.convention.as_json(), "grouped_by": self.grouped_by, "scores": self.rows}
+
+    def _by_number(self, metric: str) -> dict[int, Interval]:
+        """Intervals of a metric by number of samples, 0 for all of them; undefined ones are left out."""
+        return {
+            row["n"] or 0: Interval(
+                row["mean"], row["low"], row["high"], row["images"], row.get("groups", row["images"]), row["left_out"]
+            )
+            for row in self.rows
+            if row["metric"] == metric and row["low"] is not None
+        }
+
+
+def evaluate(
+    model: SegmentationModel | TrainedModel | Path | str,
+    data: Store | Path | str | Pairs,
+    n: Iterable[int] = (1, 4, 8, 16),
+    *,
+    split: Split = "test",
+    crop: Crop | None = None,
+    convention: Convention | None = None,
+    groups: Groups | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    trust: Trust = (),
+) -> Evaluation:
+    """Score a model's hypotheses against all readers.
+
+    Args:
+        model: a model; or what a run directory, an exported folder or a name on the Hub holds.
+        data: a prepared store; or batches of image (B, C, H, W) as the model sees it and labels (B, R, H, W), for
+            example a ``torch.utils.data.DataLoader``.
+        n: numbers of samples.
+        split: part of a store.
+        crop: central part of a store's images; that of the training for a trained model if not given, all otherwise.
+        convention: what is compared; the store's, or that of the model's classes if not given.
+        groups: of every image, what intervals take as independent; patients of a store if not given.
+        seed: of samples and bootstrap.
+        device: where the model runs.
+        trust: modules by name, or classes, whose code may run to load a model of your own.
+
+    Raises:
+        InputError: no numbers of samples, no images, or data that does not fit the model.
+    """
+    numbers = sorted({int(count) for count in n})
+    if not numbers or numbers[0] < 1:
+        raise InputError(f"n={list(numbers)}: give one or more numbers of samples, each at least 1")
+    if not isinstance(model, SegmentationModel):
+        trained = model if isinstance(model, TrainedModel) else open_model(model, trust)
+        model, crop = trained.model(), crop or trained.crop
+    model = model.eval().to(chosen_device(device))
+    by = "image" if groups is None else "group"
+    if isinstance(data, Store | Path | str):
+        store = data if isinstance(data, Store) else Store(data)
+        shown = EvaluationImages(store, split, crop)
+        if groups is None:
+            groups, by = independent_groups([store.cases[i].patient for i in shown.indices])
+        convention = convention or store.convention()
+        batches = SharedBatches(shown, BATCH)
+        data = ((batch["image"], batch["labels"]) for batch in (batches[i] for i in range(len(batches))))
+    convention = convention or Convention(model.num_classes, ignore=IGNORE)
+    scores = _scores(model, data, numbers, convention, seed)
+    return Evaluation(convention, scores.summaries(groups, confidence=0.95, seed=seed), scores.columns(), by)
+
+
+def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], convention: Convention, seed: int) -> SetScores:
+    scores = SetScores()
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        for number, (image, labels) in enumerate(data):
+            if image.ndim != 4 or labels.ndim != 4 or len(image) != len(labels):
+                raise InputError(
+                    f"batch {number} has images {tuple(image.shape)} and labels {tuple(labels.shape)}; needed are "
+                    "(B, C, H, W) and (B, R, H, W)"
+                )
+            generator = torch.Generator(device).manual_seed(seed_of(seed, number))
+            distribution = model(image.to(device).contiguous(memory_format=torch.channels_last))
+            readers = np.asarray(labels.cpu())
+            scores.add(score_distribution(distribution, readers, numbers, convention, generator)[1])
+    if not scores.batches:
+        raise InputError("there are no images to evaluate on; give at least one batch")
+    return scores

@@ -1,0 +1,115 @@
+"""Evaluation from Python: typed results, draws as a user would draw them, and numbers that can be computed by hand."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+import probunet as pu
+from probunet.core.errors import InputError
+from probunet.evaluation.groups import independent_groups
+from probunet.evaluation.model_draws import score_distribution
+from probunet.metrics import FOREGROUND, Convention, energy_distance
+from probunet.models.base import SegmentationModel
+
+
+class Members:
+    """Says M maps of one pixel, without replacement, each image for itself, and starts over when all are drawn."""
+
+    def __init__(self, maps: list[int], images: int, independent: bool = False, distinct: bool = True) -> None:
+        self.maps, self.images, self.independent = torch.tensor(maps, dtype=torch.uint8), images, independent
+        self.distinct = len(maps) if distinct else None
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        if self.independent:
+            chosen = torch.randint(len(self.maps), (n, self.images), generator=generator)
+        else:
+            rounds = -(-n // len(self.maps))
+            keys = torch.rand((self.images, rounds, len(self.maps)), generator=generator)
+            chosen = keys.argsort(dim=-1).reshape(self.images, -1)[:, :n].T
+        return self.maps[chosen][..., None, None]
+
+
+READERS = np.array(list(product((0, 1), repeat=4)) * 40, np.uint8)[:, :, None, None]  # all draws of four from {0, 1}
+
+
+def means(distribution: Members, numbers: list[int]) -> dict[tuple[str, int], float]:
+    _, batch = score_distribution(distribution, READERS, numbers, FOREGROUND, torch.Generator().manual_seed(0))
+    return {key: float(values.mean()) for key, values in batch.values.items()}
+
+
+def test_members_are_drawn_anew_for_every_number_of_samples():
+    """Four members that are the readers' distribution {0, 1}: four samples are all of them.
+
+    D_GED^2 is then exactly the readers' part, .5/4. From sixteen draws, subsets of four would repeat members: E d
+    without i = j is 16/15 * .5, so 2 * .5 - 3/4 * 8/15 - .375 = .225.
+    """
+    found = means(Members([0, 1, 0, 1], len(READERS)), [1, 4, 16])
+    assert found["ged2", 4] == pytest.approx(0.125)
+    assert found["ged2", 16] == pytest.approx(0.125)
+    assert found["ged2", 1] == pytest.approx(2 * 0.5 - 0.375, abs=0.03)
+    sixteen = np.tile([0, 1], 8).astype(np.uint8)[None, :, None, None].repeat(len(READERS), axis=0)
+    assert energy_distance(sixteen, READERS, n=4).mean() == pytest.approx(0.225)
+
+
+@pytest.mark.parametrize("kind", ["members", "dependent without limit", "independent"])
+def test_the_excess_of_the_readers_distribution_is_nothing(kind):
+    """True for members without replacement and for draws that depend on each other without a known number of them."""
+    options = {"independent": kind == "independent", "distinct": kind == "members"}
+    found = means(Members([0, 1, 0, 1], len(READERS), **options), [4, 16])
+    exact = 1e-9 if kind == "members" else 0.04
+    assert found["ged2_unbiased", 0] == pytest.approx(0, abs=exact)
+    assert found["ged2_unlimited", 0] == pytest.approx(0.125, abs=exact)
+    assert found["perfect_model", 16] == pytest.approx(0.5 * (1 / 16 + 1 / 4))
+
+
+def test_a_typed_result_from_batches(generator):
+    model = pu.ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=2)
+    image = torch.randn(3, 1, 16, 16, generator=generator)
+    labels = torch.randint(2, (3, 4, 16, 16), generator=generator, dtype=torch.uint8)
+    result = pu.evaluate(model, [(image, labels), (image[:2], labels[:2, :2])], n=(1, 4), device="cpu")
+    assert list(result.ged2) == list(result.perfect_model) == [1, 4]
+    assert result.ged2[4].n == result.excess.n == 5
+    assert result.convention == Convention(2, ignore=255)
+    assert result.ged2[4].mean == pytest.approx(result.images["ged2_n4"].mean())
+    assert 0 <= result.ece.mean <= 1
+    assert result.brier.mean >= 0
+    assert Convention.from_json(result.as_json()["convention"]) == result.convention
+    again = pu.evaluate(model, [(image, labels), (image[:2], labels[:2, :2])], n=(1, 4), device="cpu")
+    assert again.as_json() == result.as_json()
+
+
+def test_a_store_a_run_and_an_exported_folder_give_the_same(trained, store, tmp_path, capsys):
+    from probunet.cli import main
+
+    run = trained / "probabilistic_unet"
+    main(["export", str(run), "--out", str(tmp_path / "exported"), "--licence", "CC BY 4.0"])
+    of_run = pu.evaluate(run, store, n=(1, 2, 4), device="cpu")
+    assert of_run.grouped_by == "image"
+    of_folder = pu.evaluate(tmp_path / "exported", store.path, n=(1, 2, 4), device="cpu")
+    of_model = pu.evaluate(pu.load(run), store, n=(1, 2, 4), crop=24, device="cpu")
+    assert of_run.as_json() == of_folder.as_json() == of_model.as_json()
+    capsys.readouterr()
+    main(["evaluate", str(tmp_path / "exported"), "--data", str(store.path), "--n", "1", "2", "4"])
+    assert f"{of_run.ged2[4].mean:.4f}" in capsys.readouterr().out
+    assert not (tmp_path / "exported" / "evaluation.json").exists()
+
+
+def test_what_cannot_be_evaluated_is_one_sentence(generator, failing, trained, tmp_path):
+    model = pu.UNet(1, 2, channels=(4, 4))
+    assert isinstance(model, SegmentationModel)
+    image, labels = torch.zeros(2, 1, 16, 16), torch.zeros(2, 16, 16, dtype=torch.uint8)
+    with pytest.raises(InputError, match=r"needed are \(B, C, H, W\) and \(B, R, H, W\)"):
+        pu.evaluate(model, [(image, labels)], device="cpu")
+    with pytest.raises(InputError, match="no images"):
+        pu.evaluate(model, [], device="cpu")
+    with pytest.raises(InputError, match="at least 1"):
+        pu.evaluate(model, [], n=[0], device="cpu")
+
+
+def test_few_patients_are_not_drawn_as_a_whole():
+    many = [f"p{i // 2}" for i in range(40)]
+    assert independent_groups(many) == (many, "patient")
+    groups, kind = independent_groups(many[:38])
+    assert (len(set(groups)), kind) == (38, "image")
