@@ -101,4 +101,4 @@ def test_bad_input_is_one_sentence(copy, tmp_path, failing):
     (copy / "unet" / "checkpoints" / "best.ckpt").unlink()
     assert "has no checkpoint (checkpoints/best.ckpt is missing)" in failing("evaluate", str(copy / "unet"))
     (copy / "unet" / "run.yaml").write_text("model: [")
-    assert "run.yaml cannot be read" in failing("evaluate", str(copy / "unet"))
+    assert "run.yaml is no valid YAML" in failing("evaluate", str(copy / "unet"))
