@@ -24,9 +24,9 @@ COMMANDS = {
     "prepare cityscapes": "data.own.street_folder:prepare_cityscapes",
     "prepare lidc": "data.lidc.download:prepare_lidc",
     "prepare folder": "data.own.folder_store:prepare_folder",
-    "prepare inspect": "data.own.fingerprint:inspect",
+    "prepare inspect": "commands.prepare:inspect",
     "prepare import": "data.lidc_crops.community:prepare_import",
-    "prepare verify": "data.prepare:verify",
+    "prepare verify": "commands.prepare:verify",
     "train": "training.experiment:train",
     "compare": "commands.compare:compare",
     "evaluate": "commands.evaluate:evaluate",
@@ -45,10 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exits with 0, with 2 after one sentence on the user's mistake, with 130 after Ctrl-C and 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    quiet = "--quiet" in words
+    words = [word for word in words if word != "--quiet"]
     signals = _Signals()
     with signals:
         try:
-            _run(words, signals)
+            _run(words, signals, quiet)
         except KeyboardInterrupt:
             _stop(130, "interrupted; what was finished is kept, nothing half-written is left")
         except OSError as error:
@@ -91,7 +93,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     return arguments.parse(load(name), name, words)
 
 
-def _run(words: list[str], signals: _Signals) -> None:
+def _run(words: list[str], signals: _Signals, quiet: bool) -> None:
     if words[:1] == ["--version"]:
         from probunet.core.version import VERSION
 
@@ -101,7 +103,7 @@ def _run(words: list[str], signals: _Signals) -> None:
     if name is None:
         _list(words)
         return
-    from probunet.core import machine, memory
+    from probunet.core import console, machine, memory
 
     machine.spare_the_others()
     memory.keep_freed_memory()
@@ -109,9 +111,13 @@ def _run(words: list[str], signals: _Signals) -> None:
     import inspect
 
     signals.at_work = True
+    console.console.quiet = quiet
     bound = inspect.signature(function).parameters.values()
     positional = [chosen.pop(p.name) for p in bound if p.kind is p.POSITIONAL_ONLY]
-    function(*positional, **chosen)
+    try:
+        function(*positional, **chosen)
+    finally:
+        console.console.quiet = False
 
 
 def _list(words: list[str]) -> None:
@@ -130,7 +136,8 @@ def _list(words: list[str]) -> None:
         raise InputError(f"there is no command '{' '.join(words[:2])[:60]}'; choose one of {', '.join(listed)}")
     print("usage: probunet COMMAND ...\n\ncommands:")
     print("\n".join(f"  {name:<18} {summary(name)}" for name in listed))
-    print("\n'probunet COMMAND --help' shows the arguments and examples of a command.")
+    print("\n'probunet COMMAND --help' shows the arguments and examples of a command;")
+    print("--quiet in any of them leaves out progress and notes.")
 
 
 def _stop(code: int, message: str) -> None:

@@ -86,6 +86,14 @@ def test_verify(store, capsys):
     assert "is intact: 24 cases" in " ".join((said.out + said.err).split())
 
 
+def test_quiet_leaves_out_notes_and_keeps_results_and_errors(store, capsys, failing):
+    main(["prepare", "verify", str(store.path), "--quiet"])
+    assert capsys.readouterr().err == ""
+    main(["--quiet", "prepare", "inspect", str(store.path)])
+    assert "agreement" in capsys.readouterr().out
+    assert "nowhere" in failing("prepare", "verify", "nowhere", "--quiet")
+
+
 def test_arguments_are_refused_before_work_begins(tmp_path, failing):
     for words, sentence in (
         (["--spacing", "0"], "spacing of 0.0 mm"),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from numpy.lib import format as npy
 
-from probunet.core.console import console, progress_bar
+from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.intensity import Intensity
@@ -128,23 +128,6 @@ def write_store(
         write_manifest(folder, _facts(folder, description, cases, int((~kept).sum())))
         Store(folder)  # what cannot be opened is not left behind
     return Store(out)
-
-
-def verify(store: Path, /) -> None:
-    """Verify the checksums of a prepared store.
-
-    Args:
-        store: the folder.
-
-    Raises:
-        InputError: it is not a store, or a file was changed since it was made.
-
-    Examples:
-        probunet prepare verify data/readers
-    """
-    opened = Store(store)
-    opened.verify()
-    console.print(f"{store} is intact: {len(opened.cases):,} cases, {opened.manifest['title']}")
 
 
 def _write_chunk(

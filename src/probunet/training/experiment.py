@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from probunet.core.console import console
@@ -261,7 +262,7 @@ class Experiment:
             save_last=True,
             enable_version_counter=False,
         )
-        return pl.Trainer(
+        return _trainer(
             **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
             default_root_dir=run.path,
             callbacks=[checkpoint, *callbacks],
@@ -272,6 +273,19 @@ class Experiment:
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+
+
+def _trainer(**arguments: Any) -> pl.Trainer:
+    """Make Lightning's Trainer.
+
+    Raises:
+        InputError: a device, a precision or another argument that it does not take, or that needs a package.
+    """
+    try:
+        return pl.Trainer(**arguments)
+    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(f"--trainer: {reason}; change precision, accelerator or devices") from error
 
 
 def training_progress(trainer: pl.Trainer) -> float:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from probunet.cli import main
 from probunet.core.errors import InputError
-from probunet.data.own.fingerprint import inspect
+from probunet.data.own.fingerprint import fingerprint
 from probunet.data.own.folder_store import prepare_folder
 from probunet.metrics.agreement import Agreement
 
@@ -85,15 +85,15 @@ def test_the_fingerprint_of_a_folder_by_hand(folder, tmp_path, capsys):
 
 def test_the_fingerprint_of_a_store_is_that_of_its_folder_without_unmarked_images(folder, tmp_path):
     prepare_folder(folder, tmp_path / "out")
-    found = inspect(tmp_path / "out")
+    found = fingerprint(tmp_path / "out")
     assert (found.images, found.readings, found.empty, dict(found.readers)) == (1, 2, 0, {2: 1})
     assert found.agreement.kappa() == pytest.approx(14 / 30)
 
 
 def test_what_cannot_be_inspected_is_refused(folder, streets, tmp_path):
     with pytest.raises(InputError, match="no readers to inspect"):
-        inspect(streets.path)
+        fingerprint(streets.path)
     with pytest.raises(InputError, match="is not a folder"):
-        inspect(tmp_path / "gone")
+        fingerprint(tmp_path / "gone")
     with pytest.raises(InputError, match=r"is no \.png"):
-        inspect(folder, tmp_path / "sheet.jpg")
+        fingerprint(folder, tmp_path / "sheet.jpg")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from probunet.data.own.fingerprint import inspect
+from probunet.data.own.fingerprint import fingerprint
 from probunet.data.own.folder_store import prepare_folder
 
 FILE = Path(os.environ.get("PROBUNET_DATA", "missing")) / "qubiq_brain_growth_128.npz"
@@ -46,7 +46,7 @@ def test_the_store_holds_the_same_pixels(folder, tmp_path):
 
 def test_agreement_is_that_of_plain_loops(folder, tmp_path):
     root, _, masks = folder
-    found = inspect(root, tmp_path / "sheet.png")
+    found = fingerprint(root, tmp_path / "sheet.png")
     assert (found.images, dict(found.readers)) == (39, {7: 39})
     per_image = []
     for one in masks.astype(bool):

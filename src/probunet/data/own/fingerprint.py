@@ -135,10 +135,8 @@ class Fingerprint:
         ]
 
 
-def inspect(data: Path, /, picture: Path | None = None) -> Fingerprint:
-    """Print what a folder for 'prepare folder', or a prepared store, holds: sizes, intensities, readers, agreement.
-
-    Every file is read and checked, and nothing is written but the picture.
+def fingerprint(data: Path, picture: Path | None = None) -> Fingerprint:
+    """Read a folder for 'prepare folder', or a prepared store, whole and count what it holds.
 
     Args:
         data: folder with dataset.json, imagesTr and labelsTr, or a prepared store.
@@ -146,10 +144,6 @@ def inspect(data: Path, /, picture: Path | None = None) -> Fingerprint:
 
     Raises:
         InputError: a file is missing, unreadable or does not fit.
-
-    Examples:
-        probunet prepare inspect mine
-        probunet prepare inspect data/mine --picture mine.png
     """
     if picture is not None and picture.suffix != ".png":
         raise InputError(f"{picture} is no .png; give the picture a name that ends so")
@@ -171,7 +165,6 @@ def inspect(data: Path, /, picture: Path | None = None) -> Fingerprint:
             _keep(kept, one, found, random)
     if picture is not None:
         _contact_sheet(picture, kept, len(found.classes))
-    print("\n".join(found.lines()))
     return found
 
 
