@@ -204,10 +204,10 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"case3/2.png has the shape"):
         run(tmp_path, r, s, [4])
     (s / "case3" / "2.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"case3/2.png cannot be read"):
+    with pytest.raises(InputError, match=r"case3/2.png does not begin like a PNG file"):
         run(tmp_path, r, s, [4])
     Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(s / "case3" / "2.png")
-    with pytest.raises(InputError, match="is a RGB image"):
+    with pytest.raises(InputError, match=r"2\.png has 3 channels"):
         run(tmp_path, r, s, [4])
     (r / "case4" / "0.png").rename(r / "case4" / "0.txt")
     for name in ("1.png", "2.png"):

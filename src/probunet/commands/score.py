@@ -16,7 +16,7 @@ from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs, writing_file
 from probunet.evaluation.set_scores import SetScores, comparisons, score_batch
-from probunet.io.label_maps import LabelMaps, MapSet, open_maps
+from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, open_maps
 from probunet.metrics.consistency import RowCheck, check_row
 from probunet.metrics.convention import Convention, Empty
 from probunet.metrics.distance import pairwise_distances
@@ -187,7 +187,7 @@ def _batches(samples: MapSet, references: MapSet, names: Sequence[str]) -> Itera
     """Cases of equal shape together, so many that a few tens of megabytes are in memory."""
     batch, shapes, size = _Batch([], [], []), None, 0
     for name in names:
-        s, r = samples.maps(name), references.maps(name)
+        s, r = maps_of_case([samples, references], name)
         if batch.names and ((s.shape, r.shape) != shapes or size > _BATCH_BYTES):
             yield batch
             batch, size = _Batch([], [], []), 0

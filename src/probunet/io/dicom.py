@@ -287,14 +287,14 @@ def _text(groups: Sequence[pydicom.Dataset], key: str) -> str:
 def _required(header: pydicom.Dataset, key: str, name: str) -> Any:
     value = header.get(key)
     if value is None or value == "":
-        raise InputError(f"{name} lacks {key}; is the file cut short? Fetch it again")
+        raise InputError(f"{name} lacks {key}, without which it is no image that can be used")
     return value
 
 
 def _numbers(groups: Sequence[pydicom.Dataset], key: str, count: int, name: str) -> tuple[float, ...]:
     value = _find(groups, key)
     if value is None:
-        raise InputError(f"{name} lacks {key}; is the file cut short? Fetch it again")
+        raise InputError(f"{name} lacks {key}, without which it is no image that can be used")
     numbers = tuple(np.atleast_1d(np.asarray(value, dtype=np.float64)).tolist())
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
         raise InputError(f"{name} has the {key} {value}; {count} finite numbers are needed")

@@ -1,4 +1,4 @@
-"""Label maps of any tool on disk: several for each case, as an array or a folder of PNG or NIfTI files."""
+"""Label maps of any tool on disk: several for each case, as an array or a folder of files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.core.files import regular_file
+from probunet.io.formats import KINDS, ending, is_left_behind
+from probunet.io.pictures import Picture, read_file
 
 LabelMaps = npt.NDArray[Any]
-SUFFIXES = (".png", ".nii", ".nii.gz")
+ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name in ("PNG", "TIFF", "NIfTI", "NRRD", "MetaImage"))
+"""Of files that hold one label map."""
+SAMPLES = "samples"
+"""Name of the folder in which ``probunet sample`` writes the hypotheses of a case; other files lie beside it."""
 
 
 class MapSet(ABC):
@@ -34,6 +40,10 @@ class MapSet(ABC):
             InputError: a file cannot be read or does not fit the others, naming it.
         """
 
+    def pictures(self, name: str) -> list[Picture]:
+        """The files of a case; none where it is part of an array."""
+        return []
+
     @abstractmethod
     def place(self, name: str) -> str:
         """Where a case lies, for messages."""
@@ -43,19 +53,20 @@ def open_maps(path: Path, array: str) -> MapSet:
     """Open a set of label maps.
 
     - ``.npy``: one array (cases, maps, ...), read case by case from the disk.
-    - ``.npz``: such an array under the name ``array``, or the only one; with an optional array ``names``
-    (cases,). - a folder of folders ``case/map.png``, ``.nii`` or ``.nii.gz``; maps are ordered by name,
-    numbers as numbers.
+    - ``.npz``: such an array under the name ``array``, or the only one; with an optional array ``names`` (cases,).
+    - a folder of folders ``case/map`` or ``case/samples/map`` with PNG, TIFF, NIfTI, NRRD or MetaImage files; maps
+      are ordered by name, numbers as numbers.
 
     Raises:
         InputError: there is nothing like this at ``path``.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a .npy or .npz file or a folder of case/map files")
     if path.is_dir():
         return _Folder(path)
-    if path.suffix not in (".npy", ".npz"):
-        raise InputError(f"{path} is neither .npy nor .npz nor a folder of case/map files ({', '.join(SUFFIXES)})")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a .npy or .npz file or a folder of case/map files")
+    regular_file(path)
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise InputError(f"{path} is neither .npy nor .npz nor a folder of case/map files ({', '.join(ENDINGS)})")
     try:
         return _Array(path, array)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -69,7 +80,7 @@ class _Array(MapSet):
         self.path = path
         names: Sequence[Any] | None = None
         self._held: LabelMaps | None = None
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             self._held, names = self._read_npz(array)
         shape, dtype = self._all().shape, self._all().dtype
         if dtype.kind not in "bui" or len(shape) < 3:
@@ -102,59 +113,73 @@ class _Array(MapSet):
 class _Folder(MapSet):
     def __init__(self, path: Path) -> None:
         self.path, self.has_names = path, True
-        self._files = {
-            case.name: sorted((f for f in case.iterdir() if f.name.endswith(SUFFIXES)), key=_natural)
-            for case in sorted(path.iterdir(), key=_natural)
-            if case.is_dir() and not case.name.startswith(".")
-        }
+        cases = sorted((case for case in path.iterdir() if case.is_dir() and not is_left_behind(case)), key=_natural)
+        self._files = {case.name: _maps_in(case) for case in cases}
         self.names = list(self._files)
         if not self.names:
-            raise InputError(f"{path} holds no case folders; lay it out as case/map with {', '.join(SUFFIXES)} files")
+            raise InputError(f"{path} holds no case folders; lay it out as case/map with {', '.join(ENDINGS)} files")
 
-    def maps(self, name: str) -> LabelMaps:
+    def pictures(self, name: str) -> list[Picture]:
         files = self._files[name]
         if not files:
-            raise InputError(f"{self.place(name)} holds no {', '.join(SUFFIXES)} file")
-        read = [_read(file) for file in files]
-        for file, labels in zip(files, read, strict=True):
-            if labels.shape != read[0].shape:
-                raise InputError(f"{file} has the shape {labels.shape}, but {files[0]} has {read[0].shape}")
-        return np.stack(read)
+            raise InputError(f"{self.place(name)} holds no {', '.join(ENDINGS)} file")
+        return [read_file(file, class_ids=True) for file in files]
+
+    def maps(self, name: str) -> LabelMaps:
+        return maps_of_case([self], name)[0]
 
     def place(self, name: str) -> str:
         return str(self.path / name)
 
 
-def _read(file: Path) -> LabelMaps:
-    try:
-        labels = _read_png(file) if file.suffix == ".png" else _read_nifti(file)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from error
-    if labels.dtype.kind == "f" and (labels == np.rint(labels)).all():
-        labels = labels.astype(np.int32)  # NIfTI writers often scale; whole numbers are labels all the same
-    if labels.dtype.kind not in "bui":
-        raise InputError(f"{file} holds {labels.dtype} that are no whole numbers; write class ids")
-    return labels
+def _maps_in(case: Path) -> list[Path]:
+    """The label maps of a case: those in its folder of samples where it has one, as ``probunet sample`` writes it."""
+    folder = case / SAMPLES if (case / SAMPLES).is_dir() else case
+    return sorted((f for f in folder.iterdir() if ending(f) in ENDINGS and not is_left_behind(f)), key=_natural)
 
 
-def _read_png(file: Path) -> LabelMaps:
-    from PIL import Image
+def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
+    """Label maps of one case out of several sets, voxel by voxel at the same place.
 
-    with Image.open(file) as image:
-        if image.mode not in ("1", "L", "P", "I", "I;16"):
-            raise InputError(f"{file} is a {image.mode} image; write class ids as one 8 or 16 bit channel")
-        return np.asarray(image)
+    Files that say where they lie are brought to one orientation and must lie on one grid. Where one of them does not
+    say it (PNG), all are taken as they are stored; beside an array, NIfTI files in the order that nibabel gives, first
+    index first.
+
+    Returns:
+        (M, H, W) or (M, slices, H, W) class ids for each set.
+
+    Raises:
+        InputError: a file cannot be read, or lies elsewhere than the others.
+    """
+    pictures = [held.pictures(name) for held in sets]
+    everything = [picture for of_set in pictures for picture in of_set]
+    as_stored = not all(pictures) or any(picture.affine is None for picture in everything)
+    for picture in () if as_stored else everything[1:]:
+        if picture.shape == everything[0].shape and not picture.same_grid(everything[0]):
+            raise InputError(
+                f"{picture.source} and {everything[0].source} have different spacing, origin or directions; resample "
+                "one to the other"
+            )
+    beside_array = not all(pictures)
+    return [
+        _stacked(of_set, as_stored, beside_array) if of_set else held.maps(name)
+        for held, of_set in zip(sets, pictures, strict=True)
+    ]
 
 
-def _read_nifti(file: Path) -> LabelMaps:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError(f"{file} needs nibabel; install it with: pip install 'probunet[nifti]'") from error
-    try:
-        return np.asarray(nibabel.load(file).dataobj)  # type: ignore[attr-defined]
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise InputError(f"{file} cannot be read: {error}") from error
+def _stacked(pictures: Sequence[Picture], as_stored: bool, beside_array: bool) -> LabelMaps:
+    read: list[LabelMaps] = []
+    for picture in pictures:
+        labels = picture.labels()
+        labels = picture.native(labels) if as_stored else labels
+        labels = labels[0] if len(labels) == 1 else labels
+        labels = labels.T if beside_array and picture.stored.kind == "NIfTI" else labels
+        if read and labels.shape != read[0].shape:
+            raise InputError(
+                f"{picture.source} has the shape {labels.shape}, but {pictures[0].source} has {read[0].shape}"
+            )
+        read.append(labels)
+    return np.stack(read)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
