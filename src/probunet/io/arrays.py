@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.io.content import Content, decoding, finite
+from probunet.io.content import Content, decoding, finite, said
 from probunet.io.stored import Stored
 
 
@@ -30,7 +30,7 @@ def read_array(content: Content, kind: str) -> Stored:
             shape, fortran, dtype = _header(file, content.name)
             content.check(_volume(shape, content.name), dtype.itemsize, content.size() - file.tell())
             if content.size() - file.tell() != math.prod(shape) * dtype.itemsize:
-                raise InputError(f"{content.name} has more bytes than its {shape} {dtype} take; write it again")
+                raise InputError(f"{content.name} has more bytes than its {said(shape)} {dtype} take; write it again")
         else:
             with zipfile.ZipFile(file) as archive:
                 member = _only_member(archive, content.name)
@@ -47,13 +47,15 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if any(type(size) is not int for size in shape) or dtype.kind not in "buif" or dtype.hasobject:
-        raise InputError(f"{name} holds {dtype} values of shape {shape}; numbers of shape (H, W) are needed")
+        raise InputError(
+            f"{name} holds {said(dtype)} values of shape {said(shape)}; numbers of shape (H, W) are needed"
+        )
     return shape, fortran, dtype
 
 
 def _volume(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
     if len(shape) not in (2, 3):
-        raise InputError(f"{name} has the shape {shape}; needed is (H, W) or (slices, H, W)")
+        raise InputError(f"{name} has the shape {said(shape)}; needed is (H, W) or (slices, H, W)")
     return (1, *shape) if len(shape) == 2 else (shape[0], shape[1], shape[2])
 
 

@@ -148,6 +148,12 @@ def decoding(name: str, kind: str) -> Iterator[None]:
         raise InputError(f"{name} cannot be read as {kind} ({reason_of(error)}); is it complete?") from error
 
 
+def said(value: object) -> str:
+    """What a file says, for a message: printable, on one line, and short."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(value)[:200])
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def reason_of(error: BaseException) -> str:
     """The first words of a library's message, or the kind of the error."""
     return " ".join(str(error).split())[:160] or type(error).__name__

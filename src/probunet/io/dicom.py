@@ -18,8 +18,9 @@ import pydicom
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from probunet.core.errors import InputError
-from probunet.io.content import Content, decoding, open_regular
+from probunet.io.content import Content, decoding, open_regular, said
 from probunet.io.dicom_pixels import check_deflated, read_stored
+from probunet.io.dicom_scan import scan
 
 AIR = -1024.0
 """HU: the least value that CT has here; scanners pad with less outside of their circle, and training never saw it."""
@@ -49,6 +50,10 @@ _TAGS = [
     "BitsAllocated",
     *_PHASES,
 ]
+
+
+Header = pydicom.Dataset | dict[str, Any]
+"""Attributes by keyword."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,15 @@ def read_slices(content: Content) -> list[Slice] | str:
             missing or impossible.
     """
     with decoding(content.name, "DICOM"):
-        header = _header(content, _TAGS)
-        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-            return "DICOMDIR"
+        header: Header = scan(content, _TAGS) or {}
+        if "Modality" not in header:
+            whole = _header(content, _TAGS)
+            if whole.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+                return "DICOMDIR"
+            header = whole
         modality = str(_required(header, "Modality", content.name))
         if modality not in MODALITIES:
-            return modality
+            return said(modality)
         _check_kind(header, content.name)
         frames = int(header.get("NumberOfFrames") or 1)
         shape = int(_required(header, "Rows", content.name)), int(_required(header, "Columns", content.name))
@@ -208,27 +216,29 @@ def _header(content: Content, tags: Sequence[str] | None, pixels: bool = False) 
         )
 
 
-def _check_kind(header: pydicom.Dataset, name: str) -> None:
+def _check_kind(header: Header, name: str) -> None:
     colour = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
     if not colour.startswith("MONOCHROME") or int(header.get("SamplesPerPixel") or 1) != 1:
-        raise InputError(f"{name} is a colour image ({colour}); one channel is needed")
-    if "MOSAIC" in [str(word) for word in np.atleast_1d(header.get("ImageType") or "")]:
+        raise InputError(f"{name} is a colour image ({said(colour)}); one channel is needed")
+    if "MOSAIC" in str(header.get("ImageType") or ""):
         raise InputError(f"{name} is a mosaic, many slices as tiles of one image; convert it first (dcm2niix)")
 
 
 def _slice(
     content: Content,
-    header: pydicom.Dataset,
-    groups: Sequence[pydicom.Dataset],
+    header: Header,
+    groups: Sequence[Header],
     frame: int | None,
     shape: tuple[int, int],
 ) -> Slice:
     """One slice out of the places where its attributes may be, the most special one first."""
     name = content.name
     orientation = _numbers(groups, "ImageOrientationPatient", 6, name)
-    row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=1e-3):
-        raise InputError(f"{name} has ImageOrientationPatient {list(orientation)}; orthogonal unit vectors are needed")
+    row, column = orientation[:3], orientation[3:]
+    if max(abs(_dot(row, row) - 1), abs(_dot(column, column) - 1), abs(_dot(row, column))) > 1e-3:
+        raise InputError(
+            f"{name} has ImageOrientationPatient {said(list(orientation))}; orthogonal unit vectors are needed"
+        )
     spacing = _numbers(groups, "PixelSpacing", 2, name)
     if min(spacing) <= 0 or min(shape) <= 0:
         raise InputError(f"{name} has PixelSpacing {list(spacing)} and shape {shape}; all must be positive")
@@ -244,7 +254,7 @@ def _slice(
         shape=shape,
         location=_optional(groups, "SliceLocation"),
         thickness=thickness if thickness and thickness > 0 else None,
-        modality=str(header.Modality),
+        modality=str(header.get("Modality")),
         frame=frame,
         phase=tuple((key, _text(groups, key)) for key in _PHASES),
         content=content,
@@ -269,39 +279,44 @@ def _groups(header: pydicom.Dataset, frame: int | None) -> list[pydicom.Dataset]
     return [*found, header]
 
 
-def _rescale(groups: Sequence[pydicom.Dataset], one: Slice, name: str) -> tuple[float, float]:
+def _rescale(groups: Sequence[Header], one: Slice, name: str) -> tuple[float, float]:
     if one.modality != "CT" and _find(groups, "RescaleSlope") is None:
         return 1.0, 0.0
     return _numbers(groups, "RescaleSlope", 1, name)[0], _numbers(groups, "RescaleIntercept", 1, name)[0]
 
 
-def _find(groups: Sequence[pydicom.Dataset], key: str) -> Any:
+def _find(groups: Sequence[Header], key: str) -> Any:
     return next((g.get(key) for g in groups if g.get(key) not in (None, "")), None)
 
 
-def _text(groups: Sequence[pydicom.Dataset], key: str) -> str:
+def _text(groups: Sequence[Header], key: str) -> str:
     value = _find(groups, key)
     return "" if value is None else str(value)
 
 
-def _required(header: pydicom.Dataset, key: str, name: str) -> Any:
+def _required(header: Header, key: str, name: str) -> Any:
     value = header.get(key)
     if value is None or value == "":
         raise InputError(f"{name} lacks {key}, without which it is no image that can be used")
     return value
 
 
-def _numbers(groups: Sequence[pydicom.Dataset], key: str, count: int, name: str) -> tuple[float, ...]:
+def _numbers(groups: Sequence[Header], key: str, count: int, name: str) -> tuple[float, ...]:
     value = _find(groups, key)
     if value is None:
         raise InputError(f"{name} lacks {key}, without which it is no image that can be used")
-    numbers = tuple(np.atleast_1d(np.asarray(value, dtype=np.float64)).tolist())
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    numbers = tuple(float(number) for number in (value if several else [value]))
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
-        raise InputError(f"{name} has the {key} {value}; {count} finite numbers are needed")
+        raise InputError(f"{name} has the {key} {said(value)}; {count} finite numbers are needed")
     return numbers
 
 
-def _optional(groups: Sequence[pydicom.Dataset], key: str) -> float | None:
+def _dot(first: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(first, other, strict=True))
+
+
+def _optional(groups: Sequence[Header], key: str) -> float | None:
     value = _find(groups, key)
     try:
         number = float(value)

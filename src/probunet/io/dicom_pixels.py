@@ -20,6 +20,10 @@ _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 
 """Markers of JPEG and JPEG-LS after which height and width stand."""
 
 
+_PADDING = 128
+"""Bytes that a run-length segment may have more than pixels: its last run is not cut."""
+
+
 def read_stored(content: Content, dataset: pydicom.Dataset, frame: int) -> npt.NDArray[Any]:
     """Decode one frame.
 
@@ -126,9 +130,9 @@ def _check_runs(encoded: bytes, pixels: int, name: str) -> None:
         raise InputError(f"{name} holds {count} run-length segments; from 1 to 15 are possible")
     for start, end in zip(offsets, ends, strict=False):
         place, total = start, 0
-        while place < min(end, len(encoded)) and total <= pixels:
+        while place < min(end, len(encoded)) and total <= pixels + _PADDING:
             control = encoded[place]
             total += control + 1 if control < 128 else 257 - control if control > 128 else 0
             place += control + 2 if control < 128 else 2 if control > 128 else 1
-        if total > pixels + 128:
+        if total > pixels + _PADDING:
             raise InputError(f"{name} holds a run-length segment that is longer than its {pixels:,} pixels")

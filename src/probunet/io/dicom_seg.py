@@ -6,7 +6,8 @@ lies on their grid. UIDs are new every time, as DICOM demands of a new object; t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,16 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.sr.coding import Code
-from pydicom.uid import generate_uid
+from pydicom.uid import CTImageStorage, generate_uid
+from pydicom.valuerep import DA, TM, PersonName
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
-from probunet.io.content import Content
+from probunet.io.content import Content, reason_of
 from probunet.io.dicom import read_header
 from probunet.io.series import SAME_PLACE, Series
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
+    from highdicom.seg import Segmentation, SegmentDescription
 
 LONGEST = 64
 """Characters of a description (value representation LO, DICOM PS3.5, table 6.2-1)."""
@@ -48,6 +50,9 @@ _MAY_BE_EMPTY = (
     "StudyID",
     "AccessionNumber",
 )
+
+
+_CHECKED = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,10 @@ class SegmentationWriter:
         self.classes, self.model = list(classes), model
         self.shape = (len(series.slices), *series.slices[0].shape)
         self._sources = [_source(one.content) for one in series.slices]
+        self._sop_classes = {source.SOPInstanceUID: source.SOPClassUID for source in self._sources}
+        for source in self._sources:
+            if not source.SOPClassUID.keyword:  # a class of the manufacturer's own
+                source.SOPClassUID = CTImageStorage
 
     def hypotheses(self, folder: Path, hypotheses: Iterable[Hypothesis]) -> list[Path]:
         """Write every hypothesis as a binary segmentation and series of its own.
@@ -141,7 +150,21 @@ class SegmentationWriter:
     ) -> None:
         from highdicom.seg import Segmentation
 
-        segmentation = Segmentation(
+        with _naming(file):
+            segmentation = self._made(Segmentation, pixels, kind, description, number, present)
+        segmentation.walk(self._name_classes)
+        with writing_file(file) as temporary:
+            segmentation.save_as(temporary)
+
+    def _name_classes(self, dataset: pydicom.Dataset, element: pydicom.DataElement) -> None:
+        """Give references the SOP class that the source has, also where highdicom does not know it."""
+        if element.keyword == "ReferencedSOPClassUID" and "ReferencedSOPInstanceUID" in dataset:
+            element.value = self._sop_classes.get(dataset.ReferencedSOPInstanceUID, element.value)
+
+    def _made(
+        self, make: Any, pixels: npt.NDArray[Any], kind: str, description: str, number: int, present: bool
+    ) -> Segmentation:
+        return make(
             self._sources,
             pixels,
             kind,
@@ -159,8 +182,6 @@ class SegmentationWriter:
             series_description=description,
             omit_empty_frames=present,  # without any foreground, all frames say so
         )
-        with writing_file(file) as temporary:
-            segmentation.save_as(temporary)
 
     def _segment(self, number: int, name: str) -> SegmentDescription:
         from highdicom import AlgorithmIdentificationSequence
@@ -185,10 +206,53 @@ def _highdicom(series: Series) -> None:
 def _source(content: Content) -> pydicom.Dataset:
     """Read what a segmentation takes over from a slice; its pixels are not needed."""
     dataset = read_header(content)
+    _in_unicode(dataset)
     for key in ("StudyInstanceUID", "FrameOfReferenceUID"):
         if not dataset.get(key):
             raise InputError(f"{content.name} lacks {key}, without which no viewer can lay a segmentation over it")
     for key in _MAY_BE_EMPTY:
         if key not in dataset:  # must be there, says the standard, but whoever took out names may have removed it
             setattr(dataset, key, None)
+    for key in _CHECKED:
+        if not _is_valid(dataset, key):  # what no date and no time can say is left out, not made up
+            setattr(dataset, key, None)
+    if not dataset.get("SliceThickness"):
+        dataset.SliceThickness = None
     return dataset
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Turn what highdicom refuses in a source's header into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # highdicom and pydicom raise nearly every kind there is on headers against the rules
+        raise InputError(f"{file} cannot be made out of this series ({reason_of(error)}); write NIfTI") from error
+
+
+def _in_unicode(dataset: pydicom.Dataset) -> None:
+    """Write texts of any character set as UTF-8, which highdicom knows; they stay as they were."""
+    characters = dataset.get("SpecificCharacterSet")
+    if characters in (None, "", "ISO_IR 6", "ISO_IR 100", "ISO_IR 192"):
+        return
+    dataset.decode()
+    for element in dataset:
+        if element.VR in ("PN", "LO", "SH", "ST", "LT", "UT") and isinstance(element.value, str | PersonName):
+            element.value = str(element.value)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _is_valid(dataset: pydicom.Dataset, key: str) -> bool:
+    """Whether a value can be written again as DICOM says: dates are days, times are times, sexes are M, F and O."""
+    value = dataset.get(key)
+    if value in (None, ""):
+        return True
+    if key == "PatientSex":
+        return str(value) in ("M", "F", "O")
+    read = DA if key.endswith("Date") else TM
+    try:
+        return read(str(value)) is not None
+    except (ValueError, TypeError):
+        return False

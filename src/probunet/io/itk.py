@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.io.content import DEFLATE, Content, decoding, finite
+from probunet.io.content import DEFLATE, Content, decoding, finite, said
 from probunet.io.geometry import LPS, checked_affine
 from probunet.io.stored import Stored
 
@@ -48,7 +48,9 @@ def read_itk(content: Content, kind: str) -> Stored:
     if dims not in (2, 3) or len(sizes) not in (2, 3):
         raise InputError(f"{content.name} has {dims} dimensions; 2-D or 3-D is needed, one file a channel")
     if parts != 1 or "complex" in text:
-        raise InputError(f"{content.name} holds {parts} numbers a voxel ({text}); one is needed, one file a channel")
+        raise InputError(
+            f"{content.name} holds {parts} numbers a voxel ({said(text)}); one is needed, one file a channel"
+        )
     shape = ((*sizes, 1)[2], sizes[1], sizes[0])
     word = re.search(r"(8|16|32|64)-bit", text)
     content.check(shape, int(word[1]) // 8 if word else 8, content.size() * DEFLATE)

@@ -6,6 +6,7 @@ are the same. A header is read when something of it is asked for, and pixels whe
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,8 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.names import safe_name
 from probunet.io.content import Content, finite
-from probunet.io.dicom import is_dicom
-from probunet.io.dicom_pictures import slices_of, stored_series
+from probunet.io.dicom import Slice, is_dicom, read_slices
+from probunet.io.dicom_pictures import stored_series
 from probunet.io.formats import ENDINGS, ending, is_left_behind, read_stored, stem
 from probunet.io.geometry import Affine, Order, Shape, Spacing, canonical_order, same_grid, spacing_of
 from probunet.io.nifti import write_nifti
@@ -248,7 +249,7 @@ def read_file(path: Path, class_ids: bool = False) -> Picture:
     return Picture(safe_name(stem(path)), path, partial(read_stored, Content(path)), class_ids)
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: str | os.PathLike[str]) -> Picture:
     """Open one file, or the DICOM series in a folder.
 
     Args:
@@ -264,7 +265,7 @@ def read_picture(path: Path) -> Picture:
     return pictures[0]
 
 
-def find_pictures(inputs: Iterable[Path]) -> list[Picture]:
+def find_pictures(inputs: Iterable[str | os.PathLike[str]]) -> list[Picture]:
     """Find the pictures behind files and folders; a folder is searched with all folders in it.
 
     DICOM slices are put together as series by their headers; every other file is a picture of its own and is not
@@ -279,9 +280,9 @@ def find_pictures(inputs: Iterable[Path]) -> list[Picture]:
     """
     pictures: list[Picture] = []
     dicom: dict[Path, None] = {}
-    for path in inputs:
+    for path in map(Path, inputs):
         if path.is_dir():
-            files = [file for file in _inside(path)]
+            files = _inside(path)
             known = [file for file in files if ending(file) or is_dicom(file)]
             if not known:
                 raise InputError(f"{shown(path)} holds no picture; known are DICOM and {', '.join(ENDINGS)}")
@@ -313,36 +314,34 @@ def _check_named(path: Path) -> None:
 
 def _series(files: Sequence[Path]) -> list[Picture]:
     """Put DICOM files together by series; a file of many frames is a picture of its own."""
-    groups: dict[tuple[str, Path | None], list[Any]] = defaultdict(list)
-    others: dict[str, Path] = {}
+    groups: dict[tuple[str, Path | None], list[Slice]] = defaultdict(list)
+    other: tuple[Path, str] | None = None
     for file in files:
-        try:
-            slices = slices_of(Content(file))
-        except InputError as error:
-            if " image but " not in str(error):
-                raise
-            others[str(error)] = file
-            continue
-        groups[slices[0].series, None if slices[0].frame is None else file] += slices
-    if files and not groups:
-        raise InputError(next(iter(others)))
+        slices = read_slices(Content(file))
+        if isinstance(slices, str):
+            other = other or (file, slices)
+        else:
+            groups[slices[0].series, None if slices[0].frame is None else file] += slices
+    if other and not groups:
+        raise InputError(f"{shown(other[0])} is no CT, MR or PET image but {other[1]}; those are read")
     return [picture for slices in groups.values() for picture in _phases(slices)]
 
 
-def _phases(slices: Sequence[Any]) -> list[Picture]:
+def _phases(slices: Sequence[Slice]) -> list[Picture]:
     images = split_phases(slices)
     pictures = []
     for number, image in enumerate(images, start=1):
         first = image[0]
         single = len({one.path for one in image}) == 1
-        name = stem(first.path) if single else f"{first.patient or 'series'}-{first.series[-8:]}"
+        patient = first.patient if safe_name(first.patient) == first.patient else "series"
+        name = stem(first.path) if single else f"{patient}-{first.series[-8:]}"
         name = name if len(images) == 1 else f"{name}-{number}"
         source = first.path if single else first.path.parent
         pictures.append(Picture(safe_name(name), source, partial(_stored, image)))
     return pictures
 
 
-def _stored(slices: Sequence[Any]) -> Stored:
+def _stored(slices: Sequence[Slice]) -> Stored:
     return stored_series(make_series(slices))
 
 

@@ -37,10 +37,10 @@ def read_raster(content: Content, kind: str) -> Stored:
             raise InputError(f"{content.name} is a {mode} picture; save it as grey or RGB")
         if getattr(picture, "n_frames", 1) > 1:
             raise InputError(f"{content.name} has {getattr(picture, 'n_frames', 1)} pages; save each as a file")
-        if picture.getexif().get(_TAGS["orientation"], _UPRIGHT) != _UPRIGHT:
-            raise InputError(f"{content.name} is turned by its orientation tag; save it upright")
         shape = (1, picture.height, picture.width)
-    content.check((_MODES[mode], *shape[1:]), depth.itemsize)
+        content.check((_MODES[mode], *shape[1:]), depth.itemsize)
+        if kind != "PNG":  # Pillow decodes a PNG to find its tags, so those are asked for with the pixels
+            _check_upright(picture, content.name)
     decode = partial(_decode, content, kind, depth)
     return Stored(kind, shape, depth, decode, _MODES[mode], colours=mode == "P")
 
@@ -80,6 +80,7 @@ def _decode(content: Content, kind: str, depth: np.dtype[Any]) -> npt.NDArray[An
     with decoding(content.name, kind), content.open() as file, PILImage.open(file, formats=[kind]) as picture:
         spread = _spread(file, picture)
         picture.load()
+        _check_upright(picture, content.name)
         pixels = _opaque(picture, content.name)
         values = np.asarray(pixels)
     if values.dtype == bool:
@@ -90,6 +91,11 @@ def _decode(content: Content, kind: str, depth: np.dtype[Any]) -> npt.NDArray[An
         values = values.astype(values.dtype.newbyteorder("=")).view(depth)  # bytes are kept, their sign was not
     values = finite(content.name, values.astype(depth))
     return (np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None])[:, None]
+
+
+def _check_upright(picture: PILImage.Image, name: str) -> None:
+    if picture.getexif().get(_TAGS["orientation"], _UPRIGHT) != _UPRIGHT:
+        raise InputError(f"{name} is turned by its orientation tag; save it upright")
 
 
 def _spread(file: Any, picture: PILImage.Image) -> int:
