@@ -20,8 +20,7 @@ import torch
 
 import probunet as pu
 from probunet.inference.streaming import stream_samples, write_strips
-from probunet.inference.tiled import PRIOR_SIZE, TILE, tiled
-from probunet.nets.tiling import make_tiling
+from probunet.nets.tiling import PRIOR_SIZE, TILE, make_tiling
 
 N = 16
 
@@ -69,8 +68,9 @@ def difference(model: torch.nn.Module, margin: int | None) -> float:
     coarse = torch.randn(1, 1, PRIOR_SIZE // 16, PRIOR_SIZE // 16, generator=torch.Generator().manual_seed(2))
     image = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="bicubic")
     with torch.inference_mode():
-        whole = model(image).probabilities(2, torch.Generator().manual_seed(3))
-        parts = tiled(model, image, margin=margin).probabilities(2, torch.Generator().manual_seed(3))
+        distribution = model(image)
+        noise = distribution.noise(2, torch.Generator().manual_seed(3))
+        whole, parts = distribution.probabilities(noise), model.tiled(image, margin=margin).probabilities(noise)
     return float((whole - parts).abs().max())
 
 

@@ -10,8 +10,8 @@ import torch
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.base import SupportsLogitsSamples
-from probunet.distributions.latent import LatentSegmentation
+from probunet.distributions.latent import divergence
+from probunet.metrics import Convention
 from probunet.models.base import SegmentationModel
 from probunet.nets.prior import PriorFamily
 from probunet.objectives.energy_score import EnergyScore
@@ -34,14 +34,16 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
     "batch_norm": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, batch_norm=True),
-    "geco_and_top_k": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, top_k=0.9, target=0.1),
+    "geco_and_top_k": lambda c, k: pu.ProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=3, objective=pu.GECO(0.1), pixels=pu.TopK(0.9)
+    ),
     "latent_at_start": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), inject="start"),
     "stochastic_segmentation_network": lambda c, k: pu.StochasticSegmentationNetwork(c, k, channels=(4, 6, 6), rank=3),
     "hierarchical_probabilistic_unet": lambda c, k: pu.HierarchicalProbabilisticUNet(
-        c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=0.2
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), pixels=pu.TopK(0.2)
     ),
     "hierarchical_elbo": lambda c, k: pu.HierarchicalProbabilisticUNet(
-        c, k, channels=(4, 6, 6), latent_dims=(1, 2), top_k=1.0, target=None
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), objective=pu.ELBO(), pixels=pu.All()
     ),
     "phiseg": lambda c, k: pu.PHiSeg(c, k, channels=(4, 6, 6), latent_dims=(1, 2)),
     "mixture_of_experts": lambda c, k: pu.MixtureOfExperts(c, k, channels=(4, 6, 6), experts=3),
@@ -75,7 +77,7 @@ def test_shapes_and_types(make, batch, channels, classes, height, width, generat
     assert samples.dtype == torch.uint8
     assert samples.min() >= 0
     assert samples.max() < classes
-    probabilities = distribution.probabilities(4, generator)
+    probabilities = distribution.probabilities(samples=4, generator=generator)
     assert probabilities.shape == (batch, classes, height, width)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(batch, height, width))
     assert distribution.log_prob(labels(batch, classes, height, width), 4, generator).shape == (batch,)
@@ -95,19 +97,99 @@ def test_a_gradient_reaches_every_trainable_parameter(make, generator):
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_hypotheses_as_logits_train_the_model_that_made_them(make, generator):
-    """Any model takes the energy score beside its own objective, except where a hypothesis has no gradient."""
+def test_the_energy_score_trains_every_model(make, generator):
+    """Any model takes the score of its own hypotheses beside its own objective."""
     model, readers = make(1, 3), torch.stack([labels(2, 3), torch.zeros(2, 24, 20, dtype=torch.uint8)], dim=1)
     loss = model.loss(images(2), labels(2, 3), generator)
     distribution = loss.distribution or model(images(2))
-    if isinstance(distribution, LatentSegmentation) and not distribution.latent.has_rsample:
-        pytest.skip("the choice of a mixture's component has no gradient")
-    if not isinstance(distribution, SupportsLogitsSamples):
-        pytest.skip("the choice of an expert has no gradient")
-    assert distribution.logits_samples(2, generator).shape == (2, 2, 3, 24, 20)
     model.zero_grad()
-    EnergyScore(samples=3).of(distribution, readers, {}, generator).backward()
+    EnergyScore(samples=3).of(distribution, readers, Convention(3), generator).backward()
     assert sum(float(p.grad.abs().sum()) for p in model.parameters() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize("cover", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_labels_logits_and_probabilities_of_a_noise_are_of_the_same_hypotheses(make, batch, cover, generator):
+    model = make(1, 3).eval()
+    with torch.inference_mode():
+        distribution = model(images(batch))
+        noise = distribution.noise(5, generator, cover)
+        logits = distribution.logits(noise)
+        assert logits.shape == (5, batch, 3, 24, 20)
+        assert logits.dtype == torch.float32
+        assert (distribution.labels(noise) == logits.argmax(dim=2)).float().mean() > 0.999  # near ties
+        torch.testing.assert_close(distribution.probabilities(noise), logits.softmax(dim=2).mean(dim=0))
+        ((streamed, marginals),) = distribution.stream(noise)
+        assert (streamed == logits.argmax(dim=2)).float().mean() > 0.999
+        torch.testing.assert_close(marginals, distribution.probabilities(noise))
+
+
+def test_two_classes_are_compared_without_their_logits(make, generator):
+    """What is fused for two classes is what their logits say."""
+    with torch.inference_mode():
+        distribution = make(1, 2).eval()(images(1))
+        noise = distribution.noise(5, generator)
+        assert (distribution.labels(noise) == distribution.logits(noise).argmax(dim=2)).float().mean() > 0.999
+
+
+def test_a_sample_is_the_labels_of_its_noise(make):
+    with torch.inference_mode():
+        distribution = make(1, 2).eval()(images(2))
+        noise = distribution.noise(4, torch.Generator().manual_seed(7))
+        assert torch.equal(distribution.sample(4, torch.Generator().manual_seed(7)), distribution.labels(noise))
+
+
+def test_noise_knows_nothing_of_the_image(make):
+    """The same numbers are drawn for any image of any size, and one noise goes with every image of a batch."""
+    model = make(1, 2).eval()
+    with torch.inference_mode():
+        first, second = (
+            model(image).noise(3, torch.Generator().manual_seed(7)) for image in (images(2), images(2, 1, 40, 48) + 5)
+        )
+        assert torch.equal(first, second)
+        shared = model(images(3)).labels(first[:, :1])
+        alone = torch.cat([model(images(3)[i : i + 1]).labels(first[:, :1]) for i in range(3)], dim=1)
+        assert (shared == alone).float().mean() > 0.999
+
+
+def test_covering_noise_is_an_exact_draw(make):
+    """Over many calls, the marginals of few hypotheses that cover are those of independent ones."""
+    model = make(1, 2).eval()
+    with torch.inference_mode():
+        distribution = model(images(1, 1, 16, 16))
+        many = distribution.probabilities(distribution.noise(300, torch.Generator().manual_seed(1)))
+        calls = [
+            distribution.probabilities(distribution.noise(3, torch.Generator().manual_seed(i), cover=True))
+            for i in range(100)
+        ]
+    assert (torch.stack(calls).mean(dim=0) - many).abs().mean() < 0.03
+
+
+def test_in_tiles_it_is_the_whole_image(make, generator):
+    model = make(1, 3).eval()
+    image, label = images(2, 1, 150, 101), labels(2, 3, 150, 101)
+    with torch.inference_mode():
+        whole, tiles = model(image), model.tiled(image, tile=32)
+        assert (tiles.distinct, tiles.independent) == (whole.distinct, whole.independent)
+        noise = tiles.noise(3, torch.Generator().manual_seed(7))
+        assert torch.equal(noise, whole.noise(3, torch.Generator().manual_seed(7)))
+        assert (tiles.labels(noise) == whole.labels(noise)).float().mean() > 0.9999  # ties may fall either way
+        torch.testing.assert_close(tiles.probabilities(noise), whole.probabilities(noise), atol=1e-5, rtol=0)
+        if isinstance(model, pu.PHiSeg | pu.HierarchicalProbabilisticUNet):
+            with pytest.raises(InputError, match="latent maps needs the image whole"):
+                tiles.log_prob(label, 3, generator)
+            return
+        seeds = [torch.Generator().manual_seed(3) for _ in range(2)]
+        first, second = tiles.log_prob(label, 3, seeds[0]), whole.log_prob(label, 3, seeds[1])
+        torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-2)
+
+
+def test_a_posterior_that_is_the_prior_diverges_by_nothing(make):
+    model = make(1, 2).eval()
+    latent = model(images(3)).latent
+    if latent is None or latent.axes is None:
+        pytest.skip("no posterior of the form of the prior")
+    assert torch.equal(divergence(latent.prior, latent.prior, latent.prior.mean), torch.zeros(3))
 
 
 def test_save_and_load_is_the_identity(make, tmp_path):
@@ -118,27 +200,22 @@ def test_save_and_load_is_the_identity(make, tmp_path):
         torch.nn.init.zeros_(parameter)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     seeds = [torch.Generator().manual_seed(3) for _ in range(2)]
-    assert torch.equal(model(images(2)).probabilities(4, seeds[0]), other(images(2)).probabilities(4, seeds[1]))
+    assert torch.equal(model(images(2)).sample(4, seeds[0]), other(images(2)).sample(4, seeds[1]))
 
 
-def _constant(value, *size, generator=None, **options):
-    return torch.empty(*size, **options).fill_(value)
-
-
-def test_a_batch_equals_its_images_one_by_one(make, monkeypatch):
-    """With every random number replaced by a constant, what is said of an image does not depend on its neighbours."""
+def test_a_batch_equals_its_images_one_by_one(make, generator):
+    """What is said of an image does not depend on its neighbours."""
     model, image, label = make(1, 2).double().eval(), images(3).double(), labels(3, 2)
-    for name, value in (("randn", 0.5), ("rand", 0.75)):
-        monkeypatch.setattr(torch, name, partial(_constant, value))
     whole = model(image)
+    noise = whole.noise(2, generator)
+    inferred = whole.latent.posterior(label).mean if whole.latent is not None and whole.latent.infers else None
     for i in range(3):
-        single = model(image[i : i + 1])
-        assert torch.equal(whole.sample(2)[:, i : i + 1], single.sample(2))
-        for a, b in (
-            (whole.probabilities(2)[i : i + 1], single.probabilities(2)),
-            (whole.log_prob(label, 2)[i : i + 1], single.log_prob(label[i : i + 1], 2)),
-        ):
-            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)  # logits are float32 by contract
+        single, own = model(image[i : i + 1]), noise[:, i : i + 1]
+        assert torch.equal(whole.labels(noise)[:, i : i + 1], single.labels(own))
+        torch.testing.assert_close(whole.logits(noise)[:, i : i + 1], single.logits(own), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(whole.probabilities(noise)[i : i + 1], single.probabilities(own), atol=1e-5, rtol=0)
+        if inferred is not None:
+            torch.testing.assert_close(single.latent.posterior(label[i : i + 1]).mean, inferred[i : i + 1])
 
 
 @pytest.mark.parametrize("value", [0.0, 1e4, -1e4])

@@ -90,7 +90,7 @@ def test_given_latents_are_decoded(trained, image, tmp_path):
     normalised = torch.from_numpy((blob(0)[0].astype(np.float32) - 100) / 50)[None]
     distribution = pu.load(trained / "probabilistic_unet")(normalised)
     with torch.inference_mode():
-        expected = distribution.logits(torch.tensor([[0.0, 0, 2, 0, 0, 0]])).argmax(dim=1)[0]
+        expected = distribution.latent.logits(torch.tensor([[0.0, 0, 2, 0, 0, 0]])).argmax(dim=1)[0]
     assert np.array_equal(np.load(tmp_path / "one/image/samples.npy")[0, 0], expected)
     assert len(np.load(tmp_path / "two/image/samples.npy")) == 2
 

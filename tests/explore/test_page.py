@@ -112,7 +112,7 @@ def test_the_mask_follows_the_handle_as_pytorch_would_have_it(page, served):
     _, engine = served
     encoded = engine._encoded.get(("0", next(box for key, box in engine._encoded._values if key == "0")))
     with torch.inference_mode():
-        expected = np.stack([encoded.distribution.logits(z[None]).argmax(dim=1)[0].numpy() for z in latents])
+        expected = np.stack([encoded.distribution.latent.logits(z[None]).argmax(dim=1)[0].numpy() for z in latents])
     assert (decoded.reshape(expected.shape) == expected).mean() >= 0.999
     assert page.complaints == []
 

@@ -7,23 +7,34 @@ import torch
 
 import probunet as pu
 from probunet.core.errors import InputError
-from probunet.distributions.mixture import MixtureSegmentation
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.mixture import Members
+from probunet.nets.decode import MemberMaps
 
 LOGITS = [torch.tensor([[[[0.0]], [[math.log(p / (1 - p))]]]]) for p in (0.9, 0.6, 0.2)]
 """Three members' logits of one pixel: its class is 1 with probability .9, .6, .2."""
 
 
+def mixture_of(logits: list[torch.Tensor]) -> SegmentationDistribution:
+    """Of members (B, K, H, W)."""
+    maps = torch.stack(logits)
+    count, batch, classes, *size = maps.shape
+    noise = Members(count, batch, torch.device("cpu"))
+    return SegmentationDistribution(noise, [MemberMaps(maps)], classes, (batch, *size))
+
+
 def test_a_mixture_averages_probabilities_and_likelihoods():
-    mixture = MixtureSegmentation(LOGITS)
+    mixture = mixture_of(LOGITS)
     assert mixture.probabilities()[0, 1].item() == pytest.approx((0.9 + 0.6 + 0.2) / 3)
     assert mixture.log_prob(torch.ones(1, 1, 1)).item() == pytest.approx(math.log(1.7 / 3))
-    assert mixture.distinct == 3
+    assert (mixture.distinct, mixture.components, mixture.independent) == (3, 3, False)
+    assert mixture_of(LOGITS[:1]).independent
 
 
 def test_members_are_drawn_without_replacement_and_then_again():
     """Four members that each give another class: 4 draws hold each once, 8 each twice, 2 two different ones."""
     members = [torch.nn.functional.one_hot(torch.full((50, 1, 1), k), 4).movedim(-1, 1).float() for k in range(4)]
-    mixture = MixtureSegmentation(members)
+    mixture = mixture_of(members)
     for n, times in ((4, 1), (8, 2)):
         samples = mixture.sample(n, torch.Generator().manual_seed(0))[:, :, 0, 0]
         assert all(torch.bincount(column, minlength=4).eq(times).all() for column in samples.T)
@@ -36,18 +47,26 @@ def test_dropout_hits_the_inputs_of_the_innermost_three_blocks_only():
     torch.manual_seed(0)
     model = pu.DropoutUNet(1, 2, channels=(2, 3, 4, 5, 6))
     seen: list[tuple[int, ...]] = []
-    keep = model.unet(torch.randn(1, 1, 32, 32), lambda x: seen.append(tuple(x.shape[1:])) or x)
+    keep = model.unet(torch.randn(1, 1, 32, 32), lambda x, block, scale: seen.append((block, scale, *x.shape[1:])) or x)
     assert keep.shape == (1, 2, 32, 32)
-    assert seen == [(3, 8, 8), (4, 4, 4), (5, 2, 2), (11, 4, 4), (9, 8, 8), (7, 16, 16)]
+    assert [shape for _, _, *shape in seen] == [[3, 8, 8], [4, 4, 4], [5, 2, 2], [11, 4, 4], [9, 8, 8], [7, 16, 16]]
+    assert [scale for _, scale, *_ in seen] == [2, 3, 4, 3, 2, 1]
+    assert len({block for block, *_ in seen}) == 6
 
 
 def test_dropout_halves_and_doubles():
     """Half of the values are dropped, the others doubled, and every image has masks of its own."""
-    model = pu.DropoutUNet(1, 2, channels=(2, 3))
-    dropped = model._drop(torch.ones(2, 100, 10, 10), torch.Generator().manual_seed(0))
-    assert set(dropped.unique().tolist()) == {0.0, 2.0}
-    assert dropped.mean().item() == pytest.approx(1, abs=0.05)
-    assert not torch.equal(dropped[0], dropped[1])
+    model = pu.DropoutUNet(1, 2, channels=(100, 3))
+    dropped: list[torch.Tensor] = []
+    finest, inner = model.unet.encoder.blocks
+    finest.register_forward_hook(lambda *arguments: torch.ones_like(arguments[2]))
+    inner.register_forward_pre_hook(lambda _, inputs: dropped.append(inputs[0]))
+    model(torch.zeros(2, 1, 20, 20)).sample(1, torch.Generator().manual_seed(0))
+    (x,) = dropped
+    assert x.shape == (2, 100, 10, 10)
+    assert set(x.unique().tolist()) == {0.0, 2.0}
+    assert x.mean().item() == pytest.approx(1, abs=0.05)
+    assert not torch.equal(x[0], x[1])
 
 
 def test_dropout_is_active_whatever_the_mode_and_samples_are_independent():
@@ -64,7 +83,7 @@ def test_the_best_head_gets_all_but_epsilon():
     model = pu.MHeads(1, 2, channels=(4, 4), heads=3)
     image, label = torch.randn(2, 1, 16, 16), torch.randint(2, (2, 16, 16))
     ce = torch.stack(
-        [torch.nn.functional.cross_entropy(o, label, reduction="none").sum((1, 2)) for o in model(image).logits]
+        [torch.nn.functional.cross_entropy(o, label, reduction="none").sum((1, 2)) for o in model(image).strata()[0]]
     )
     expected = 0.0
     for column in ce.T.tolist():

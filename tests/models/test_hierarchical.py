@@ -9,13 +9,16 @@ from torch.distributions import Normal
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.hierarchical import HierarchicalSegmentation
-from probunet.objectives.elbo import hierarchical_bound
-from probunet.objectives.geco import Geco
-from probunet.objectives.top_k import top_k_cross_entropy
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.hierarchical import Levels, Seeds
+from probunet.nets.decode import Network
+from probunet.nets.latent_decoder import choice
+from probunet.objectives.elbo import ELBO, evidence_bound
+from probunet.objectives.geco import GECO, Geco
+from probunet.objectives.pixels import All, TopK, counted_cross_entropy
 
 
-def _two_levels() -> HierarchicalSegmentation:
+def _two_levels() -> SegmentationDistribution:
     """One pixel; z0 ~ N(0, 1), z1 ~ N(z0, 1), logits (0, z0 + z1); Q(z0) = N(1, 1), Q(z1 | z0) = N(z0, 2)."""
 
     def descend(choose):
@@ -30,17 +33,19 @@ def _two_levels() -> HierarchicalSegmentation:
 
         return infer
 
-    return HierarchicalSegmentation(descend, posterior)
+    noise = Seeds(1, torch.device("cpu"), Levels(descend, posterior))
+    decode = Network(lambda variables: descend(choice(variables, coarsest=2))[-1])
+    return SegmentationDistribution(noise, [decode], 2, (1, 1, 1))
 
 
 def test_kl_of_the_levels_sum_up(generator):
     """KL(N(1,1), N(0,1)) = 1/2; KL(N(z,2), N(z,1)) = -ln 2 + 4/2 - 1/2, whatever z0 was drawn."""
     one = torch.ones(1, 1, 1, dtype=torch.uint8)
     levels = [0.5, -math.log(2) + 1.5]
-    terms = hierarchical_bound(_two_levels(), one, generator).terms
+    terms = evidence_bound(_two_levels(), one, ELBO().module(), All(), generator).terms
     assert [terms[f"kl_level/{i}"].item() for i in (0, 1)] == pytest.approx(levels)
     assert terms["kl"].item() == pytest.approx(sum(levels))
-    weighted = hierarchical_bound(_two_levels(), one, generator, beta=10, level_weights=[4, 1])
+    weighted = evidence_bound(_two_levels(), one, ELBO(10).module(), All(), generator, [4, 1])
     assert weighted.terms["kl"].item() == pytest.approx(4 * levels[0] + levels[1])
     expected = weighted.terms["reconstruction"].item() + 10 * weighted.terms["kl"].item()
     assert weighted.total.item() == pytest.approx(expected)
@@ -50,37 +55,29 @@ def test_the_likelihood_integrates_over_all_levels(generator):
     """z0 + z1 = 2 z0 + e is N(0, 5) under the prior: P(Y = 1) is 1/2 by symmetry, and so says the bound."""
     one = torch.ones(1, 1, 1, dtype=torch.uint8)
     assert _two_levels().log_prob(one, 1000, generator).exp().item() == pytest.approx(0.5, abs=0.06)
-    assert _two_levels().probabilities(1000, generator)[0, 1].item() == pytest.approx(0.5, abs=0.06)
+    assert _two_levels().probabilities(samples=1000, generator=generator)[0, 1].item() == pytest.approx(0.5, abs=0.06)
 
 
-def test_fixed_levels_are_at_their_mean(generator):
-    """With z0 fixed at 0, z0 + z1 is N(0, 1); with both fixed, every hypothesis is the same."""
+def test_hypotheses_are_drawn_from_all_levels(generator):
+    """z0 + z1 = 2 z0 + e has the variance 4 + 1; opposite noise gives opposite logits."""
     distribution = _two_levels()
-    for fixed, variance in (((), 5.0), ((0,), 1.0), ((1,), 4.0), ((0, 1), 0.0)):
-        logits = distribution._hypotheses(20_000, generator, fixed)[:, 1]
-        assert logits.shape == (20_000, 1, 1)
-        assert logits.var().item() == pytest.approx(variance, rel=0.05, abs=1e-9), fixed
+    logits = distribution.logits(distribution.noise(4000, generator))[:, 0, 1, 0, 0]
+    assert logits.mean().item() == pytest.approx(0, abs=0.15)
+    assert logits.var().item() == pytest.approx(5, rel=0.1)
+    pairs = distribution.logits(distribution.noise(6, generator, cover=True))[:, 0, 1, 0, 0].reshape(3, 2)
+    torch.testing.assert_close(pairs[:, 0], -pairs[:, 1])
+    assert len(pairs[:, 0].abs().unique()) == 3
 
 
-def test_the_samples_of_a_model_differ_by_its_free_levels_only():
+def test_latents_of_all_levels_can_be_chosen():
     torch.manual_seed(0)
-    model = pu.HierarchicalProbabilisticUNet(1, 4, channels=(4, 6, 6, 6), latent_dims=(2, 2))
-    distribution = model(torch.randn(1, 1, 32, 32))
-    distinct = {
-        fixed: len(distribution.sample(8, torch.Generator().manual_seed(0), fixed=fixed).unique(dim=0))
-        for fixed in ((), (0,), (1,), (0, 1))
-    }
-    assert distinct[0, 1] == 1
-    assert min(distinct[()], distinct[0,], distinct[1,]) > 1
-
-
-def test_hypotheses_of_one_image_decoded_together_or_one_by_one_are_the_same(monkeypatch):
-    torch.manual_seed(0)
-    model = pu.HierarchicalProbabilisticUNet(1, 2, channels=(4, 6, 6), latent_dims=(1,))
-    distribution = model(torch.randn(1, 1, 32, 32))
-    samples = [distribution.sample(9, torch.Generator().manual_seed(1), together=n) for n in (1, 3, 8)]
-    assert torch.equal(samples[0], samples[1])
-    assert torch.equal(samples[0], samples[2])
+    model = pu.HierarchicalProbabilisticUNet(1, 2, channels=(4, 6, 6, 6), latent_dims=(2, 2))
+    decode = model.parts(torch.randn(1, 1, 32, 32)).decode()
+    logits = decode(torch.zeros(2, 2 * 4 * 4 + 2 * 8 * 8))
+    assert torch.equal(logits[0], logits[1])
+    changed = torch.zeros(2, 2 * 4 * 4 + 2 * 8 * 8)
+    changed[0, 0], changed[1, -1] = 3, 3
+    assert all(not torch.equal(one, logits[0]) for one in decode(changed))
 
 
 @pytest.mark.parametrize("wrong", [(), (1, 1, 1), (0,)])
@@ -89,11 +86,24 @@ def test_levels_without_a_scale_are_refused(wrong):
         pu.HierarchicalProbabilisticUNet(channels=(4, 6, 6), latent_dims=wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": 0.0}, {"top_k": 1.1}, {"target": 0.0}])
-@pytest.mark.parametrize("model", [pu.ProbabilisticUNet, pu.HierarchicalProbabilisticUNet])
-def test_objectives_without_meaning_are_refused(model, wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        model(**wrong)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: TopK(0.0), "share=0.0"),
+        (lambda: TopK(1.0), r"use All\(\)"),
+        (lambda: GECO(0.0), "target=0.0 is not positive"),
+        (lambda: ELBO(-1.0), "beta=-1.0 is negative"),
+    ],
+)
+def test_objectives_without_meaning_are_refused(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("options", [{"beta": 2.0}, {"target": 0.1}, {"top_k": 0.5}])
+def test_an_option_beside_the_objective_cannot_be_given(options):
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        pu.ProbabilisticUNet(**options)
 
 
 def test_the_multiplier_of_geco_by_hand():
@@ -114,12 +124,11 @@ def test_the_multiplier_of_geco_by_hand():
 
 
 def test_geco_passes_over_batches_without_pixels_or_finite_loss_and_is_saved_with_the_weights():
-    model = pu.ProbabilisticUNet(channels=(4, 6), target=0.5)
-    assert model.geco is not None
-    model.geco(torch.tensor(0.0), torch.tensor(0.0), torch.tensor(1.0))
-    model.geco(torch.tensor(math.inf), torch.tensor(3.0), torch.tensor(1.0))
-    assert model.geco.average.isnan()
-    assert {"geco.log_multiplier", "geco.average"} <= model.state_dict().keys()
+    model = pu.ProbabilisticUNet(channels=(4, 6), objective=GECO(0.5))
+    model.objective(torch.tensor(0.0), torch.tensor(0.0), torch.tensor(1.0))
+    model.objective(torch.tensor(math.inf), torch.tensor(3.0), torch.tensor(1.0))
+    assert model.objective.average.isnan()
+    assert {"objective.log_multiplier", "objective.average"} <= model.state_dict().keys()
 
 
 def test_geco_reaches_its_target():
@@ -140,11 +149,11 @@ def test_top_k_counts_pixels_as_often_as_their_loss_says():
     logits[0, 1, 0, 3] = 50
     label = torch.tensor([[[0, 0, 0, IGNORE]]], dtype=torch.uint8)
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([top_k_cross_entropy(logits, label, 1 / 3, generator)[0] for _ in range(1000)])
+    drawn = torch.stack([counted_cross_entropy(logits, label, TopK(1 / 3), generator)[0] for _ in range(1000)])
     share = torch.stack([(drawn - w).abs() < 1e-4 for w in wanted]).float().mean(dim=1)
     torch.testing.assert_close(share, wanted / wanted.sum(), atol=0.05, rtol=0)
-    total, pixels = top_k_cross_entropy(logits, label, 1.0)
+    total, pixels = counted_cross_entropy(logits, label, All())
     assert total.item() == pytest.approx(2.0)
     assert pixels.item() == 3
-    both = top_k_cross_entropy(logits, label, 0.5, generator)  # 1.5 pixels are two
+    both = counted_cross_entropy(logits, label, TopK(0.5), generator)  # 1.5 pixels are two
     assert both[1].item() == 2

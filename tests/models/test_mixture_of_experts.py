@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.base import cross_entropy
-from probunet.models.mixture_of_experts import ExpertSegmentation, pairwise_cross_entropy
+from probunet.distributions.base import SegmentationDistribution, cross_entropy
+from probunet.distributions.experts import Experts
+from probunet.models.mixture_of_experts import pairwise_cross_entropy
+from probunet.nets.decode import Network
 from probunet.objectives.transport import transport_plan
 
 
@@ -49,37 +52,45 @@ def test_pairwise_cross_entropy_is_that_of_every_pair(generator):
             torch.testing.assert_close(cost[:, n, r], cross_entropy(logits[n], labels[:, r]))
 
 
-def _three_classes(weights: list[float]) -> ExpertSegmentation:
+def _three_classes(weights: list[float]) -> SegmentationDistribution:
     """Expert e gives class e, with logits 0 and 2; one pixel, two images of the same weights."""
-    means = 2 * torch.eye(3)
-    log_weights = torch.tensor([weights, weights]).log()
-    return ExpertSegmentation(lambda z: z[..., None, None], log_weights, means, torch.full((3, 3), 1e-4))
+    normal = Independent(Normal(2 * torch.eye(3).expand(2, 3, 3), torch.full((2, 3, 3), 1e-4)), 1)
+    noise = Experts(MixtureSameFamily(Categorical(torch.tensor([weights, weights])), normal))
+    return SegmentationDistribution(noise, [Network(lambda z: z[..., None, None])], 3, (2, 1, 1))
 
 
-def test_hypotheses_come_as_often_as_their_experts_weigh(generator):
+def test_hypotheses_that_cover_come_as_often_as_their_experts_weigh(generator):
     """Of 10, an expert of weight 0.5 gives 5, one of 0.3 gives 3; of 4, weight 0.3 gives 1 or 2."""
     distribution = _three_classes([0.5, 0.3, 0.2])
     for _ in range(5):
-        drawn = distribution.sample(10, generator)[:, :, 0, 0]
+        drawn = distribution.sample(10, generator, cover=True)[:, :, 0, 0]
         assert [torch.bincount(column, minlength=3).tolist() for column in drawn.T] == [[5, 3, 2]] * 2
-        four = torch.bincount(distribution.sample(4, generator)[:, 0, 0, 0], minlength=3)
+        four = torch.bincount(distribution.sample(4, generator, cover=True)[:, 0, 0, 0], minlength=3)
         assert four[0] == 2
         assert four[1] in (1, 2)
-    firsts = torch.stack([distribution.sample(10, generator)[0, 0] for _ in range(300)])
+    firsts = torch.stack([distribution.sample(10, generator, cover=True)[0, 0] for _ in range(300)])
     assert (firsts == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)  # in random order
 
 
-def test_weighted_hypotheses_carry_the_weights_of_their_experts(generator):
-    samples, weights = _three_classes([0.5, 0.3, 0.2]).weighted_samples(2, generator)
-    assert samples[:, 0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2]
-    torch.testing.assert_close(weights, torch.tensor([[0.25, 0.25, 0.15, 0.15, 0.1, 0.1]] * 2))
+def test_independent_hypotheses_choose_their_experts_independently(generator):
+    """Of two draws, both are of the expert of weight 0.5 in a quarter of the cases; systematically in none or all."""
+    distribution = _three_classes([0.5, 0.3, 0.2])
+    assert distribution.independent
+    pairs = torch.stack([distribution.sample(2, generator)[:, 0, 0, 0] for _ in range(1000)])
+    assert (pairs == 0).all(dim=1).float().mean().item() == pytest.approx(0.25, abs=0.05)
+
+
+def test_strata_go_through_the_experts_with_their_weights(generator):
+    logits, log_weights = _three_classes([0.5, 0.3, 0.2]).strata(2, generator)
+    assert logits[:, 0, :, 0, 0].argmax(dim=1).tolist() == [0, 0, 1, 1, 2, 2]
+    torch.testing.assert_close(log_weights.exp(), torch.tensor([[0.5] * 2, [0.3] * 2, [0.2] * 2]))
 
 
 def test_marginals_and_likelihood_weigh_the_experts(generator):
     distribution = _three_classes([0.5, 0.3, 0.2])
     high, low = math.exp(2) / (math.exp(2) + 2), 1 / (math.exp(2) + 2)
     expected = 0.5 * high + 0.5 * low
-    assert distribution.probabilities(3, generator)[0, 0].item() == pytest.approx(expected, abs=1e-3)
+    assert distribution.probabilities(samples=3, generator=generator)[0, 0].item() == pytest.approx(expected, abs=1e-3)
     label = torch.zeros(2, 1, 1, dtype=torch.uint8)
     assert distribution.log_prob(label, 3, generator)[0].exp().item() == pytest.approx(expected, abs=1e-3)
 
@@ -96,8 +107,10 @@ def test_the_weights_learn_the_share_of_the_readers(generator):
         optimiser.zero_grad()
         model.loss_of_readers(image, labels, generator).total.backward()
         optimiser.step()
-    assert model(image).probabilities(16, generator)[0, 1].mean().item() == pytest.approx(0.75, abs=0.05)
-    means = model(image).sample(8, generator)[:, 0].float().mean(dim=(1, 2))
+    assert model(image).probabilities(samples=16, generator=generator)[0, 1].mean().item() == pytest.approx(
+        0.75, abs=0.05
+    )
+    means = model(image).sample(8, generator, cover=True)[:, 0].float().mean(dim=(1, 2))
     assert sorted(means.round().tolist()) == [0.0] * 2 + [1.0] * 6
 
 

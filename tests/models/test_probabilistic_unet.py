@@ -9,14 +9,15 @@ from torch.nn import functional as F
 
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.base import most_probable
-from probunet.distributions.latent import LatentSegmentation
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.latent import Normals
 from probunet.models.image2image_vae import Image2ImageVAE
 from probunet.models.probabilistic_unet import ProbabilisticUNet
-from probunet.nets.combine import BLOCK, Combine, Decoder
+from probunet.nets.combine import Combine, Decoder
+from probunet.nets.decode import BLOCK, Network, most_probable
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
 from probunet.nets.labels import one_hot
-from probunet.nets.prior import draw_from
+from probunet.objectives.elbo import ELBO
 
 
 def gaussian(mean: float, sigma: float, batch: int = 1, dims: int = 1) -> Independent:
@@ -66,27 +67,28 @@ def test_fused_labels_are_those_of_the_logits(layers, height, width, layout, gen
     features = torch.randn(1, 3, height, width, generator=generator).double().contiguous(memory_format=layout)
     z = 2 * torch.randn(5, 2, generator=generator)
     with torch.no_grad():
-        decoder = Decoder(combine, features)
+        decoder = Decoder(combine, combine.project(features))
         first, second = decoder(z).unbind(dim=1)
         combine.rest[-1].bias[0] += (second - first).median() + 1e-6  # so that either class has half of the pixels
         expected = most_probable(decoder(z))
     assert decoder.fuses
     assert expected.float().mean() == pytest.approx(0.5, abs=0.01)
     assert (expected[1:] != expected[:-1]).any()
-    found = decoder.labels(z)
+    found = decoder.labels(z[:, None])[:, 0]
     assert found.dtype == torch.uint8
     assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(("images", "classes", "layers"), [(2, 2, 3), (1, 3, 3), (1, 2, 2)])
 def test_fused_labels_are_for_one_image_two_classes_three_layers(images, classes, layers):
-    assert not Decoder(Combine(3, 2, classes, layers=layers), torch.zeros(images, 3, 8, 8)).fuses
+    combine = Combine(3, 2, classes, layers=layers)
+    assert not Decoder(combine, combine.project(torch.zeros(images, 3, 8, 8))).fuses
 
 
 def test_fused_labels_are_not_for_half_precision():
     combine = Combine(3, 2, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not Decoder(combine, torch.zeros(1, 3, 8, 8)).fuses
+        assert not Decoder(combine, combine.project(torch.zeros(1, 3, 8, 8))).fuses
 
 
 def test_f_comb_with_one_layer_is_refused():
@@ -97,18 +99,18 @@ def test_f_comb_with_one_layer_is_refused():
 def test_loss_is_equation_4_with_its_reductions():
     """Cross-entropy summed over pixels, KL summed over latents, both averaged over the batch, added with beta."""
     torch.manual_seed(0)
-    model = ProbabilisticUNet(1, 3, channels=(4, 4), latent_dims=2, beta=3.0)
+    model = ProbabilisticUNet(1, 3, channels=(4, 4), latent_dims=2, objective=ELBO(3.0))
     image, label = torch.randn(4, 1, 16, 16), torch.randint(3, (4, 16, 16))
     label[0, :3] = IGNORE
     loss = model.loss(image, label, torch.Generator().manual_seed(1))
-    distribution = model(image)
-    posterior = distribution.posterior(label)
-    z = draw_from(posterior, 1, torch.Generator().manual_seed(1))[0]
-    log_probability = distribution.logits(z).log_softmax(dim=1)
+    latent = model(image).latent
+    posterior = latent.posterior(label)
+    z = posterior.mean + posterior.stddev * torch.randn(4, 2, generator=torch.Generator().manual_seed(1))
+    log_probability = latent.logits(z).log_softmax(dim=1)
     known = label != IGNORE
     picked = log_probability.gather(1, torch.where(known, label, 0)[:, None])[:, 0]
     reconstruction = -(picked * known).sum() / 4
-    kl = kl_divergence(posterior, distribution.latent).sum() / 4
+    kl = kl_divergence(posterior, latent.prior).sum() / 4
     torch.testing.assert_close(loss.total, reconstruction + 3 * kl)
     torch.testing.assert_close(loss.terms["kl"], kl.detach())
     assert sum(loss.terms[f"kl_dimension/{i}"] for i in range(2)) == pytest.approx(kl.item(), rel=1e-5)
@@ -139,7 +141,7 @@ def two_pixels(z: torch.Tensor) -> torch.Tensor:
 def test_log_prob_agrees_with_brute_force_integration(label, generator):
     """log P(Y|X) by a Riemann sum over a one-dimensional latent; proposals from a posterior that is far off."""
     prior, posterior = gaussian(0.3, 0.8), gaussian(0.0, 1.0)
-    distribution = LatentSegmentation(two_pixels, prior, lambda _: posterior)
+    distribution = SegmentationDistribution(Normals(prior, lambda _: posterior), [Network(two_pixels)], 2, (1, 1, 2))
     grid = torch.linspace(-8, 8, 20001)[:, None]
     logits = two_pixels(grid)
     target = torch.tensor(label).expand(len(grid), 1, 2)
@@ -151,10 +153,14 @@ def test_log_prob_agrees_with_brute_force_integration(label, generator):
 
 def test_probabilities_are_the_average_over_the_prior(generator):
     prior = gaussian(0.3, 0.8)
-    distribution = LatentSegmentation(two_pixels, prior, lambda _: prior)
+    distribution = SegmentationDistribution(Normals(prior), [Network(two_pixels)], 2, (1, 1, 2))
     z = 0.3 + 0.8 * torch.randn(200_000, generator=generator)
     expected = torch.stack([torch.sigmoid(3 * z).mean(), torch.sigmoid(z**2 - 1).mean()])
-    torch.testing.assert_close(distribution.probabilities(5000, generator)[0, 1, 0], expected, atol=0.02, rtol=0)
+    for marginals in (
+        distribution.probabilities(samples=1024, generator=generator),
+        distribution.probabilities(distribution.noise(5000, generator)),
+    ):
+        torch.testing.assert_close(marginals[0, 1, 0], expected, atol=0.02, rtol=0)
 
 
 def test_the_label_reaches_the_posterior_and_ignored_pixels_are_zero():
@@ -162,8 +168,8 @@ def test_the_label_reaches_the_posterior_and_ignored_pixels_are_zero():
     assert encoded[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
     torch.manual_seed(0)
     model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=2)
-    distribution = model(torch.randn(1, 1, 16, 16))
-    empty, full = (distribution.posterior(torch.full((1, 16, 16), value)).base_dist.loc for value in (0, 1))
+    latent = model(torch.randn(1, 1, 16, 16)).latent
+    empty, full = (latent.posterior(torch.full((1, 16, 16), value)).base_dist.loc for value in (0, 1))
     assert not torch.equal(empty, full)
 
 
@@ -175,7 +181,7 @@ def test_the_unet_and_the_prior_run_once_for_all_samples(generator):
     model.prior.register_forward_hook(lambda *_: calls.append("prior"))
     distribution = model(torch.randn(1, 1, 16, 16))
     distribution.sample(16, generator)
-    distribution.probabilities(4, generator)
+    distribution.probabilities(samples=4, generator=generator)
     assert sorted(calls) == ["prior", "unet"]
 
 
@@ -190,7 +196,7 @@ def test_hypotheses_differ_and_need_not_be_nested():
 
 def test_a_fixed_prior_is_standard_normal_whatever_the_image():
     model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=3, prior="fixed")
-    latent = model(torch.randn(2, 1, 16, 16) * 100).latent.base_dist
+    latent = model(torch.randn(2, 1, 16, 16) * 100).latent.prior.base_dist
     assert torch.equal(latent.loc, torch.zeros(2, 3))
     assert torch.equal(latent.scale, torch.ones(2, 3))
 
@@ -200,7 +206,7 @@ def test_a_posterior_on_the_label_alone_does_not_see_the_image():
     images = [torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(i)) for i in (1, 2)]
     for posterior, same in (("label", True), ("image_and_label", False)):
         model = ProbabilisticUNet(1, 2, channels=(4, 4), posterior=posterior)
-        first, second = (model(image).posterior(label).mean for image in images)
+        first, second = (model(image).latent.posterior(label).mean for image in images)
         assert torch.equal(first, second) is same
 
 
@@ -209,8 +215,8 @@ def test_a_latent_at_the_start_is_seen_by_the_whole_unet():
     model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=3, inject="start")
     assert model.unet.encoder.blocks[0][0].in_channels == 4
     assert model.combine is None
-    distribution = model(torch.randn(1, 1, 16, 16))
-    assert not torch.equal(distribution.logits(torch.zeros(1, 3)), distribution.logits(torch.ones(1, 3)))
+    latent = model(torch.randn(1, 1, 16, 16)).latent
+    assert not torch.equal(latent.logits(torch.zeros(1, 3)), latent.logits(torch.ones(1, 3)))
 
 
 def test_all_ablations_together_are_the_image2image_vae():
@@ -253,8 +259,8 @@ def test_samples_that_are_decoded_together_are_those_decoded_alone(inject):
     n = 2 * BLOCK // 256 + 2  # a first one, two full blocks, and one left over
     with torch.inference_mode():
         together = distribution.sample(n, torch.Generator().manual_seed(0))
-        latents = draw_from(distribution.latent, n, torch.Generator().manual_seed(0))
-        alone = torch.stack([most_probable(distribution.logits(z)) for z in latents])
+        noise = distribution.noise(n, torch.Generator().manual_seed(0))
+        alone = torch.stack([most_probable(logits) for logits in distribution.logits(noise)])
     assert together.shape == (n, 1, 16, 16)
     assert (together != alone).float().mean() < 1e-4  # float sums in another order
     assert (together[1:] != together[:-1]).any()

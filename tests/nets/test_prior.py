@@ -8,9 +8,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Mul
 
 import probunet as pu
 from probunet.core.errors import InputError
-from probunet.distributions.latent import LatentSegmentation
-from probunet.nets.prior import draw_from, prior_net
-from probunet.objectives.elbo import evidence_bound
+from probunet.distributions.experts import Experts
+from probunet.distributions.latent import Normals, divergence
+from probunet.nets.prior import prior_net
 
 FAMILIES = ("axis_aligned", "full", "mixture", "flow")
 
@@ -22,9 +22,15 @@ def distribution(request, generator):
     return net(3 * torch.randn(2, 1, 16, 16, generator=generator))
 
 
-def test_draws_follow_the_density(distribution, generator):
+def kind(prior):
+    return Experts(prior) if isinstance(prior, MixtureSameFamily) else Normals(prior)
+
+
+@pytest.mark.parametrize("cover", [False, True])
+def test_draws_follow_the_density(distribution, generator, cover):
     """E over draws of 1[z in a box] / P(z) is the volume of the box: draws and density are of the same law."""
-    z = draw_from(distribution, 40_000, generator)
+    noise = kind(distribution)
+    z = noise.place(noise.draw(40_000, generator, cover))
     assert z.shape == (40_000, 2, 2)
     centre, sigma = z.mean(dim=0), z.std(dim=0)
     inside = ((z - centre).abs() < 0.5 * sigma).all(dim=-1)
@@ -36,21 +42,22 @@ def test_axis_aligned_draws_are_those_of_the_paper():
     gaussian = Independent(Normal(torch.randn(2, 3), torch.rand(2, 3) + 0.1), 1)
     first, second = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     wanted = gaussian.mean + gaussian.stddev * torch.randn((5, 2, 3), generator=second)
-    assert torch.equal(draw_from(gaussian, 5, first), wanted)
+    noise = Normals(gaussian)
+    assert torch.equal(noise.place(noise.draw(5, first)), wanted)
 
 
 def test_a_mixture_draws_its_components_as_often_as_its_weights_say(generator):
     normal = Independent(Normal(torch.tensor([[[-9.0], [0.0], [9.0]]]), torch.ones(1, 3, 1)), 1)
     mixture = MixtureSameFamily(Categorical(torch.tensor([[0.2, 0.5, 0.3]])), normal)
-    z = draw_from(mixture, 10_000, generator)[:, 0, 0]
+    noise = Experts(mixture)
+    z = noise.place(noise.draw(10_000, generator))[:, 0, 0]
     shares = [float(s) for s in ((z < -4.5).float().mean(), (z.abs() < 4.5).float().mean(), (z > 4.5).float().mean())]
     assert shares == pytest.approx([0.2, 0.5, 0.3], abs=0.02)
 
 
 def _kl(posterior, prior, draws: int) -> float:
-    label = torch.zeros(draws, 2, 2, dtype=torch.uint8)
-    segmentation = LatentSegmentation(lambda z: torch.zeros(draws, 2, 2, 2), prior, lambda _: posterior)
-    return float(evidence_bound(segmentation, label, 1.0, torch.Generator().manual_seed(0)).terms["kl"])
+    noise = torch.randn(draws, 2, generator=torch.Generator().manual_seed(0))
+    return float(divergence(posterior, prior, posterior.mean + posterior.stddev * noise).mean())
 
 
 def test_kl_of_a_full_covariance_is_analytic():
@@ -72,15 +79,14 @@ def test_kl_without_a_formula_is_estimated_without_bias():
     assert _kl(posterior, mixture, draws) == pytest.approx(float(known), abs=0.03)
 
 
-def test_hypotheses_of_a_mixture_have_no_gradient_and_that_is_said(generator):
-    image = torch.zeros(1, 1, 16, 16)
+def test_a_gradient_reaches_every_family_of_prior_through_its_hypotheses(generator):
+    image = torch.randn(1, 1, 16, 16, generator=generator)
     for family in FAMILIES:
-        segmentation = pu.ProbabilisticUNet(channels=(4, 4), prior_family=family)(image)
-        if family == "mixture":
-            with pytest.raises(InputError, match="mixture prior have no gradient"):
-                segmentation.logits_samples(2, generator)
-        else:
-            assert segmentation.logits_samples(2, generator).requires_grad
+        model = pu.ProbabilisticUNet(channels=(4, 4), prior_family=family)
+        logits, log_weights = model(image).strata(2, generator)
+        weights = log_weights.exp().repeat_interleave(2, dim=0)[..., None, None, None]
+        (weights * logits.softmax(dim=2)).square().sum().backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.prior.parameters()), family
 
 
 def test_options_that_contradict_are_refused(monkeypatch):

@@ -5,12 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.mixture import MixtureSegmentation
+from probunet.distributions.experts import Experts
+from probunet.distributions.noise import Noise
 from probunet.metrics import FOREGROUND, Convention, energy_distance, pairwise_distance
+from probunet.nets.decode import MemberMaps, Network
 from probunet.objectives.energy_score import EnergyScore, soft_distances, unbiased_energy_score
 
 
@@ -19,18 +22,30 @@ def logits_of(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.nn.functional.one_hot(labels.long(), classes).movedim(-1, -3).float() * 200
 
 
-class Fixed(pu.SegmentationDistribution):
-    """Says the same hypotheses whenever it is asked."""
+class Same(Noise):
+    """Gives the same hypotheses whenever it is asked."""
 
-    distinct = None
+    device = torch.device("cpu")
 
-    def __init__(self, labels: torch.Tensor, classes: int) -> None:
-        self.logits = logits_of(labels, classes)
+    def __init__(self, count: int, batch: int) -> None:
+        self.chosen = torch.arange(count)[:, None].expand(count, batch)
 
-    def logits_samples(self, n, generator=None):
-        return self.logits[:n]
+    def draw(self, n, generator, cover=False):
+        return self.chosen[:n]
 
-    sample = probabilities = log_prob = None
+    def place(self, noise):
+        return noise
+
+    def strata(self, m, generator, cover=False):
+        return self.chosen[:m], torch.zeros(1, self.chosen.shape[1])
+
+    propose = strata
+
+
+def fixed(labels: torch.Tensor, classes: int, logits: torch.Tensor | None = None) -> pu.SegmentationDistribution:
+    """A distribution of the hypotheses (N, B, H, W) that are given, certain of each if no logits are."""
+    maps = logits_of(labels, classes) if logits is None else logits
+    return pu.SegmentationDistribution(Same(*labels.shape[:2]), [MemberMaps(maps)], classes, labels.shape[1:])
 
 
 @settings(deadline=None, max_examples=40)
@@ -92,17 +107,17 @@ def test_on_certain_hypotheses_it_is_the_metrics_unbiased_estimate(relaxation, c
         estimator="unbiased",
     )
     wanted = (result.value + result.reader_diversity).mean()
-    score = EnergyScore(samples=5, relaxation=relaxation).of(Fixed(samples, classes), labels, Convention(classes))
+    score = EnergyScore(samples=5, relaxation=relaxation).of(fixed(samples, classes), labels, Convention(classes))
     assert float(score) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_an_image_without_a_known_pixel_does_not_count(generator):
     samples = torch.randint(2, (2, 2, 4, 4), generator=generator)
     labels = torch.randint(2, (2, 1, 4, 4), generator=generator)
-    alone = EnergyScore(samples=2).of(Fixed(samples[:, :1], 2), labels[:1], FOREGROUND)
+    alone = EnergyScore(samples=2).of(fixed(samples[:, :1], 2), labels[:1], FOREGROUND)
     labels[1] = IGNORE
-    assert float(EnergyScore(samples=2).of(Fixed(samples, 2), labels, FOREGROUND)) == pytest.approx(float(alone))
-    assert float(EnergyScore(samples=2).of(Fixed(samples, 2), torch.full_like(labels, IGNORE), FOREGROUND)) == 0
+    assert float(EnergyScore(samples=2).of(fixed(samples, 2), labels, FOREGROUND)) == pytest.approx(float(alone))
+    assert float(EnergyScore(samples=2).of(fixed(samples, 2), torch.full_like(labels, IGNORE), FOREGROUND)) == 0
 
 
 def test_a_reader_who_did_not_look_is_left_out(generator):
@@ -110,10 +125,10 @@ def test_a_reader_who_did_not_look_is_left_out(generator):
     labels = torch.randint(2, (2, 3, 4, 4), generator=generator)
     labels[0, 1] = IGNORE
     one, two = (
-        float(EnergyScore(samples=3).of(Fixed(samples[:, i : i + 1], 2), labels[i : i + 1, kept], FOREGROUND))
+        float(EnergyScore(samples=3).of(fixed(samples[:, i : i + 1], 2), labels[i : i + 1, kept], FOREGROUND))
         for i, kept in ((0, [0, 2]), (1, [0, 1, 2]))
     )
-    assert float(EnergyScore(samples=3).of(Fixed(samples, 2), labels, FOREGROUND)) == pytest.approx((one + two) / 2)
+    assert float(EnergyScore(samples=3).of(fixed(samples, 2), labels, FOREGROUND)) == pytest.approx((one + two) / 2)
 
 
 def _train_two_modes(biased: bool) -> float:
@@ -148,11 +163,46 @@ def test_two_modes_are_found_with_the_readers_frequencies_and_the_biased_form_co
     assert _train_two_modes(biased=True) == pytest.approx(0.125, abs=0.01)  # by hand: 1/2 - (1/2 - 1/4) K / (K - 1)
 
 
-def test_members_are_drawn_independently(generator):
-    members = [torch.full((1, 2, 16, 16), float(i)) for i in range(2)]
-    drawn = MixtureSegmentation(members).logits_samples(400, generator)
-    assert drawn.shape == (400, 1, 2, 16, 16)
-    assert float(drawn[:, 0, 0, 0, 0].mean()) == pytest.approx(0.5, abs=0.1)
+def test_components_count_by_their_weights():
+    """Two certain components of weights w and 1 - w: 2 E d(S, Y) - 2 w (1 - w) d, exactly, whatever is drawn."""
+    samples = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])[:, None, None]
+    readers = samples[:1]
+    for w in (0.25, 0.8):
+        weights = torch.tensor([[w], [1 - w]])
+        score = unbiased_energy_score(samples, readers, torch.ones(1, 1), components=weights)
+        assert float(score) == pytest.approx(2 * (1 - w) - 2 * w * (1 - w))
+
+
+def test_several_draws_of_a_component_repel_each_other_without_bias():
+    """Component 1 draws a or b, component 2 always c, each pair at distance 1: all four cases on average, by hand."""
+    a, b, c = torch.eye(3)[:, None, None]
+    readers = torch.eye(3)[:1, None, None]
+    w, total = 0.6, 0.0
+    for first in (a, b):
+        for second in (a, b):  # two independent draws, each pair with probability 1/4
+            samples = torch.stack([first, second, c, c])
+            weights = torch.tensor([[w], [1 - w]])
+            total += float(unbiased_energy_score(samples, readers, torch.ones(1, 1), components=weights)) / 4
+    to_reader = w / 2 + (1 - w)
+    repulsion = w**2 / 2 + 2 * w * (1 - w)
+    assert total == pytest.approx(2 * to_reader - repulsion)
+
+
+def test_the_score_teaches_experts_their_weights(generator):
+    """Three of four readers say class 1, one says 0, as two experts do: their weights follow from the score alone."""
+    normal = Independent(Normal(torch.tensor([[[-1.0], [1.0]]]), torch.full((1, 2, 1), 1e-3)), 1)
+    decode = Network(lambda z: torch.stack([-50 * z, 50 * z], dim=1)[..., None].expand(-1, 2, 4, 4))
+    readers = torch.ones(1, 4, 4, 4, dtype=torch.uint8)
+    readers[:, 3] = 0
+    raw = torch.zeros(1, 2, requires_grad=True)
+    optimiser = torch.optim.Adam([raw], 0.1)
+    for _ in range(150):
+        optimiser.zero_grad()
+        noise = Experts(MixtureSameFamily(Categorical(logits=raw), normal))
+        distribution = pu.SegmentationDistribution(noise, [decode], 2, (1, 4, 4))
+        EnergyScore(samples=4).of(distribution, readers, FOREGROUND, generator).backward()
+        optimiser.step()
+    assert raw.softmax(dim=1)[0, 1].item() == pytest.approx(0.75, abs=0.02)
 
 
 def test_the_score_reaches_the_prior_and_costs_one_pass_of_the_unet(generator):
@@ -181,8 +231,7 @@ def test_a_low_temperature_takes_faint_probabilities_away():
     faint[..., 0] = torch.tensor([-99.0, 99.0])[:, None]
     lesion = torch.zeros(1, 1, 10, 11, dtype=torch.uint8)
     lesion[..., 0] = 1
-    distribution = Fixed(torch.zeros(2, 1, 10, 11), 2)
-    distribution.logits = faint
+    distribution = fixed(torch.zeros(2, 1, 10, 11), 2, faint)
     scores = [float(EnergyScore(samples=2, temperature=t).of(distribution, lesion, FOREGROUND)) for t in (1.0, 0.3)]
     assert scores[0] == pytest.approx(2 * 0.5)
     rest = 100 / (1 + 9 ** (1 / 0.3))

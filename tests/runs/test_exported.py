@@ -22,7 +22,7 @@ def test_every_model_is_saved_with_its_arguments(name, tmp_path):
     pu.save(model, tmp_path / "model", licence="CC BY 4.0")
     other = pu.load(tmp_path / "model")
     assert type(other) is type(model)
-    first, second = (m(images(1)).probabilities(3, torch.Generator().manual_seed(1)) for m in (model, other))
+    first, second = (m(images(1)).sample(3, torch.Generator().manual_seed(1)) for m in (model, other))
     torch.testing.assert_close(first, second)
     assert ExportedModel(tmp_path / "model").settings["licence"] == "CC BY 4.0"
 

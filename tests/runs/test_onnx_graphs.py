@@ -36,12 +36,12 @@ def test_logits_are_those_of_the_model(trained, graphs, batch, height, width):
     image, z = (torch.randn(batch, *rest, generator=generator) for rest in ((1, height, width), (6,)))
     with torch.inference_mode():
         distribution = pu.load(trained / "probabilistic_unet")(image)
-        expected = distribution.logits(z).numpy()
+        expected = distribution.latent.logits(z).numpy()
     features, mean, log_sigma = session(graphs, "encode").run(None, {"image": image.numpy()})
     (logits,) = session(graphs, "decode").run(None, {"features": features, "z": z.numpy()})
     assert np.abs(logits - expected).max() < 1e-4
-    assert np.abs(mean - distribution.latent.mean.numpy()).max() < 1e-4
-    assert np.abs(log_sigma - distribution.latent.stddev.log().numpy()).max() < 1e-4
+    assert np.abs(mean - distribution.latent.prior.mean.numpy()).max() < 1e-4
+    assert np.abs(log_sigma - distribution.latent.prior.stddev.log().numpy()).max() < 1e-4
 
 
 def test_the_example_samples_without_torch(trained, graphs, tmp_path):
@@ -56,8 +56,8 @@ def test_the_example_samples_without_torch(trained, graphs, tmp_path):
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal((16, 6)).astype(np.float32))
     with torch.inference_mode():
         distribution = pu.load(trained / "probabilistic_unet")(raw)
-        z = distribution.latent.mean + distribution.latent.stddev * noise
-        expected = np.concatenate([distribution.logits(one[None]).argmax(dim=1).numpy() for one in z])
+        z = distribution.latent.prior.mean + distribution.latent.prior.stddev * noise
+        expected = np.concatenate([distribution.latent.logits(one[None]).argmax(dim=1).numpy() for one in z])
     assert (samples != expected).mean() < 1e-3
 
 

@@ -75,7 +75,7 @@ def test_a_model_that_learns_from_all_readers_is_given_them_and_geco_survives_th
     small = {"channels": [4, 4], "latent_dims": 2}
     settings["models"] = {
         "experts": {"class_path": "probunet.MixtureOfExperts", "init_args": small},
-        "geco": {"class_path": "probunet.ProbabilisticUNet", "init_args": small | {"target": 0.01}},
+        "geco": {"class_path": "probunet.ProbabilisticUNet", "init_args": small | {"objective": {"target": 0.01}}},
     }
     experiment_file.write_text(yaml.safe_dump(settings))
     given = []
@@ -85,7 +85,7 @@ def test_a_model_that_learns_from_all_readers_is_given_them_and_geco_survives_th
         train(experiment_file)
     assert len(given) == 6
     assert {shape[1] for shape in given} == {4}
-    kept = weights(tmp_path / "run" / "geco")["model.geco.log_multiplier"]
+    kept = weights(tmp_path / "run" / "geco")["model.objective.log_multiplier"]
     assert kept.item() == pytest.approx(6 * 0.01)  # the target is out of reach in six steps, each of which adds 0.01
 
 

@@ -1,17 +1,18 @@
-"""A distribution over segmentations with latents at several scales (Kohl et al. 2019)."""
+"""Hypotheses from random fields: the noise is a seed, of masks, of logits, or of latent maps at several scales."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import torch
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 
-from probunet.core.types import Label, Logits, Samples
-from probunet.distributions.base import SegmentationDistribution, cross_entropy, most_probable
-from probunet.nets.combine import BLOCK
+from probunet.core.types import Label, Logits
+from probunet.distributions.noise import Noise, Reconstruction, Weighted
+from probunet.nets.decode import Decode
 from probunet.nets.latent_decoder import Choose
 
 Descend: TypeAlias = Callable[[Choose], list[Logits]]
@@ -19,108 +20,96 @@ Descend: TypeAlias = Callable[[Choose], list[Logits]]
 those before it what the coarser levels alone make of it."""
 
 
-@final
-class HierarchicalSegmentation(SegmentationDistribution):
-    """P(Y | X) as an integral over latents z_0, z_1, ..., each a map that depends on the coarser ones.
+@dataclass(frozen=True)
+class Levels:
+    """Latents z_0, z_1, ... at several scales, each a map that depends on the coarser ones (Kohl et al. 2019).
 
-    Args:
-        descend: through the levels of P(z_l | z_<l, X) to the logits; a single image goes with any number of latents.
-        posterior: from a label to the same way through Q(z_l | z_<l, X, Y).
+    Attributes:
+        descend: through the levels of P(z_l | z_<l, X) to the logits.
+        infer: from a label to the same way through Q(z_l | z_<l, X, Y).
     """
 
-    distinct = None
+    descend: Descend
+    infer: Callable[[Label], Callable[[Choose], object]]
 
-    def __init__(self, descend: Descend, posterior: Callable[[Label], Callable[[Choose], object]]) -> None:
-        self.descend, self.posterior = descend, posterior
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, fixed: Collection[int] = (), together: int | None = None
-    ) -> Samples:
-        """Draw n hypotheses; see the base class.
+@final
+class Seeds(Noise):
+    """Noise (n, B) of int64 seeds, each of a random field without end (see ``probunet.nets.fields``).
 
-        Args:
-            n: how many.
-            generator: source of randomness.
-            fixed: levels (0: the coarsest) whose latents are their mean instead of a draw: what is left of the
-                variation is that of the other levels.
-            together: hypotheses of a single image that are decoded at once; as many as the cache holds if not given.
+    Args:
+        batch: images B.
+        device: of the model.
+        levels: the latents that the fields become, where these can be inferred from a label.
+    """
+
+    def __init__(self, batch: int, device: torch.device, levels: Levels | None = None) -> None:
+        self._batch, self.device, self._levels = batch, device, levels
+        self.local = levels is not None
+
+    def draw(self, n: int, generator: torch.Generator | None, cover: bool = False) -> torch.Tensor:
+        """Draw seeds; those that cover come in pairs of opposite fields. See the base class."""
+        count = -(-n // 2) if cover else n
+        seeds = torch.randint(2**62, (count, self._batch), generator=generator, device=self.device)
+        return torch.stack([seeds, seeds ^ 1], dim=1).flatten(0, 1)[:n] if cover else seeds
+
+    def place(self, noise: torch.Tensor) -> torch.Tensor:
+        """A field is its seed; see the base class."""
+        return noise
+
+    def strata(self, m: int, generator: torch.Generator | None, cover: bool = False) -> Weighted:
+        """A single component; see the base class."""
+        return self.draw(m, generator, cover), torch.zeros((1, self._batch), device=self.device)
+
+    def propose(self, label: Label, n: int, generator: torch.Generator | None) -> Weighted:
+        """Draw latents from the posterior, with their weights over all levels; seeds where there is none.
+
+        Latents are laid behind each other, (n, B, L). See the base class.
         """
-        first = most_probable(self._hypotheses(1, generator, fixed))
-        labels = first.new_empty((n, *first.shape))
-        labels[0] = first
-        if len(first) > 1:
-            together = 1
-        elif together is None:
-            together = max(BLOCK // first.numel(), 1)
-        for i in range(1, n, together):
-            logits = self._hypotheses(min(together, n - i), generator, fixed)
-            labels[i : i + together] = most_probable(logits).unflatten(0, (-1, len(first)))
-        return labels
-
-    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Decode n reparameterised draws of all levels, (n, B, K, H, W); see ``SupportsLogitsSamples``."""
-        return torch.stack([self._hypotheses(1, generator) for _ in range(n)])
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Average the softmax over draws from the prior; see the base class."""
-        total = self._hypotheses(1, generator).softmax(dim=1)
-        for _ in range(samples - 1):
-            total = total + self._hypotheses(1, generator).softmax(dim=1)
-        return total / samples
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Importance-weighted bound over all levels, proposals from the posterior (Burda et al. 2016, Eq. 8)."""
-        infer = self.posterior(label)
-        weights = []
-        for _ in range(samples):
-            logits, latents, posterior, prior = self.reconstruct(infer, generator)
+        if self._levels is None:
+            return self.draw(n, generator), torch.full((n, self._batch), -math.log(n), device=self.device)
+        infer = self._levels.infer(label)
+        latents, log_weights = [], []
+        for _ in range(n):
+            _, z, posterior, prior = _met(self._levels.descend, infer, generator)
             ratios = [
-                (p.log_prob(z) - q.log_prob(z)).flatten(1).sum(dim=1)
-                for z, q, p in zip(latents, posterior, prior, strict=True)
+                (p.log_prob(one) - q.log_prob(one)).flatten(1).sum(dim=1)
+                for one, q, p in zip(z, posterior, prior, strict=True)
             ]
-            weights.append(torch.stack(ratios).sum(dim=0) - cross_entropy(logits[-1], label))
-        return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+            latents.append(torch.cat([one.flatten(1) for one in z], dim=1))
+            log_weights.append(torch.stack(ratios).sum(dim=0))
+        return torch.stack(latents), torch.stack(log_weights) - math.log(n)
 
-    def reconstruct(
-        self, infer: Callable[[Choose], object], generator: torch.Generator | None = None
-    ) -> tuple[list[Logits], list[torch.Tensor], list[Normal], list[Normal]]:
-        """Draw the latents of all levels from a posterior and decode them.
+    def reconstruct(self, label: Label, decode: Decode, generator: torch.Generator | None) -> Reconstruction:
+        """Draw the latents of all levels from the posterior and decode; KL of every level, given the coarser draws.
 
-        Args:
-            infer: what ``posterior`` gives for a label.
-            generator: source of the draw.
-
-        Returns:
-            Logits as of ``Descend``, latents, and by level the distributions Q and P that they met.
+        See the base class.
         """
-        latents: list[torch.Tensor] = []
-        posterior: list[Normal] = []
-        prior: list[Normal] = []
-
-        def draw(level: int, distribution: Normal) -> torch.Tensor:
-            posterior.append(distribution)
-            latents.append(_drawn(distribution, 1, generator))
-            return latents[-1]
-
-        def given(level: int, distribution: Normal) -> torch.Tensor:
-            prior.append(distribution)
-            return latents[level]
-
-        infer(draw)
-        return self.descend(given), latents, posterior, prior
-
-    def _hypotheses(self, n: int, generator: torch.Generator | None, fixed: Collection[int] = ()) -> Logits:
-        """Logits (B, K, H, W); of n hypotheses (n, K, H, W) where there is a single image."""
-
-        def choose(level: int, prior: Normal) -> torch.Tensor:
-            return prior.mean if level in fixed else _drawn(prior, n if len(prior.mean) == 1 else 1, generator)
-
-        logits = self.descend(choose)[-1]
-        return logits.expand(n, -1, -1, -1) if len(logits) == 1 else logits  # where all levels are fixed
+        if self._levels is None:
+            return super().reconstruct(label, decode, generator)
+        outputs, _, posterior, prior = _met(self._levels.descend, self._levels.infer(label), generator)
+        levels = [kl_divergence(q, p).flatten(1).sum(dim=1) for q, p in zip(posterior, prior, strict=True)]
+        return Reconstruction(outputs, torch.stack(levels, dim=1), "level")
 
 
-def _drawn(normal: Normal, n: int, generator: torch.Generator | None) -> torch.Tensor:
-    mean = normal.mean
-    shape = (len(mean) * n, *mean.shape[1:])
-    noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + normal.stddev * noise
+def _met(
+    descend: Descend, infer: Callable[[Choose], object], generator: torch.Generator | None
+) -> tuple[list[Logits], list[torch.Tensor], list[Normal], list[Normal]]:
+    """Logits, latents drawn from the posterior, and by level the distributions Q and P that they met."""
+    latents: list[torch.Tensor] = []
+    posterior: list[Normal] = []
+    prior: list[Normal] = []
+
+    def draw(level: int, normal: Normal) -> torch.Tensor:
+        posterior.append(normal)
+        mean = normal.mean
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        latents.append(mean + normal.stddev * noise)
+        return latents[-1]
+
+    def meet(level: int, normal: Normal) -> torch.Tensor:
+        prior.append(normal)
+        return latents[level]
+
+    infer(draw)
+    return descend(meet), latents, posterior, prior

@@ -1,4 +1,4 @@
-"""A distribution over segmentations with a latent space, (paper, Eqs. 1 and 2)."""
+"""Hypotheses from one latent space (paper, Eqs. 1 and 2): the noise is normal, the variable is z."""
 
 from __future__ import annotations
 
@@ -7,95 +7,98 @@ from collections.abc import Callable
 from typing import final
 
 import torch
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, MultivariateNormal, kl_divergence
 
 from probunet.core.errors import InputError
-from probunet.core.types import Label, Latent, Logits, Samples
-from probunet.distributions.base import SegmentationDistribution, cross_entropy, most_probable
-from probunet.nets.combine import BLOCK, Decoder
-from probunet.nets.prior import draw_from
+from probunet.core.types import Label, Latent
+from probunet.distributions.noise import Noise, Reconstruction, Weighted, normals
+from probunet.nets.decode import Decode
+from probunet.nets.prior import placed
 
 
 @final
-class LatentSegmentation(SegmentationDistribution):
-    """P(Y | X) as an integral over a latent space; every z gives one consistent hypothesis.
+class Normals(Noise):
+    """Noise (n, B, D), standard normal; the prior turns it into latents.
 
     Args:
-        decode: from one latent per image, (B, D), to logits (B, K, H, W); a single image with any number of latents.
-        latent: P(z | X), batch shape (B,), event shape (D,); of any family of ``probunet.nets.prior``.
-        posterior: from a label to Q(z | X, Y).
+        prior: P(z | X), batch shape (B,), event shape (D,); of any family of ``probunet.nets.prior`` but the mixture.
+        posterior: from a label to Q(z | X, Y), where z can be inferred.
     """
 
-    distinct = None
+    def __init__(self, prior: Distribution, posterior: Callable[[Label], Independent] | None = None) -> None:
+        self.prior: Distribution = prior
+        self.posterior = posterior
+        self.device = _like(prior).device
 
-    def __init__(
-        self,
-        decode: Callable[[Latent], Logits],
-        latent: Distribution,
-        posterior: Callable[[Label], Independent],
-    ) -> None:
-        self.latent, self.posterior = latent, posterior
-        self._decode = decode
+    def draw(self, n: int, generator: torch.Generator | None, cover: bool = False) -> torch.Tensor:
+        """See the base class."""
+        return normals(n, _like(self.prior), generator, cover)
 
-    def logits(self, z: Latent) -> Logits:
-        """Decode one latent per image.
+    def place(self, noise: torch.Tensor) -> torch.Tensor:
+        """Give z = mu + sigma * noise, or what the family of the prior makes of it; see the base class."""
+        return placed(self.prior, noise)
 
-        Args:
-            z: (B, D).
+    def strata(self, m: int, generator: torch.Generator | None, cover: bool = False) -> Weighted:
+        """A single component; see the base class."""
+        z = self.place(self.draw(m, generator, cover))
+        return z, z.new_zeros((1, z.shape[1]))
 
-        Returns:
-            (B, K, H, W).
-        """
-        return self._decode(z).float()
+    def propose(self, label: Label, n: int, generator: torch.Generator | None) -> Weighted:
+        """Draw from the posterior, with weights P(z | X) / Q(z | X, Y) / n; from the prior where there is none."""
+        if self.posterior is None:
+            z, log_weights = self.strata(n, generator)
+            return z, log_weights.expand(n, -1) - math.log(n)
+        return weighted_proposals(self.prior, self.posterior(label), n, generator)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Draw n latents from the prior and take the most probable class of each; see the base class."""
-        return decoded_labels(self._decode, draw_from(self.latent, n, generator))
-
-    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Decode n reparameterised latents of the prior, (n, B, K, H, W); see ``SupportsLogitsSamples``.
-
-        Raises:
-            InputError: the prior is a mixture, whose choice of a component has no gradient.
-        """
-        if not self.latent.has_rsample:
-            raise InputError(
-                "hypotheses of a mixture prior have no gradient to the weights of its components; "
-                "train without energy, or choose another prior_family"
-            )
-        return torch.stack([self.logits(z) for z in draw_from(self.latent, n, generator)])
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Average the softmax over draws from the prior; see the base class."""
-        total = torch.zeros(())
-        for z in draw_from(self.latent, samples, generator):
-            total = total.to(z.device) + self.logits(z).softmax(dim=1)
-        return total / samples
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Importance-weighted bound, proposals from the posterior (Burda et al. 2016, Eq. 8).
-
-        log 1/S sum_i P(Y | X, z_i) P(z_i | X) / Q(z_i | X, Y), z_i ~ Q; tight as S grows. See the base class.
-        """
-        proposal = self.posterior(label)
-        weights = [
-            self.latent.log_prob(z) - proposal.log_prob(z) - cross_entropy(self.logits(z), label)
-            for z in draw_from(proposal, samples, generator)
-        ]
-        return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+    def reconstruct(self, label: Label, decode: Decode, generator: torch.Generator | None) -> Reconstruction:
+        """See the base class."""
+        return reconstruction(self.prior, self.posterior, label, decode, generator)
 
 
-@torch.no_grad()
-def decoded_labels(decode: Callable[[Latent], Logits], latents: torch.Tensor) -> Samples:
-    """Decode latents (n, B, D) and take the most probable class of each; those of a single image several at once."""
-    if isinstance(decode, Decoder) and decode.fuses:
-        return decode.labels(latents[:, 0])[:, None]
-    first = most_probable(decode(latents[0]))
-    n = len(latents)
-    labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice
-    labels[0] = first
-    together = max(BLOCK // first.numel(), 1) if len(first) == 1 else 1
-    for i in range(1, n, together):
-        z = latents[i : i + together].flatten(0, 1)
-        labels[i : i + together] = most_probable(decode(z)).unflatten(0, (-1, len(first)))
-    return labels
+def weighted_proposals(
+    prior: Distribution, posterior: Independent, n: int, generator: torch.Generator | None
+) -> Weighted:
+    """Draw latents (n, B, D) from a posterior, with log P(z | X) / Q(z | X, Y) / n, (n, B) (Burda et al. 2016)."""
+    z = placed(posterior, normals(n, posterior.mean, generator))
+    return z, prior.log_prob(z) - posterior.log_prob(z) - math.log(n)
+
+
+def reconstruction(
+    prior: Distribution,
+    posterior: Callable[[Label], Independent] | None,
+    label: Label,
+    decode: Decode,
+    generator: torch.Generator | None,
+) -> Reconstruction:
+    """Decode one latent of the posterior; its divergence by dimension where both are axis-aligned.
+
+    Raises:
+        InputError: there is no posterior.
+    """
+    if posterior is None:
+        raise InputError("this model has no posterior of its latents, which an evidence bound needs")
+    inferred = posterior(label)
+    z = placed(inferred, normals(1, inferred.mean, generator))[0]
+    if isinstance(prior, Independent):
+        by_dimension = kl_divergence(inferred.base_dist, prior.base_dist)
+        return Reconstruction([decode(z).float()], by_dimension, "dimension")
+    return Reconstruction([decode(z).float()], divergence(inferred, prior, z)[:, None], "all")
+
+
+def divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.Tensor:
+    """KL(posterior, prior) of each image (B,): analytic between Gaussians, else estimated at z ~ posterior.
+
+    For a mixture or a flow it is log Q(z) - log P(z), without bias.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        if isinstance(prior, Independent):
+            return kl_divergence(posterior, prior)
+        if isinstance(prior, MultivariateNormal):
+            factor = torch.diag_embed(posterior.stddev)
+            return kl_divergence(MultivariateNormal(posterior.mean, scale_tril=factor, validate_args=False), prior)
+        return posterior.log_prob(z) - prior.log_prob(z)
+
+
+def _like(prior: Distribution) -> torch.Tensor:
+    """A tensor of the shape (B, D), type and device of its latents; a flow has no formula for its mean."""
+    return _like(prior.base_dist) if hasattr(prior, "transforms") else prior.mean

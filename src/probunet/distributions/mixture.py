@@ -1,4 +1,4 @@
-"""A distribution of M hypotheses, each as likely as any other and with its own class probabilities at every pixel."""
+"""M hypotheses, each as likely as any other: the members of an ensemble, the heads of a network, or a single map."""
 
 from __future__ import annotations
 
@@ -7,50 +7,40 @@ from typing import final
 
 import torch
 
-from probunet.core.types import Label, Logits, Samples
-from probunet.distributions.base import SegmentationDistribution, cross_entropy, most_probable
+from probunet.core.types import Label
+from probunet.distributions.noise import Noise, Weighted
 
 
 @final
-class MixtureSegmentation(SegmentationDistribution):
-    """M equally likely members; one of them (M = 1) is the distribution of a deterministic network.
+class Members(Noise):
+    """Noise (n, B) of numbers of members: permutations of all M, one round after the other, each image for itself.
 
     Args:
-        logits: of every member, each (B, K, H, W).
+        count: members M; one is the distribution of a deterministic network.
+        batch: images B.
+        device: of the model.
     """
 
-    def __init__(self, logits: list[Logits]) -> None:
-        self.logits = logits
-        self.distinct = len(logits)
+    def __init__(self, count: int, batch: int, device: torch.device) -> None:
+        self.distinct = self.components = count
+        self.independent = count == 1
+        self._count, self._batch, self.device = count, batch, device
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Draw members without replacement, each image for itself, and start over when all M are drawn.
+    def draw(self, n: int, generator: torch.Generator | None, cover: bool = False) -> torch.Tensor:
+        """Draw without replacement and start over when all M are drawn, which covers already; see the base class."""
+        shape = (self._batch, -(-n // self._count), self._count)
+        keys = torch.rand(shape, generator=generator, device=self.device)
+        return keys.argsort(dim=-1, stable=True).reshape(self._batch, -1)[:, :n].T
 
-        See the base class.
-        """
-        labels = torch.stack([most_probable(logits) for logits in self.logits], dim=1)
-        batch, members, height, width = labels.shape
-        rounds = -(-n // members)
-        keys = torch.rand((batch, rounds, members), generator=generator, device=labels.device)
-        order = keys.argsort(dim=-1, stable=True).reshape(batch, -1)[:, :n, None, None]
-        return labels.gather(1, order.expand(-1, -1, height, width)).movedim(1, 0)
+    def place(self, noise: torch.Tensor) -> torch.Tensor:
+        """A member is its number; see the base class."""
+        return noise
 
-    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw members with replacement, so that draws are independent; see ``SupportsLogitsSamples``.
+    def strata(self, m: int, generator: torch.Generator | None, cover: bool = False) -> Weighted:
+        """Give every member once; see the base class."""
+        members = torch.arange(self._count, device=self.device)[:, None].expand(-1, self._batch)
+        return members, torch.full(members.shape, -math.log(self._count), device=self.device)
 
-        Returns:
-            (n, B, K, H, W).
-        """
-        members = torch.stack(self.logits)
-        device, batch = members.device, members.shape[1]
-        chosen = torch.randint(len(members), (n, batch), generator=generator, device=device)
-        return members[chosen, torch.arange(batch, device=device)]
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Average the members' class probabilities, exactly; see the base class."""
-        return torch.stack([logits.softmax(dim=1) for logits in self.logits]).mean(dim=0)
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Give log 1/M sum_m P_m(Y | X), exactly; see the base class."""
-        members = torch.stack([-cross_entropy(logits, label) for logits in self.logits])
-        return torch.logsumexp(members, dim=0) - math.log(len(self.logits))
+    def propose(self, label: Label, n: int, generator: torch.Generator | None) -> Weighted:
+        """Give all members, which is exact; see the base class."""
+        return self.strata(1, generator)

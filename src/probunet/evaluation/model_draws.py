@@ -41,7 +41,7 @@ def score_distribution(
     """
     *fewer, most = numbers
     samples = _draw(distribution, most, generator)
-    if is_independent(distribution):
+    if distribution.independent:
         return samples, score_batch(samples, labels, numbers, convention, calibrated=True)
     scores = score_batch(samples, labels, [most], convention, calibrated=True, draws="dependent")
     for n in fewer:
@@ -51,11 +51,6 @@ def score_distribution(
     population, draws = _population(distribution, most, generator)
     scores.values |= distribution_scores(pairwise_distances(population, labels, convention), draws)
     return samples, scores
-
-
-def is_independent(distribution: SegmentationDistribution) -> bool:
-    """Whether the samples of one call are independent draws."""
-    return bool(getattr(distribution, "independent", distribution.distinct is None))
 
 
 def _population(distribution: SegmentationDistribution, n: int, generator: torch.Generator) -> tuple[Labels, Draws]:

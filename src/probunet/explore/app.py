@@ -20,7 +20,6 @@ from probunet.explore.export import WRITERS
 from probunet.explore.guard import Guard
 from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
 from probunet.metrics.clusters import modes
-from probunet.models.probabilistic_unet import ProbabilisticUNet
 
 BINARY = "application/octet-stream"
 Format = Literal["png", "npz", "nifti", "dicomseg"]
@@ -240,12 +239,12 @@ def _hypotheses(app: FastAPI) -> None:
 
 
 def _combine(engine: Engine) -> dict[str, Any] | None:
-    model = engine.model
-    if not isinstance(model, ProbabilisticUNet) or model.combine is None:
+    split = engine.model.split
+    if split is None:
         return None
-    layers = [layer.state_dict() for layer in model.combine.rest]
+    layers = [layer.state_dict() for layer in split.combine.rest]
     return {
-        "from_latent": model.combine.from_latent.weight.float().tolist(),
+        "from_latent": split.combine.from_latent.weight.float().tolist(),
         "layers": [
             {"weight": layer["weight"][:, :, 0, 0].float().tolist(), "bias": layer["bias"].float().tolist()}
             for layer in layers

@@ -13,16 +13,11 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.distributions.base import SegmentationDistribution
-from probunet.distributions.latent import LatentSegmentation
 from probunet.explore.cases import Shown
 from probunet.explore.recent import Recent
 from probunet.inference.view import in_units
-from probunet.models.probabilistic_unet import ProbabilisticUNet
-from probunet.nets.prior import draw_from
 from probunet.runs.description import TrainedModel
 
-DRAWS = 4096
-"""Of a prior without a formula for its mean and sigma."""
 MAXIMUM_SAMPLES = 128
 MAXIMUM_FIELD = 512
 """Pixels along either side of what the model sees at once: 32 features of that are 34 MB for the browser."""
@@ -142,27 +137,27 @@ class Engine:
 
     def features(self, encoded: Encoded) -> npt.NDArray[np.float32] | None:
         """Give W_f f + b of f_comb's first layer, (h, w, channels), or ``None`` where a model has no f_comb."""
-        model = self.model
-        if not isinstance(model, ProbabilisticUNet) or model.combine is None:
+        split = self.model.split
+        if split is None:
             return None
         with self._lock, torch.inference_mode():
-            projected = model.combine.project(model.unet(encoded.image))
+            projected = split.project(encoded.image)
         return np.ascontiguousarray(projected[0].float().permute(1, 2, 0).cpu().numpy())
 
     def draw(self, key: str, encoded: Encoded, n: int, seed: int) -> Draws:
-        """Draw hypotheses, once. With the same seed, fewer are the first of more where there is a latent space."""
+        """Draw hypotheses, once. With the same seed, fewer are the first of more."""
         if found := self._draws.get((key, encoded.box, n, seed)):
             return found
         generator = torch.Generator(self.device).manual_seed(seed)
         distribution = encoded.distribution
         with self._lock, torch.inference_mode():
-            if isinstance(distribution, LatentSegmentation):
-                latents = draw_from(distribution.latent, MAXIMUM_SAMPLES, generator)[:n, 0]
-                draws = _decoded(distribution, latents)
-            else:
-                labels = distribution.sample(n, generator)[:, 0].to(torch.uint8).cpu().numpy()
-                marginals = distribution.probabilities(n, generator)[0].float().cpu().numpy()
-                draws = Draws(labels, None, marginals)
+            noise = distribution.noise(MAXIMUM_SAMPLES, generator)[:n]
+            latent = distribution.latent
+            draws = Draws(
+                distribution.labels(noise)[:, 0].cpu().numpy(),
+                None if latent is None else latent.place(noise)[:, 0].float().cpu().numpy(),
+                distribution.probabilities(noise)[0].float().cpu().numpy(),
+            )
         self._draws.put((key, encoded.box, n, seed), draws, draws.labels.nbytes + draws.probabilities.nbytes)
         return draws
 
@@ -172,28 +167,25 @@ class Engine:
         Raises:
             InputError: the model has no latent space, or one of another dimension.
         """
-        distribution = encoded.distribution
-        if not isinstance(distribution, LatentSegmentation):
+        latent = encoded.distribution.latent
+        if latent is None:
             raise InputError("this model has no latent space; its hypotheses can only be drawn")
-        dimensions = distribution.latent.event_shape[0]
-        if len(z) != dimensions or not np.isfinite(z).all():
-            raise InputError(f"a latent of {len(z)} numbers was given; {dimensions} finite ones are needed")
+        if len(z) != latent.dims or not np.isfinite(z).all():
+            raise InputError(f"a latent of {len(z)} numbers was given; {latent.dims} finite ones are needed")
         with self._lock, torch.inference_mode():
-            return _decoded(distribution, torch.tensor([list(z)], device=self.device)).labels[0]
+            return latent.labels(torch.tensor([[list(z)]], device=self.device))[0, 0].cpu().numpy()
 
     def latent(self, encoded: Encoded, picture: Shown) -> dict[str, Any] | None:
         """Give prior and readers' posteriors as lists: mean and sigma, each (D,). ``None`` without a latent space."""
-        distribution = encoded.distribution
-        if not isinstance(distribution, LatentSegmentation):
+        latent = encoded.distribution.latent
+        if latent is None:
             return None
         with self._lock, torch.inference_mode():
-            readers = encoded.box.of(picture.readers)
-            posteriors = [
-                distribution.posterior(torch.from_numpy(np.array(one))[None].to(self.device)) for one in readers
-            ]
+            readers = encoded.box.of(picture.readers) if latent.infers else []
+            posteriors = [latent.posterior(torch.from_numpy(np.array(one))[None].to(self.device)) for one in readers]
             return {
-                "prior": _moments(distribution.latent),
-                "readers": [_moments(posterior) for posterior in posteriors],
+                "prior": _listed(*latent.moments()),
+                "readers": [_listed(p.mean, p.stddev) for p in posteriors],
             }
 
     def _in_units_of_model(self, picture: Shown, box: Box) -> tuple[npt.NDArray[Any], str]:
@@ -208,20 +200,6 @@ class Engine:
         )
 
 
-def _decoded(distribution: LatentSegmentation, latents: torch.Tensor) -> Draws:
-    labels, total = [], torch.zeros(())
-    for z in latents:
-        logits = distribution.logits(z[None])
-        labels.append(logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy())
-        total = total.to(z.device) + logits.softmax(dim=1)[0]
-    return Draws(np.stack(labels), latents.float().cpu().numpy(), (total / len(latents)).cpu().numpy())
-
-
-def _moments(latent: torch.distributions.Distribution) -> dict[str, list[float]]:
-    """Mean and sigma, each (D,); a flow has no formula for them, and its draws are counted."""
-    try:
-        mean, sigma = latent.mean[0], latent.stddev[0]
-    except NotImplementedError:
-        drawn = draw_from(latent, DRAWS, torch.Generator(latent.sample().device).manual_seed(0))[:, 0]
-        mean, sigma = drawn.mean(dim=0), drawn.std(dim=0)
-    return {"mean": mean.tolist(), "sigma": sigma.tolist()}
+def _listed(mean: torch.Tensor, sigma: torch.Tensor) -> dict[str, list[float]]:
+    """Mean and sigma of a single image, (1, D), as lists."""
+    return {"mean": mean[0].tolist(), "sigma": sigma[0].tolist()}

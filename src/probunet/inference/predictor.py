@@ -19,8 +19,6 @@ from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.seeds import seed_of
 from probunet.core.version import VERSION as PROBUNET
-from probunet.distributions.base import most_probable
-from probunet.distributions.latent import LatentSegmentation
 from probunet.inference.streaming import Strip, stream_samples, write_strips
 from probunet.inference.view import View, with_channels
 from probunet.inference.writers import FORMATS, Drawn, Format
@@ -174,15 +172,15 @@ class Sampler:
 
     def _given(self, image: torch.Tensor, index: int, z: npt.NDArray[np.float32]) -> Strip:
         with torch.inference_mode():
-            distribution = self.model(image[None])
-            if not isinstance(distribution, LatentSegmentation):
+            latent = self.model(image[None]).latent
+            if latent is None:
                 raise InputError(f"--z needs a model with one latent space; {self.run.path} has none")
-            (dims,) = distribution.latent.event_shape
-            if z.shape[1] != dims:
-                raise InputError(f"--z has {z.shape[1]} numbers a latent; the model of {self.run.path} has {dims}")
-            logits = [distribution.logits(one[None]) for one in torch.from_numpy(z).to(self.device)]
-            labels = torch.cat([most_probable(one) for one in logits])
-            shares = torch.cat([one.softmax(dim=1) for one in logits]).mean(dim=0)
+            if z.shape[1] != latent.dims:
+                raise InputError(
+                    f"--z has {z.shape[1]} numbers a latent; the model of {self.run.path} has {latent.dims}"
+                )
+            latents = torch.from_numpy(z).to(self.device)[:, None]
+            labels, shares = latent.labels(latents)[:, 0], latent.probabilities(latents)[0]
         return Strip(index, 0, labels.cpu().numpy(), shares.cpu().numpy())
 
     def _likelihoods(

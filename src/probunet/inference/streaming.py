@@ -1,9 +1,9 @@
 """Hypotheses of a whole volume, slice by slice and strip by strip, straight to disk.
 
-A hypothesis has one noise for all slices, z = mu(slice) + sigma(slice) * noise: each slice keeps exactly
-the distribution that the model gives it (the product of the slices' priors would be far narrower than any of them),
-while neighbouring slices, whose mu and sigma are close, get neighbouring z. Likewise the members of an ensemble,
-the heads and the seeds of dropout stay the same through a volume.
+In a volume every hypothesis has one noise for all slices, for example z = mu(slice) + sigma(slice) * noise: each slice
+keeps exactly the distribution that the model gives it (the product of the slices' priors would be far narrower than
+any of them), while neighbouring slices, whose mu and sigma are close, get neighbouring z. Likewise the members of an
+ensemble, the heads, and the random fields of dropout and of latent maps stay the same through a volume.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
-from probunet.inference.tiled import PRIOR_SIZE, TILE, TILEABLE, tiled
 from probunet.models.base import SegmentationModel
+from probunet.nets.tiling import PRIOR_SIZE, TILE
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def stream_samples(
     """Draw n hypotheses of a volume; memory holds one slice and one strip of the answer.
 
     Args:
-        model: any model of this package; one that is not ``TILEABLE`` sees every slice whole.
+        model: any model.
         slices: each (C, H, W) float32, in order along the axis, on the device of the model; may be read one by one.
             A single image is a volume of one slice.
         n: how many hypotheses.
@@ -67,27 +67,19 @@ def stream_samples(
         Strips, slice after slice and from top to bottom.
 
     Raises:
-        InputError: what :func:`probunet.inference.tiled.tiled` refuses, with the number of the slice.
+        InputError: what the model refuses, with the number of the slice.
     """
-    if n < 1:
-        raise InputError(f"the number of hypotheses must be at least 1, got {n}")
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    noise: torch.Tensor | None = None
     for index, image in enumerate(slices):
-        same = torch.Generator(generator.device).manual_seed(seed)
         top = 0
         with torch.inference_mode():
             try:
-                one_tile = max(image.shape[-2:]) <= min(tile, prior_size)
-                if one_tile or not isinstance(model, TILEABLE):
-                    whole = model(image[None])
-                    labels = whole.sample(n, same)
-                    probabilities = whole.probabilities(n, same.manual_seed(seed))
-                    yield Strip(index, 0, labels[:, 0].cpu().numpy(), probabilities[0].float().cpu().numpy())
-                    continue
-                distribution = tiled(model, image[None], tile, margin, prior_size)
+                whole = max(image.shape[-2:]) <= min(tile, prior_size)
+                distribution = model(image[None]) if whole else model.tiled(image[None], tile, margin, prior_size)
+                noise = distribution.noise(n, generator) if noise is None else noise
             except InputError as error:
                 raise InputError(f"slice {index}: {error}") from error
-            for labels, probabilities in distribution.stream(n, same):
+            for labels, probabilities in distribution.stream(noise):
                 yield Strip(index, top, labels[:, 0].cpu().numpy(), probabilities[0].float().cpu().numpy())
                 top += labels.shape[-2]
 

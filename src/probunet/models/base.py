@@ -1,11 +1,13 @@
 """``model(image)`` is a probability distribution over segmentations: the interface of every model.
 
-Both classes are abstract; a new model is one file with one class of each kind.
+A new model is one file with one class, see docs/add_a_model.md.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, final, runtime_checkable
 
 import torch
@@ -14,8 +16,12 @@ from torch import nn
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.records import record_arguments
-from probunet.core.types import IGNORE, Image, Label
+from probunet.core.types import Image, Label
 from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.noise import Noise
+from probunet.nets.combine import Split
+from probunet.nets.decode import Decode
+from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, View, make_tiling, reduced
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.objectives.loss import Loss
 
@@ -38,6 +44,19 @@ class LearnsFromReaders(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a model makes of an image, neither part of which is computed before it is asked for.
+
+    Attributes:
+        noise: gives the kind of noise that the hypotheses are drawn with, bound to the whole image.
+        decode: gives what turns the variables of hypotheses into logits.
+    """
+
+    noise: Callable[[], Noise]
+    decode: Callable[[], Decode]
+
+
 class SegmentationModel(nn.Module, ABC):
     """A network from images to distributions over segmentations.
 
@@ -52,6 +71,8 @@ class SegmentationModel(nn.Module, ABC):
     num_classes: int
     arguments: dict[str, Any]
     intensity: Intensity | None = None
+    split: Split | None = None
+    """The two halves of a model that runs f_comb once a hypothesis: for ONNX and for the page."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Record the arguments; making the network is left to the class.
@@ -84,6 +105,20 @@ class SegmentationModel(nn.Module, ABC):
         return (raw.float() - self.intensity.offset) / self.intensity.scale
 
     @abstractmethod
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """Give what a distribution is made of.
+
+        Args:
+            image: (B, C, H, W) float32, checked; or a part of one.
+            corner: row and column of the part, multiples of the coarsest pixel of :attr:`view`.
+        """
+
+    @property
+    @abstractmethod
+    def view(self) -> View:
+        """What the network behind ``Parts.decode`` needs around a pixel; see ``probunet.nets.tiling``."""
+
+    @final
     def forward(self, image: Image) -> SegmentationDistribution:
         """Give the distribution over segmentations of every image.
 
@@ -93,6 +128,34 @@ class SegmentationModel(nn.Module, ABC):
         Raises:
             InputError: wrong shape or channels, too small, or not finite.
         """
+        check_image(image, self.in_channels)
+        parts = self.parts(image)
+        return SegmentationDistribution(parts.noise(), [parts.decode()], self.num_classes, planes(image))
+
+    @final
+    def tiled(
+        self, image: Image, tile: int = TILE, margin: int | None = None, prior_size: int = PRIOR_SIZE
+    ) -> SegmentationDistribution:
+        """Give what :meth:`forward` gives, with memory bounded by the tile; the network runs whenever it is asked.
+
+        Exactly the same where the margin covers the view and the image is not larger than ``prior_size``.
+
+        Args:
+            image: (B, C, H, W) float32.
+            tile: side in pixels.
+            margin: in pixels; see :func:`probunet.nets.tiling.make_tiling`.
+            prior_size: longest side in pixels of what those nets see that look at the image as a whole; larger
+                images are averaged over areas.
+
+        Raises:
+            InputError: as :meth:`forward`, or a tile or margin that makes no sense.
+        """
+        check_image(image, self.in_channels)
+        tiles = Tiles(
+            lambda part, corner: self.parts(part, corner).decode(), image, make_tiling(self.view, tile, margin)
+        )
+        noise = self.parts(reduced(image, prior_size)).noise()
+        return SegmentationDistribution(noise, tiles, self.num_classes, planes(image))
 
     @abstractmethod
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
@@ -131,20 +194,6 @@ def check_image(image: Image, in_channels: int) -> None:
         raise InputError(f"the image holds {bad} values that are NaN or infinite; clean the image first")
 
 
-def check_label(label: Label, image: Image, num_classes: int) -> None:
-    """Refuse labels that do not fit the image or name a class that does not exist.
-
-    Raises:
-        InputError: wrong shape, or a value that is neither a class id nor ``IGNORE``.
-    """
-    if label.shape != (image.shape[0], *image.shape[-2:]):
-        raise InputError(
-            f"a label batch of shape {tuple(label.shape)} does not fit an image batch of shape "
-            f"{tuple(image.shape)}; give (batch, height, width)"
-        )
-    wrong = ((label < 0) | (label >= num_classes)) & (label != IGNORE)
-    if wrong.any():
-        raise InputError(
-            f"label value {int(label[wrong][0])} is out of range; use 0 to {num_classes - 1}, "
-            f"or {IGNORE} for pixels to ignore"
-        )
+def planes(image: Image) -> tuple[int, int, int]:
+    """Shape (B, H, W) of the labels of images (B, C, H, W)."""
+    return len(image), image.shape[-2], image.shape[-1]

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from statistics import NormalDist
 from typing import final
 
 import torch
 from torch import nn
 
 from probunet.core.errors import InputError
-from probunet.core.types import Image, Label, Logits, Samples
-from probunet.distributions.base import SegmentationDistribution, cross_entropy, most_probable
-from probunet.models.base import SegmentationModel, check_image, check_label
+from probunet.core.types import Image, Label, Logits
+from probunet.distributions.hierarchical import Seeds
+from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.decode import Network
+from probunet.nets.fields import normal_field
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.objectives.loss import Loss
-
-
-@final
-class DropoutSegmentation(SegmentationDistribution):
-    """P(Y | X) over random dropout masks; every hypothesis is one run of the network.
-
-    Args:
-        decode: from a generator to the logits (B, K, H, W) under fresh masks, different for every image.
-    """
-
-    distinct = None
-
-    def __init__(self, decode: Callable[[torch.Generator | None], Logits]) -> None:
-        self._decode = decode
-
-    def logits(self, generator: torch.Generator | None = None) -> Logits:
-        """Run the network once, under fresh masks: (B, K, H, W)."""
-        return self._decode(generator)
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Run the network n times and take the most probable class; see the base class."""
-        return torch.stack([most_probable(self._decode(generator)) for _ in range(n)])
-
-    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Run the network n times, (n, B, K, H, W); see ``SupportsLogitsSamples``."""
-        return torch.stack([self._decode(generator) for _ in range(n)])
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Average the softmax over masks; see the base class."""
-        total = self._decode(generator).softmax(dim=1)
-        for _ in range(samples - 1):
-            total = total + self._decode(generator).softmax(dim=1)
-        return total / samples
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Give log 1/S sum_i P(Y | X, mask_i), a lower bound in expectation; see the base class."""
-        members = torch.stack([-cross_entropy(self._decode(generator), label) for _ in range(samples)])
-        return torch.logsumexp(members, dim=0) - math.log(samples)
 
 
 @final
@@ -89,22 +55,27 @@ class DropoutUNet(SegmentationModel):
         self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
+        self._threshold = NormalDist().inv_cdf(probability) if probability else -math.inf
 
-    def forward(self, image: Image) -> DropoutSegmentation:
-        """Give the distribution over dropout masks; nothing runs before it is sampled. See the base class."""
-        check_image(image, self.in_channels)
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.unet.encoder, self.unet.decoder)
 
-        def decode(generator: torch.Generator | None) -> Logits:
-            return self.head(self.unet(image, lambda x: self._drop(x, generator))).float()
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """A seed is one random field of masks; every hypothesis is one run of the network. See the base class."""
 
-        return DropoutSegmentation(decode)
+        def decode(seeds: torch.Tensor) -> Logits:
+            def drop(x: torch.Tensor, block: int, scale: int) -> torch.Tensor:
+                at = (corner[0] >> scale, corner[1] >> scale)
+                field = normal_field(seeds, block, x.shape[1], (x.shape[2], x.shape[3]), at)
+                return x * (field >= self._threshold) / (1 - self.probability)
+
+            return self.head(self.unet(image, drop)).float()
+
+        return Parts(lambda: Seeds(len(image), image.device), lambda: Network(decode))
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy under one random mask, summed over pixels, averaged over the batch; see the base class."""
-        check_label(label, image, self.num_classes)
-        total = -self(image).log_prob(label, 1, generator).mean()
+        total = -self.forward(image).log_prob(label, 1, generator).mean()
         return Loss(total, {"reconstruction": total.detach()})
-
-    def _drop(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.probability
-        return x * kept / (1 - self.probability)

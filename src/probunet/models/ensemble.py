@@ -10,9 +10,11 @@ from torch import nn
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label
-from probunet.distributions.mixture import MixtureSegmentation
-from probunet.models.base import SegmentationModel
+from probunet.distributions.mixture import Members
+from probunet.models.base import Parts, SegmentationModel
 from probunet.models.unet import UNet
+from probunet.nets.decode import MemberMaps
+from probunet.nets.tiling import View
 from probunet.objectives.loss import Loss
 
 
@@ -52,9 +54,17 @@ class Ensemble(SegmentationModel):
             UNet(in_channels, num_classes, channels, convolutions, batch_norm) for _ in range(members)
         )
 
-    def forward(self, image: Image) -> MixtureSegmentation:
-        """Run every member once; see the base class."""
-        return MixtureSegmentation([member.forward(image).logits[0] for member in self.members])
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return self.members[0].view
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """Every member runs once; see the base class."""
+        return Parts(
+            lambda: Members(len(self.members), len(image), image.device),
+            lambda: MemberMaps(torch.stack([member.logits(image) for member in self.members])),
+        )
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Sum of the members' own losses: no gradient flows between members. See the base class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import final
 
@@ -11,15 +11,18 @@ from torch import nn
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label, Logits
-from probunet.distributions.hierarchical import HierarchicalSegmentation
-from probunet.models.base import SegmentationModel, check_image, check_label
-from probunet.nets.labels import one_hot
-from probunet.nets.latent_decoder import Choose, LatentDecoder
+from probunet.distributions.hierarchical import Levels, Seeds
+from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.decode import Network
+from probunet.nets.labels import centred
+from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
 from probunet.nets.residual import ResidualBlock
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import Encoder, initialise, pad_to_multiple
-from probunet.objectives.elbo import hierarchical_bound
-from probunet.objectives.geco import Geco, check_objective
+from probunet.objectives.elbo import ELBO, evidence_bound
+from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
+from probunet.objectives.pixels import All, TopK
 
 
 @final
@@ -32,13 +35,11 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         channels: channels of each scale, finest first.
         convolutions: 3x3 convolutions at each scale.
         latent_dims: channels of the latent maps, coarsest scale first (paper: 1 at each of four scales).
-        top_k: share of the pixels of a batch, drawn by their loss, that the reconstruction counts (paper: 0.02).
-        target: nats per counted pixel that the reconstruction is constrained to (paper: 0.05); ``null`` for no
-            constraint, and ``beta`` instead.
-        beta: weight of the KL term, without a target.
+        objective: ``ELBO(beta)``, or ``GECO(target)`` (paper: target 0.05).
+        pixels: that the reconstruction counts, ``All()`` or ``TopK(share)`` (paper: 0.02).
 
     Raises:
-        InputError: no latents or as many levels as scales, a share outside (0, 1], or a target that is not positive.
+        InputError: no latents or as many levels as scales.
     """
 
     def __init__(
@@ -48,14 +49,12 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         channels: Sequence[int] = (32, 64, 128, 192, 192, 192, 192, 192),
         convolutions: int = 3,
         latent_dims: Sequence[int] = (1, 1, 1, 1),
-        top_k: float = 0.02,
-        target: float | None = 0.05,
-        beta: float = 1.0,
+        objective: ELBO | GECO = GECO(0.05),
+        pixels: All | TopK = TopK(0.02),
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
-        check_objective(top_k, target)
-        self.in_channels, self.num_classes, self.top_k, self.beta = in_channels, num_classes, top_k, beta
+        self.in_channels, self.num_classes, self.pixels = in_channels, num_classes, pixels
         form = (channels, latent_dims, convolutions, ResidualBlock)
         self.encoder = Encoder(in_channels, channels, convolutions, ResidualBlock)
         self.decoder = LatentDecoder(*form)
@@ -63,29 +62,36 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         self.posterior_encoder = Encoder(in_channels + num_classes, channels, convolutions, ResidualBlock)
         self.posterior_decoder = LatentDecoder(*form, to_the_end=False)
         self.apply(initialise)
-        self.geco = Geco(target) if target is not None else None
+        self.objective = objective.module()
 
-    def forward(self, image: Image) -> HierarchicalSegmentation:
-        """Run the encoder once; every hypothesis is a run of the decoder. See the base class."""
-        check_image(image, self.in_channels)
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.encoder, self.decoder.blocks)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """The encoder runs once; every hypothesis is a run of the decoder. See the base class."""
         height, width = image.shape[-2:]
-        scales = self.encoder(pad_to_multiple(image, self.encoder.multiple))
+        scales: list[torch.Tensor] = []
 
         def descend(choose: Choose) -> list[Logits]:
+            if not scales:
+                scales.extend(self.encoder(pad_to_multiple(image, self.encoder.multiple)))
             return [self.head(self.decoder(scales, choose)).float()[..., :height, :width]]
 
-        def posterior(label: Label) -> partial[torch.Tensor]:
-            check_label(label, image, self.num_classes)
-            seen = torch.cat([image, one_hot(label, self.num_classes).to(image.dtype) - 0.5], dim=1)
+        def infer(label: Label) -> Callable[[Choose], torch.Tensor]:
+            seen = torch.cat([image, centred(label, self.num_classes, image)], dim=1)
             return partial(self.posterior_decoder, self.posterior_encoder(pad_to_multiple(seen, self.encoder.multiple)))
 
-        return HierarchicalSegmentation(descend, posterior)
+        def decode(variables: torch.Tensor) -> Logits:
+            return descend(choice(variables, self.encoder.multiple, corner))[-1]
+
+        levels = Levels(descend, infer)
+        return Parts(lambda: Seeds(len(image), image.device, levels), lambda: Network(decode))
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy of the pixels that count, under a constraint or beside beta KL; see the base class."""
-        return hierarchical_bound(
-            self.forward(image), label, generator, beta=self.beta, top_k=self.top_k, geco=self.geco
-        )
+        return evidence_bound(self.forward(image), label, self.objective, self.pixels, generator)
 
 
 def check_levels(latent_dims: Sequence[int], most: int) -> None:

@@ -10,13 +10,17 @@ from torch import nn
 from torch.distributions import Independent
 
 from probunet.core.types import Image, Label
-from probunet.distributions.latent import LatentSegmentation
-from probunet.models.base import SegmentationModel, check_image, check_label
+from probunet.distributions.latent import Normals
+from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.decode import Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
-from probunet.nets.labels import one_hot, with_latent
+from probunet.nets.labels import centred, with_latent
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.objectives.elbo import evidence_bound
+from probunet.objectives.elbo import ELBO, evidence_bound
+from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
+from probunet.objectives.pixels import All
 
 
 @final
@@ -30,8 +34,8 @@ class Image2ImageVAE(SegmentationModel):
         num_classes: classes K.
         channels: channels of each scale of the U-Net and the posterior net, finest first.
         latent_dims: dimensions D of the latent space.
-        beta: weight of the KL term.
         convolutions: 3x3 convolutions at each scale.
+        objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
         batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
     """
 
@@ -41,30 +45,35 @@ class Image2ImageVAE(SegmentationModel):
         num_classes: int = 2,
         channels: Sequence[int] = (32, 64, 128, 192, 192),
         latent_dims: int = 6,
-        beta: float = 1.0,
         convolutions: int = 3,
+        objective: ELBO | GECO = ELBO(),
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.latent_dims, self.beta = latent_dims, beta
+        self.latent_dims, self.objective = latent_dims, objective.module()
         block = block_with(batch_norm)
         self.unet = FeatureUNet(in_channels + latent_dims, channels, convolutions, block)
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
         self.posterior = GaussianNet(num_classes, channels, latent_dims, convolutions, block)
 
-    def forward(self, image: Image) -> LatentSegmentation:
-        """Give the distribution; nothing runs before it is sampled. See the base class."""
-        check_image(image, self.in_channels)
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.unet.encoder, self.unet.decoder)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """Nothing runs before it is sampled; see the base class."""
 
         def posterior(label: Label) -> Independent:
-            check_label(label, image, self.num_classes)
-            return self.posterior(one_hot(label, self.num_classes).to(image.dtype) - 0.5)
+            return self.posterior(centred(label, self.num_classes, image))
 
-        prior = standard_normal(len(image), self.latent_dims, image.device)
-        return LatentSegmentation(lambda z: self.head(self.unet(with_latent(image, z))), prior, posterior)
+        return Parts(
+            lambda: Normals(standard_normal(len(image), self.latent_dims, image.device), posterior),
+            lambda: Network(lambda z: self.head(self.unet(with_latent(image, z)))),
+        )
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy summed over pixels plus beta KL summed over latents, both batch averages."""
-        return evidence_bound(self(image), label, self.beta, generator)
+        return evidence_bound(self.forward(image), label, self.objective, All(), generator)

@@ -10,9 +10,11 @@ from torch import nn
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label
-from probunet.distributions.base import cross_entropy
-from probunet.distributions.mixture import MixtureSegmentation
-from probunet.models.base import SegmentationModel, check_image, check_label
+from probunet.distributions.base import check_label, cross_entropy
+from probunet.distributions.mixture import Members
+from probunet.models.base import Parts, SegmentationModel, planes
+from probunet.nets.decode import MemberMaps
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.objectives.loss import Loss
 
@@ -55,20 +57,28 @@ class MHeads(SegmentationModel):
         self.heads = nn.ModuleList(nn.Conv2d(self.unet.out_channels, num_classes, 1) for _ in range(heads))
         self.heads.apply(initialise)
 
-    def forward(self, image: Image) -> MixtureSegmentation:
-        """Run the U-Net once and every head on its features; see the base class."""
-        check_image(image, self.in_channels)
-        features = self.unet(image)
-        return MixtureSegmentation([head(features).float() for head in self.heads])
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.unet.encoder, self.unet.decoder)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """The U-Net runs once, and every head on its features; see the base class."""
+
+        def decode() -> MemberMaps:
+            features = self.unet(image)
+            return MemberMaps(torch.stack([head(features).float() for head in self.heads]))
+
+        return Parts(lambda: Members(len(self.heads), len(image), image.device), decode)
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """(1 - epsilon) of the best head's cross-entropy, epsilon / (M - 1) of each other's; see the base class.
 
         The best head is chosen image by image; cross-entropy is summed over pixels, averaged over the batch.
         """
-        check_label(label, image, self.num_classes)
+        check_label(label, planes(image), self.num_classes)
         distribution = self.forward(image)
-        losses = torch.stack([cross_entropy(logits, label) for logits in distribution.logits])
+        losses = torch.stack([cross_entropy(logits, label) for logits in distribution.strata()[0]])
         best = losses.min(dim=0).values
         share = self.epsilon / (len(self.heads) - 1)
         total = ((1 - self.epsilon - share) * best + share * losses.sum(dim=0)).mean()

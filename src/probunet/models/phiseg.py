@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import final
 
@@ -13,14 +13,18 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from probunet.core.types import Image, Label, Logits
-from probunet.distributions.hierarchical import HierarchicalSegmentation
-from probunet.models.base import SegmentationModel, check_image, check_label
+from probunet.distributions.hierarchical import Levels, Seeds
+from probunet.models.base import Parts, SegmentationModel
 from probunet.models.hierarchical_probabilistic_unet import check_levels
-from probunet.nets.labels import one_hot
-from probunet.nets.latent_decoder import Choose, LatentDecoder
+from probunet.nets.decode import Network
+from probunet.nets.labels import centred
+from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
+from probunet.nets.tiling import View, convolutions_of, view_of
 from probunet.nets.unet import Encoder, initialise, pad_to_multiple, plain_block
-from probunet.objectives.elbo import hierarchical_bound
+from probunet.objectives.elbo import ELBO, evidence_bound
+from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
+from probunet.objectives.pixels import All
 
 CONVOLUTIONS = 2
 """3x3 convolutions between latents, and behind them."""
@@ -74,6 +78,18 @@ class Likelihood(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Conv2d(size, num_classes, 1) for size in sizes)
 
+    @property
+    def radius(self) -> int:
+        """How far the logits can see beyond a latent, in pixels, at most."""
+        reach, furthest = 0, 0
+        for i, first in enumerate(self.first):
+            fine, rising = len(self.first) - 1 - i, len(list(self.rise[i])) // 2
+            own = convolutions_of(first) * 2 ** (fine + rising) + sum(3 * 2**s for s in range(fine, fine + rising))
+            merged = convolutions_of(self.merge[i - 1]) * 2**fine if i else 0
+            reach = max(own, reach + 2 ** (fine + 1)) + merged
+            furthest = max(furthest, reach + 2**fine)
+        return furthest
+
     def forward(self, latents: Sequence[torch.Tensor]) -> list[Logits]:
         """Give the logits after every level, coarsest first, all of the size of the padded image."""
         x = latents[0]
@@ -96,7 +112,7 @@ class PHiSeg(SegmentationModel):
         channels: channels of each scale, finest first.
         convolutions: 3x3 convolutions at each scale of the encoders.
         latent_dims: channels of the latents, coarsest scale first (paper: 2 at each of five of seven scales).
-        beta: weight of the KL terms (paper: 1).
+        objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
 
     Raises:
         InputError: no latents, or as many levels as scales.
@@ -109,24 +125,32 @@ class PHiSeg(SegmentationModel):
         channels: Sequence[int] = (32, 64, 128, 192, 192, 192, 192),
         convolutions: int = 3,
         latent_dims: Sequence[int] = (2, 2, 2, 2, 2),
-        beta: float = 1.0,
+        objective: ELBO | GECO = ELBO(),
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
-        self.in_channels, self.num_classes, self.beta = in_channels, num_classes, beta
+        self.in_channels, self.num_classes = in_channels, num_classes
         self.level_weights = [4.0**level for level in reversed(range(len(latent_dims)))]
         self.prior = LatentLadder(in_channels, channels, latent_dims, convolutions)
         self.posterior = LatentLadder(in_channels + num_classes, channels, latent_dims, convolutions)
         self.likelihood = Likelihood(num_classes, channels, latent_dims)
         self.apply(initialise)
+        self.objective = objective.module()
 
-    def forward(self, image: Image) -> HierarchicalSegmentation:
-        """Run the encoder once; a hypothesis is a run of the ladder and of the likelihood. See the base class."""
-        check_image(image, self.in_channels)
+    @property
+    def view(self) -> View:
+        """That of the ladder, and that of the likelihood beyond it; see the base class."""
+        ladder = view_of(self.prior.encoder, self.prior.latents.blocks)
+        return View(ladder.coarsest, ladder.radius + self.likelihood.radius)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """The encoder runs once; a hypothesis is a run of the ladder and of the likelihood. See the base class."""
         height, width = image.shape[-2:]
-        scales = self.prior.encode(image)
+        scales: list[torch.Tensor] = []
 
         def descend(choose: Choose) -> list[Logits]:
+            if not scales:
+                scales.extend(self.prior.encode(image))
             latents: list[torch.Tensor] = []
 
             def keep(level: int, prior: Normal) -> torch.Tensor:
@@ -137,12 +161,15 @@ class PHiSeg(SegmentationModel):
             outputs = self.likelihood([z.to(scales[0].dtype) for z in latents])
             return [logits[..., :height, :width] for logits in outputs]
 
-        def posterior(label: Label) -> partial[torch.Tensor]:
-            check_label(label, image, self.num_classes)
-            seen = torch.cat([image, one_hot(label, self.num_classes).to(image.dtype) - 0.5], dim=1)
+        def infer(label: Label) -> Callable[[Choose], torch.Tensor]:
+            seen = torch.cat([image, centred(label, self.num_classes, image)], dim=1)
             return partial(self.posterior.latents, self.posterior.encode(seen))
 
-        return HierarchicalSegmentation(descend, posterior)
+        def decode(variables: torch.Tensor) -> Logits:
+            return descend(choice(variables, self.prior.encoder.multiple, corner))[-1]
+
+        levels = Levels(descend, infer)
+        return Parts(lambda: Seeds(len(image), image.device, levels), lambda: Network(decode))
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy of the logits after every level, and beta sum_l 4^l KL_l, l = 0 the finest level.
@@ -150,7 +177,7 @@ class PHiSeg(SegmentationModel):
         A level of 4 times fewer latents counts 4 times as much. See the base class.
         """
         distribution = self.forward(image)
-        return hierarchical_bound(distribution, label, generator, beta=self.beta, level_weights=self.level_weights)
+        return evidence_bound(distribution, label, self.objective, All(), generator, self.level_weights)
 
 
 def _doubled(x: torch.Tensor) -> torch.Tensor:

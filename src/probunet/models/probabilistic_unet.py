@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, final, get_args
 
 import torch
@@ -10,17 +10,22 @@ from torch import nn
 from torch.distributions import Independent
 
 from probunet.core.errors import InputError
-from probunet.core.types import Image, Label, Latent, Logits
-from probunet.distributions.latent import LatentSegmentation
-from probunet.models.base import SegmentationModel, check_image, check_label
-from probunet.nets.combine import Combine, Decoder
+from probunet.core.types import Image, Label
+from probunet.distributions.experts import Experts
+from probunet.distributions.latent import Normals
+from probunet.distributions.noise import Noise
+from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.combine import Combine, Decoder, Split
+from probunet.nets.decode import Decode, Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
-from probunet.nets.labels import one_hot, with_latent
+from probunet.nets.labels import centred, with_latent
 from probunet.nets.prior import PriorFamily, prior_net
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.objectives.elbo import evidence_bound
-from probunet.objectives.geco import Geco, check_objective
+from probunet.objectives.elbo import ELBO, evidence_bound
+from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
+from probunet.objectives.pixels import All, TopK
 
 Prior = Literal["conditional", "fixed"]
 Posterior = Literal["image_and_label", "label"]
@@ -38,7 +43,6 @@ class ProbabilisticUNet(SegmentationModel):
         num_classes: classes K.
         channels: channels of each scale of the U-Net, the prior net and the posterior net, finest first.
         latent_dims: dimensions D of the latent space (paper: 6).
-        beta: weight of the KL term (paper: 1).
         convolutions: 3x3 convolutions at each scale.
         combine_layers: 1x1 convolutions of f_comb (paper: 3).
         combine_channels: channels between the layers of f_comb; those of the finest scale if not given.
@@ -48,13 +52,13 @@ class ProbabilisticUNet(SegmentationModel):
             hypothesis costs a run of the whole U-Net and f_comb is left out.
         prior_family: of a conditional prior: ``axis_aligned`` Gaussian (paper), Gaussian with ``full`` covariance,
             ``mixture`` of four axis-aligned Gaussians, or normalising ``flow`` (needs the extra ``flow``).
-        top_k: share of the pixels of a batch, drawn by their loss, that the reconstruction counts (paper: 1, all).
-        target: nats per counted pixel that the reconstruction is constrained to, instead of ``beta`` (paper: none).
+        objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
+        pixels: that the reconstruction counts, ``All()`` (paper) or ``TopK(share)``.
         batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
-        InputError: an option that does not exist, channels for an f_comb that is left out, a family for a
-            fixed prior, a share outside (0, 1], or a target that is not positive.
+        InputError: an option that does not exist, channels for an f_comb that is left out, or a family for a
+            fixed prior.
     """
 
     def __init__(
@@ -63,7 +67,6 @@ class ProbabilisticUNet(SegmentationModel):
         num_classes: int = 2,
         channels: Sequence[int] = (32, 64, 128, 192, 192),
         latent_dims: int = 6,
-        beta: float = 1.0,
         convolutions: int = 3,
         combine_layers: int = 3,
         combine_channels: int | None = None,
@@ -71,12 +74,11 @@ class ProbabilisticUNet(SegmentationModel):
         posterior: Posterior = "image_and_label",
         inject: Inject = "end",
         prior_family: PriorFamily = "axis_aligned",
-        top_k: float = 1.0,
-        target: float | None = None,
+        objective: ELBO | GECO = ELBO(),
+        pixels: All | TopK = All(),
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_objective(top_k, target)
         for name, value, known in (("prior", prior, Prior), ("posterior", posterior, Posterior)):
             _check_option(name, value, get_args(known))
         _check_option("inject", inject, get_args(Inject))
@@ -88,8 +90,8 @@ class ProbabilisticUNet(SegmentationModel):
                 "inject='start' has no f_comb, so combine_layers and combine_channels mean nothing; leave them out"
             )
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.latent_dims, self.beta, self.top_k = latent_dims, beta, top_k
-        self.geco = Geco(target) if target is not None else None
+        self.latent_dims, self.prior_family = latent_dims, prior_family
+        self.objective, self.pixels = objective.module(), pixels
         self.posterior_sees_image = posterior == "image_and_label"
         seen = num_classes + (in_channels if self.posterior_sees_image else 0)
         block = block_with(batch_norm)
@@ -103,35 +105,45 @@ class ProbabilisticUNet(SegmentationModel):
         if inject == "end":
             width = combine_channels or channels[0]
             self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
+            gaussian = prior_family == "axis_aligned"
+            self.split = Split(self.unet, self.combine, latent_dims, gaussian, self.prior)
         else:
             self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
             self.head.apply(initialise)
 
-    def forward(self, image: Image) -> LatentSegmentation:
-        """Run U-Net and prior net once; see the base class."""
-        check_image(image, self.in_channels)
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.unet.encoder, self.unet.decoder)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """U-Net and prior net run once; see the base class."""
 
         def posterior(label: Label) -> Independent:
-            check_label(label, image, self.num_classes)
-            seen = one_hot(label, self.num_classes).to(image.dtype) - 0.5
+            seen = centred(label, self.num_classes, image)
             return self.posterior(torch.cat([image, seen], dim=1) if self.posterior_sees_image else seen)
 
-        prior = self.prior(image) if self.prior else standard_normal(len(image), self.latent_dims, image.device)
-        return LatentSegmentation(self._decoder(image), prior, posterior)
+        def noise() -> Noise:
+            if self.prior is None:
+                return Normals(standard_normal(len(image), self.latent_dims, image.device), posterior)
+            prior = self.prior(image)
+            return Experts(prior, posterior) if self.prior_family == "mixture" else Normals(prior, posterior)
+
+        return Parts(noise, lambda: self._decoder(image))
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
         See the base class.
         """
-        return evidence_bound(self(image), label, self.beta, generator, top_k=self.top_k, geco=self.geco)
+        return evidence_bound(self.forward(image), label, self.objective, self.pixels, generator)
 
-    def _decoder(self, image: Image) -> Callable[[Latent], Logits]:
+    def _decoder(self, image: Image) -> Decode:
         if self.combine is not None:
-            return Decoder(self.combine, self.unet(image))
+            return Decoder(self.combine, self.combine.project(self.unet(image)))
         head = self.head
         assert head is not None
-        return lambda z: head(self.unet(with_latent(image, z)))
+        return Network(lambda z: head(self.unet(with_latent(image, z))))
 
 
 def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:

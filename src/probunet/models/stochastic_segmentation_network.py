@@ -2,77 +2,60 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import nn
 
 from probunet.core.errors import InputError
-from probunet.core.types import Image, Label, Logits, Samples
-from probunet.distributions.base import SegmentationDistribution, cross_entropy, most_probable
-from probunet.models.base import SegmentationModel, check_image, check_label
-from probunet.nets.gaussian import LOG_SIGMA_BOUND
+from probunet.core.types import Image, Label, Logits
+from probunet.distributions.hierarchical import Seeds
+from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.decode import Network
+from probunet.nets.fields import normal_field
+from probunet.nets.gaussian import sigma_of
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.objectives.loss import Loss
 
-TOGETHER = 2**18
-"""Logits that are drawn together: few enough to stay in the cache, enough that starting the work is no cost."""
+SIDE = 32
+"""Of the blocks in which the noise of logits is drawn, in pixels."""
 START = 0.1
 """Factor on the initial weights of P and sigma: the mean learns first, from draws that are near to it."""
 
 
-@final
-class LowRankNormalSegmentation(SegmentationDistribution):
-    """P(Y | X): logits are N(mean, P P' + diag sigma^2) over all pixels and classes together.
+@dataclass(frozen=True)
+class LowRankNormal:
+    """Logits that are N(mean, P P' + diag sigma^2) over all pixels and classes together.
 
     A draw is mean + P e1 + sigma e2 with standard normal e1 (rank numbers, shared by all pixels) and e2 (one per
     logit): no matrix is factorised, so nothing can fail.
 
-    Args:
+    Attributes:
         mean: (B, K, H, W).
         factor: P, (B, rank, K, H, W).
         sigma: of the independent part, (B, K, H, W).
+        corner: row and column of the first pixel, in pixels of the whole image.
     """
 
-    distinct = None
+    mean: Logits
+    factor: torch.Tensor
+    sigma: torch.Tensor
+    corner: tuple[int, int] = (0, 0)
 
-    def __init__(self, mean: Logits, factor: torch.Tensor, sigma: torch.Tensor) -> None:
-        self.mean, self.factor, self.sigma = mean, factor, sigma
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Samples:
-        """Draw logits n times and take the most probable class of each; see the base class."""
-        return torch.cat([most_probable(z.flatten(0, 1)).unflatten(0, z.shape[:2]) for z in self._draws(n, generator)])
-
-    def logits_samples(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw logits n times, (n, B, K, H, W); see ``SupportsLogitsSamples``."""
-        return torch.cat(list(self._draws(n, generator)))
-
-    def probabilities(self, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Average the softmax over draws; see the base class."""
-        return torch.stack([z.softmax(dim=2).sum(dim=0) for z in self._draws(samples, generator)]).sum(dim=0) / samples
-
-    def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Give log 1/S sum_i P(Y | logits_i), a lower bound in expectation (their Eq. 8). See the base class."""
-        members = [
-            -cross_entropy(z.flatten(0, 1), label.repeat(len(z), 1, 1)).unflatten(0, z.shape[:2])
-            for z in self._draws(samples, generator)
-        ]
-        return torch.logsumexp(torch.cat(members), dim=0) - math.log(samples)
-
-    def _draws(self, n: int, generator: torch.Generator | None) -> Iterator[torch.Tensor]:
-        """Draw n times in all, several at a time: (some, B, K, H, W)."""
-        batch, rank = self.factor.shape[:2]
-        options: dict[str, Any] = {"generator": generator, "device": self.mean.device, "dtype": self.mean.dtype}
-        together = max(TOGETHER // self.mean.numel(), 1)
-        for start in range(0, n, together):
-            some = min(together, n - start)
-            shared = torch.randn((some, batch, rank), **options)
-            own = torch.randn((some, *self.mean.shape), **options)
-            with torch.autocast(self.mean.device.type, enabled=False):
-                along = torch.bmm(shared.movedim(0, 1), self.factor.flatten(2)).movedim(1, 0)
-                yield self.mean + along.unflatten(2, self.mean.shape[1:]) + self.sigma * own
+    def __call__(self, seeds: torch.Tensor) -> Logits:
+        """Draw logits (B, K, H, W) of one seed per image, (B,); a single image goes with any number of seeds."""
+        (_, rank, classes, height, width), dtype = self.factor.shape, self.mean.dtype
+        shared = normal_field(seeds, 0, rank, (1, 1), side=1).to(dtype).flatten(1)
+        own = normal_field(seeds, 1, classes, (height, width), self.corner, SIDE).to(dtype)
+        with torch.autocast(self.mean.device.type, enabled=False):
+            if len(self.factor) == 1:
+                along = shared @ self.factor[0].flatten(1)
+            else:
+                along = torch.bmm(shared.expand(len(self.factor), -1)[:, None], self.factor.flatten(2))[:, 0]
+            return self.mean + along.unflatten(1, (classes, height, width)) + self.sigma * own
 
 
 @final
@@ -112,18 +95,24 @@ class StochasticSegmentationNetwork(SegmentationModel):
         with torch.no_grad():
             self.head.weight[num_classes:] *= START
 
-    def forward(self, image: Image) -> LowRankNormalSegmentation:
-        """Run the U-Net once; see the base class."""
-        check_image(image, self.in_channels)
-        k = self.num_classes
-        out = self.head(self.unet(image)).float().contiguous()
-        mean, raw, factor = out.split([k, k, k * self.rank], dim=1)
-        sigma = (LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)).exp()
-        return LowRankNormalSegmentation(mean, factor.unflatten(1, (self.rank, k)), sigma)
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.unet.encoder, self.unet.decoder)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """The U-Net runs once; see the base class."""
+
+        def decode() -> Network:
+            k = self.num_classes
+            out = self.head(self.unet(image)).float().contiguous()
+            mean, raw, factor = out.split([k, k, k * self.rank], dim=1)
+            return Network(LowRankNormal(mean, factor.unflatten(1, (self.rank, k)), sigma_of(raw), corner))
+
+        return Parts(lambda: Seeds(len(image), image.device), decode)
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Minus the estimated log-likelihood, summed over pixels, averaged over the batch; see the base class."""
-        check_label(label, image, self.num_classes)
         distribution = self.forward(image)
         total = -distribution.log_prob(label, self.draws, generator).mean()
         return Loss(total, {"reconstruction": total.detach()}, distribution)

@@ -8,10 +8,11 @@ from typing import final
 import torch
 from torch import nn
 
-from probunet.core.types import Image, Label
-from probunet.distributions.base import cross_entropy
-from probunet.distributions.mixture import MixtureSegmentation
-from probunet.models.base import SegmentationModel, check_image, check_label
+from probunet.core.types import Image, Label, Logits
+from probunet.distributions.mixture import Members
+from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.decode import MemberMaps
+from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.objectives.loss import Loss
 
@@ -42,14 +43,21 @@ class UNet(SegmentationModel):
         self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
         self.head.apply(initialise)
 
-    def forward(self, image: Image) -> MixtureSegmentation:
-        """Give the pixel-wise distribution, a mixture of one; see the base class."""
-        check_image(image, self.in_channels)
-        return MixtureSegmentation([self.head(self.unet(image)).float()])
+    @property
+    def view(self) -> View:
+        """See the base class."""
+        return view_of(self.unet.encoder, self.unet.decoder)
+
+    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+        """A mixture of one; see the base class."""
+        return Parts(lambda: Members(1, len(image), image.device), lambda: MemberMaps(self.logits(image)[None]))
+
+    def logits(self, image: Image) -> Logits:
+        """Give the logits (B, K, H, W) float32 of images (B, C, H, W)."""
+        return self.head(self.unet(image)).float()
 
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy summed over pixels, averaged over the batch; see the base class."""
-        check_label(label, image, self.num_classes)
         distribution = self.forward(image)
-        total = cross_entropy(distribution.logits[0], label).mean()
+        total = -distribution.log_prob(label).mean()
         return Loss(total, {"reconstruction": total.detach()}, distribution)

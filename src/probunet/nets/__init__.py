@@ -2,7 +2,7 @@
 
 from probunet.nets.combine import Combine
 from probunet.nets.gaussian import GaussianNet, standard_normal
-from probunet.nets.prior import draw_from
+from probunet.nets.prior import placed
 from probunet.nets.unet import Encoder, FeatureUNet
 
-__all__ = ["Combine", "Encoder", "FeatureUNet", "GaussianNet", "draw_from", "standard_normal"]
+__all__ = ["Combine", "Encoder", "FeatureUNet", "GaussianNet", "placed", "standard_normal"]

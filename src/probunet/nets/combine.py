@@ -6,16 +6,17 @@ further hypothesis then costs one bias per channel and the small layers behind i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import repeat
+from typing import final
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from probunet.nets.unet import initialise
-
-BLOCK = 2**15
-"""Pixels that are decoded together: with fewer, starting the work takes longer than doing it; more leave the cache."""
+from probunet.core.types import Samples
+from probunet.nets.decode import BLOCK, labels_in_blocks
+from probunet.nets.unet import FeatureUNet, initialise
 
 
 class Combine(nn.Module):
@@ -128,28 +129,58 @@ class Combine(nn.Module):
         return x
 
 
+@final
 class Decoder:
-    """f_comb on the features of images: from latents to logits, or straight to labels.
+    """f_comb on the features of images; a ``Decode`` whose variable is z.
 
     Args:
         combine: f_comb.
-        features: of the U-Net, (B, F, H, W).
+        projected: from ``Combine.project``, (B, channels, H, W).
     """
 
-    def __init__(self, combine: Combine, features: torch.Tensor) -> None:
-        self._combine, self._projected = combine, combine.project(features)
+    def __init__(self, combine: Combine, projected: torch.Tensor) -> None:
+        self._combine, self._projected = combine, projected
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+    def __call__(self, variables: torch.Tensor) -> torch.Tensor:
         """Give the logits (B, K, H, W) of one latent per image, (B, D); see ``Combine.forward``."""
-        return self._combine(self._projected, z)
+        return self._combine(self._projected, variables)
 
     @property
     def fuses(self) -> bool:
-        """Whether :meth:`labels` can be used: one image, two classes, at least three layers, float32 on the CPU."""
+        """Whether ``Combine.labels`` can be used: one image, two classes, three layers or more, float32 on the CPU."""
         ready = len(self._projected) == 1 and self._projected.device.type == "cpu"
         full = self._projected.dtype == self._combine.from_latent.weight.dtype and not torch.is_autocast_enabled("cpu")
         return ready and full and len(self._combine.rest) > 1 and self._combine.classes == 2
 
-    def labels(self, z: torch.Tensor) -> torch.Tensor:
-        """Give the labels (n, H, W) of latents (n, D) of one image; see ``Combine.labels``."""
-        return self._combine.labels(self._projected, z)
+    def labels(self, variables: torch.Tensor) -> Samples:
+        """Give the labels (n, B, H, W) of latents (n, B, D); see ``Combine.labels``."""
+        if self.fuses:
+            return self._combine.labels(self._projected, variables[:, 0])[:, None]
+        return labels_in_blocks(self, variables)
+
+    def crop(self, rows: slice, columns: slice) -> Decoder:
+        """Keep the features of a part; see ``Decode``."""
+        return Decoder(self._combine, self._projected[..., rows, columns])
+
+
+@dataclass(frozen=True)
+class Split:
+    """A model that runs in two halves: once an image, and f_comb once a hypothesis.
+
+    Attributes:
+        unet: of the first half.
+        combine: f_comb; its first layer has its share in the first half.
+        latent_dims: dimensions D of z.
+        gaussian: whether z is an axis-aligned Gaussian given the image.
+        prior: its net, where it is one and depends on the image; ``None`` for N(0, I).
+    """
+
+    unet: FeatureUNet
+    combine: Combine
+    latent_dims: int
+    gaussian: bool
+    prior: nn.Module | None = None
+
+    def project(self, image: torch.Tensor) -> torch.Tensor:
+        """Give what all hypotheses of images (B, C, H, W) share, W_f f + b, (B, channels, H, W)."""
+        return self.combine.project(self.unet(image))

@@ -49,8 +49,17 @@ class GaussianNet(nn.Module):
         """
         deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))[-1]
         mean, raw = self.head(deepest.mean(dim=(-2, -1))).float().chunk(2, dim=-1)
-        log_sigma = LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)
-        return Independent(Normal(mean, log_sigma.exp(), validate_args=False), 1, validate_args=False)
+        return Independent(Normal(mean, sigma_of(raw), validate_args=False), 1, validate_args=False)
+
+
+def bounded(raw: torch.Tensor) -> torch.Tensor:
+    """Keep values within (-5, 5), smoothly: near zero they stay as they are."""
+    return LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)
+
+
+def sigma_of(raw: torch.Tensor) -> torch.Tensor:
+    """The sigma of what a network gives for its logarithm."""
+    return bounded(raw).exp()
 
 
 def standard_normal(batch: int, latent_dims: int, device: torch.device) -> Independent:

@@ -10,8 +10,9 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from probunet.nets.gaussian import LOG_SIGMA_BOUND
-from probunet.nets.unet import Block, plain_block
+from probunet.nets.fields import normal_field
+from probunet.nets.gaussian import sigma_of
+from probunet.nets.unet import Block, joined, plain_block
 
 Choose = Callable[[int, Normal], torch.Tensor]
 """From a level (0: the coarsest) and the distribution of its latents to those that are used, each (B, D, h, w)."""
@@ -65,13 +66,34 @@ class LatentDecoder(nn.Module):
                 x = self.blocks[i - 1](x)
             if i < len(self.heads):
                 mean, raw = self.heads[i](x).float().chunk(2, dim=1)
-                sigma = (LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)).exp()
-                z = choose(i, Normal(mean, sigma, validate_args=False)).to(x.dtype)
+                z = choose(i, Normal(mean, sigma_of(raw), validate_args=False)).to(x.dtype)
                 x = joined(x, z) if self.carry_features else z
         return x
 
 
-def joined(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Concatenate maps (B, C, H, W) along C; a single one goes with any number of the others."""
-    batch = max(len(first), len(second))
-    return torch.cat([first.expand(batch, -1, -1, -1), second.expand(batch, -1, -1, -1)], dim=1)
+def choice(variables: torch.Tensor, coarsest: int, corner: tuple[int, int] = (0, 0)) -> Choose:
+    """Choose the latents of all levels.
+
+    Args:
+        variables: (m,) int64 seeds, each of a random field for every level, of which the latents are drawn; or
+            (m, L) latents, those of all levels behind each other.
+        coarsest: side of a pixel of the coarsest level, in pixels of the image.
+        corner: row and column of the image in a larger one, multiples of ``coarsest``.
+    """
+    taken = 0
+
+    def draw(level: int, normal: Normal) -> torch.Tensor:
+        channels, *size = normal.mean.shape[1:]
+        side = coarsest >> level
+        at = (corner[0] // side, corner[1] // side)
+        return normal.mean + normal.stddev * normal_field(variables, level, channels, (size[0], size[1]), at).to(
+            normal.mean.dtype
+        )
+
+    def take(level: int, normal: Normal) -> torch.Tensor:
+        nonlocal taken
+        shape = normal.mean.shape[1:]
+        begin, taken = taken, taken + shape.numel()
+        return variables[:, begin:taken].unflatten(1, shape)
+
+    return take if variables.is_floating_point() else draw

@@ -22,7 +22,7 @@ from torch.distributions import (
 )
 
 from probunet.core.errors import InputError
-from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet, standard_normal
+from probunet.nets.gaussian import GaussianNet, bounded, sigma_of, standard_normal
 from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
 
 PriorFamily: TypeAlias = Literal["axis_aligned", "full", "mixture", "flow"]
@@ -83,12 +83,12 @@ class FullCovarianceNet(nn.Module):
         """Give the distribution of z for images (B, C, H, W)."""
         d = self.latent_dims
         mean, raw, below = self.summary(x).split([d, d, self.below.shape[1]], dim=-1)
-        sigma = _sigma(raw)
+        sigma = sigma_of(raw)
         factor = torch.diag_embed(sigma)
         row, column = self.below.to(x.device)
         # rows scaled by sigma and bounded, so that the factor stays well-conditioned relative to its diagonal
         factor = factor.index_put(
-            (torch.arange(len(x), device=x.device)[:, None], row, column), _bounded(below) * sigma[:, row]
+            (torch.arange(len(x), device=x.device)[:, None], row, column), bounded(below) * sigma[:, row]
         )
         return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
 
@@ -96,7 +96,6 @@ class FullCovarianceNet(nn.Module):
 class MixtureNet(nn.Module):
     """A mixture of ``COMPONENTS`` axis-aligned Gaussians: separate modes in the latent space.
 
-    The choice of a component has no gradient, so hypotheses of this prior cannot be trained by their own score.
     Args:
         latent_dims: dimensions D of the latent space.
         summary: makes the net that sums up an image in so many numbers.
@@ -114,9 +113,9 @@ class MixtureNet(nn.Module):
         size = COMPONENTS * self.latent_dims
         weights, mean, raw = self.summary(x).split([COMPONENTS, size, size], dim=-1)
         shape = (len(x), COMPONENTS, self.latent_dims)
-        normal = Normal(mean.reshape(shape), _sigma(raw).reshape(shape), validate_args=False)
+        normal = Normal(mean.reshape(shape), sigma_of(raw).reshape(shape), validate_args=False)
         return MixtureSameFamily(
-            Categorical(logits=_bounded(weights), validate_args=False),
+            Categorical(logits=bounded(weights), validate_args=False),
             Independent(normal, 1, validate_args=False),
             validate_args=False,
         )
@@ -177,33 +176,21 @@ class FullPrecision(nn.Module):
             return self.net(x.to(next(self.net.parameters()).dtype)).to(x.dtype)
 
 
-def draw_from(distribution: Distribution, n: int, generator: torch.Generator | None) -> torch.Tensor:
-    """Draw n latents for every image from any of the families, with a generator, which torch's own do not take.
+def placed(prior: Distribution, noise: torch.Tensor) -> torch.Tensor:
+    """Turn standard normal noise into latents of any family but the mixture.
+
+    Args:
+        prior: batch shape (B,), event shape (D,).
+        noise: (n, B, D).
 
     Returns:
-        (n, B, D); differentiable in the parameters of the distribution where it ``has_rsample``.
+        (n, B, D), differentiable in the parameters of the distribution.
     """
-    if isinstance(distribution, TransformedDistribution):
-        z = draw_from(distribution.base_dist, n, generator)
-        for transform in distribution.transforms:
+    if isinstance(prior, TransformedDistribution):
+        z = placed(prior.base_dist, noise)
+        for transform in prior.transforms:
             z = transform(z)
         return z
-    if isinstance(distribution, MixtureSameFamily):
-        every = draw_from(distribution.component_distribution, n, generator)
-        weights = distribution.mixture_distribution.probs
-        uniform = torch.rand((n, len(weights), 1), generator=generator, device=weights.device, dtype=weights.dtype)
-        chosen = (uniform > weights.cumsum(dim=-1)[..., :-1]).sum(dim=-1)
-        return every.gather(2, chosen[..., None, None].expand(-1, -1, 1, every.shape[-1]))[:, :, 0]
-    location = distribution.mean
-    noise = torch.randn((n, *location.shape), generator=generator, device=location.device, dtype=location.dtype)
-    if isinstance(distribution, MultivariateNormal):
-        return location + (distribution.scale_tril * noise[..., None, :]).sum(dim=-1)
-    return location + distribution.stddev * noise
-
-
-def _sigma(raw: torch.Tensor) -> torch.Tensor:
-    return _bounded(raw).exp()
-
-
-def _bounded(raw: torch.Tensor) -> torch.Tensor:
-    return LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND)
+    if isinstance(prior, MultivariateNormal):
+        return prior.mean + (prior.scale_tril * noise[..., None, :]).sum(dim=-1)
+    return prior.mean + prior.stddev * noise

@@ -18,8 +18,9 @@ INNERMOST = 3
 Block = Callable[[int, int, int], nn.Module]
 """Makes the convolutions of one scale, from their channels before and behind and their number."""
 
-Disturb = Callable[[torch.Tensor], torch.Tensor]
-"""What happens to the input of an innermost block, for example dropout; keeps the shape."""
+Disturb = Callable[[torch.Tensor, int, int], torch.Tensor]
+"""What happens to the input of an innermost block, for example dropout: from (B, C, h, w), the number of the block and
+its scale (0: the finest). Keeps the shape, but a single image may become several."""
 
 
 def initialise(module: nn.Module) -> None:
@@ -43,6 +44,14 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     height, width = x.shape[-2:]
     right, bottom = -width % multiple, -height % multiple
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
+
+
+def joined(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Concatenate maps (B, C, H, W) along C; a single one goes with any number of the others."""
+    if first.shape[0] != second.shape[0]:  # no len(), which would fix the batch of an exported graph
+        batch = max(first.shape[0], second.shape[0])
+        first, second = first.expand(batch, -1, -1, -1), second.expand(batch, -1, -1, -1)
+    return torch.cat([first, second], dim=1)
 
 
 def plain_block(in_channels: int, out_channels: int, convolutions: int) -> nn.Module:
@@ -105,7 +114,7 @@ class Encoder(nn.Module):
         for i, block in enumerate(self.blocks):
             incoming = F.avg_pool2d(scales[-1], 2) if scales else x
             inner = i >= len(self.blocks) - INNERMOST
-            scales.append(block(disturb(incoming) if disturb and inner else incoming))
+            scales.append(block(disturb(incoming, i, i) if disturb and inner else incoming))
         return scales
 
 
@@ -150,6 +159,8 @@ class FeatureUNet(nn.Module):
         *skips, deepest = scales
         for i, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             up = F.interpolate(deepest, scale_factor=2, mode="bilinear", align_corners=False)
-            incoming = torch.cat([skip, up], dim=1)
-            deepest = block(disturb(incoming) if disturb and i < INNERMOST else incoming)
+            incoming = joined(skip, up)
+            if disturb and i < INNERMOST:
+                incoming = disturb(incoming, len(scales) + i, len(skips) - 1 - i)
+            deepest = block(incoming)
         return deepest

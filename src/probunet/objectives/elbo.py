@@ -3,92 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch.distributions import Distribution, Independent, MultivariateNormal, kl_divergence
+from torch import nn
 
-from probunet.core.types import Label, Latent
-from probunet.distributions.hierarchical import HierarchicalSegmentation
-from probunet.distributions.latent import LatentSegmentation
-from probunet.nets.prior import draw_from
-from probunet.objectives.geco import Geco, objective
+from probunet.core.errors import InputError
+from probunet.core.types import Label
+from probunet.distributions.base import SegmentationDistribution
 from probunet.objectives.loss import Loss
-from probunet.objectives.top_k import top_k_cross_entropy
+from probunet.objectives.pixels import Pixels, counted_cross_entropy
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """Reconstruction + beta KL.
+
+    Attributes:
+        beta: weight of KL, 0 or more (paper: 1).
+
+    Raises:
+        InputError: a negative weight.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a weight without meaning."""
+        if not self.beta >= 0:
+            raise InputError(f"ELBO beta={self.beta} is negative; the paper uses 1")
+
+    def module(self) -> nn.Module:
+        """Make what puts reconstruction and KL together."""
+        return Weighted(self.beta)
+
+
+class Weighted(nn.Module):
+    """Reconstruction + beta KL; without state."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, reconstruction: torch.Tensor, pixels: torch.Tensor, kl: torch.Tensor) -> torch.Tensor:
+        """Give the sum; see ``Geco.forward``."""
+        return reconstruction + self.beta * kl
+
+    def terms(self) -> dict[str, torch.Tensor]:
+        """Nothing to log."""
+        return {}
 
 
 def evidence_bound(
-    distribution: LatentSegmentation,
+    distribution: SegmentationDistribution,
     label: Label,
-    beta: float,
+    objective: nn.Module,
+    pixels: Pixels,
     generator: torch.Generator | None = None,
-    *,
-    top_k: float = 1.0,
-    geco: Geco | None = None,
-) -> Loss:
-    """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
-
-    KL is analytic between Gaussians. For a mixture or a flow it is estimated, without bias, as log Q(z) - log P(z)
-    at the one draw from the posterior that is decoded.
-
-    Args:
-        distribution: of a batch of images.
-        label: (B, H, W) class ids or ``IGNORE``.
-        beta: weight of the KL term.
-        generator: source of the one draw from the posterior, and of the pixels of ``top_k``.
-        top_k: share of the pixels that count, see ``top_k_cross_entropy``.
-        geco: constraint on the reconstruction, instead of beta.
-    """
-    posterior = distribution.posterior(label)
-    z = draw_from(posterior, 1, generator)[0]
-    reconstruction, pixels = top_k_cross_entropy(distribution.logits(z), label, top_k, generator)
-    dimensions: dict[str, torch.Tensor] = {}
-    if isinstance(distribution.latent, Independent):
-        kl_per_dimension = kl_divergence(posterior.base_dist, distribution.latent.base_dist).mean(dim=0)
-        kl = kl_per_dimension.sum()
-        dimensions = {f"kl_dimension/{i}": value for i, value in enumerate(kl_per_dimension)}
-    else:
-        kl = _divergence(posterior, distribution.latent, z).mean()
-    total, terms = objective(reconstruction, pixels, kl, beta, geco)
-    return Loss(total, {name: value.detach() for name, value in (terms | dimensions).items()}, distribution)
-
-
-def _divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.Tensor:
-    """KL(posterior, prior) of each image (B,): analytic for a Gaussian prior, else estimated at z ~ posterior."""
-    with torch.autocast(z.device.type, enabled=False):
-        if isinstance(prior, MultivariateNormal):
-            factor = torch.diag_embed(posterior.stddev)
-            return kl_divergence(MultivariateNormal(posterior.mean, scale_tril=factor, validate_args=False), prior)
-        return posterior.log_prob(z) - prior.log_prob(z)
-
-
-def hierarchical_bound(
-    distribution: HierarchicalSegmentation,
-    label: Label,
-    generator: torch.Generator | None = None,
-    *,
-    beta: float = 1.0,
     level_weights: Sequence[float] | None = None,
-    top_k: float = 1.0,
-    geco: Geco | None = None,
 ) -> Loss:
-    """Reconstruction of all that is decoded, and the KL of every level, each summed, both batch averages.
+    """Eq. 4: cross-entropy summed over pixels, KL(Q, P) summed over latents, both batch averages, put together.
 
-    KL of a level is analytic, given the draw of the coarser ones from the posterior.
+    KL is analytic between Gaussians, and of a level given the draws of the coarser ones. For a mixture or a flow it is
+    estimated, without bias, at the one draw from the posterior that is decoded.
 
     Args:
         distribution: of a batch of images.
         label: (B, H, W) class ids or ``IGNORE``.
-        generator: source of the one draw from the posterior, and of the pixels of ``top_k``.
-        beta: weight of KL where there is no constraint.
+        objective: from ``ELBO.module`` or ``GECO.module``.
+        pixels: which the reconstruction counts.
+        generator: source of the one draw from the posterior, and of the pixels that count.
         level_weights: of each level's KL, coarsest first; 1 if not given.
-        top_k: share of the pixels that count, see ``top_k_cross_entropy``.
-        geco: constraint on the reconstruction.
     """
-    logits, _, posterior, prior = distribution.reconstruct(distribution.posterior(label), generator)
-    found = [top_k_cross_entropy(output, label, top_k, generator) for output in logits]
-    reconstruction, pixels = (torch.stack(part).sum(dim=0) for part in zip(*found, strict=True))
-    levels = [kl_divergence(q, p).flatten(1).sum(dim=1).mean() for q, p in zip(posterior, prior, strict=True)]
-    kl = torch.stack([w * x for w, x in zip(level_weights or [1.0] * len(levels), levels, strict=True)]).sum()
-    total, terms = objective(reconstruction, pixels, kl, beta, geco)
-    terms |= {f"kl_level/{level}": value for level, value in enumerate(levels)}
+    inferred = distribution.reconstruct(label, generator)
+    counted = [counted_cross_entropy(output, label, pixels, generator) for output in inferred.outputs]
+    reconstruction, count = (torch.stack(part).sum(dim=0) for part in zip(*counted, strict=True))
+    parts = inferred.divergence.mean(dim=0)
+    kl = (parts * parts.new_tensor(level_weights)).sum() if level_weights else parts.sum()
+    total = objective(reconstruction, count, kl)
+    terms = {"reconstruction": reconstruction, "kl": kl, **objective.terms()}  # type: ignore[operator]
+    if inferred.part != "all":
+        terms |= {f"kl_{inferred.part}/{i}": value for i, value in enumerate(parts)}
     return Loss(total, {name: value.detach() for name, value in terms.items()}, distribution)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.base import SegmentationDistribution, SupportsLogitsSamples
+from probunet.distributions.base import SegmentationDistribution
 from probunet.metrics.convention import Convention, Empty
 
 Relaxation: TypeAlias = Literal["soft", "straight_through"]
@@ -83,7 +83,8 @@ class EnergyScore:
         """Mean score of fresh hypotheses over the images of a batch that have a pixel to compare.
 
         Args:
-            distribution: of B images, with ``logits_samples``.
+            distribution: of B images. Where it has components, each is drawn at least twice, or once where all its
+                draws are the same, and its weight counts.
             labels: (B, R, H, W) class ids or ``IGNORE``, of one or more readers; one who did not look at an image
                 is ``IGNORE`` everywhere, and left out.
             convention: its evaluated classes and what empty ones count, see ``Store.convention``.
@@ -91,16 +92,9 @@ class EnergyScore:
 
         Returns:
             Scalar, differentiable.
-
-        Raises:
-            InputError: the distribution has no differentiable hypotheses.
         """
-        if not isinstance(distribution, SupportsLogitsSamples):
-            raise InputError(
-                f"{type(distribution).__name__} has no differentiable hypotheses (logits_samples); "
-                "train this model without energy"
-            )
-        logits = distribution.logits_samples(self.samples, generator)
+        each = max(-(-self.samples // distribution.components), 2)
+        logits, log_weights = distribution.strata(each, generator)
         classes = list(convention.evaluated)
         maps = relaxed(logits / self.temperature, self.relaxation)[:, :, classes].flatten(3)
         known = (labels != IGNORE).flatten(2)
@@ -110,7 +104,8 @@ class EnergyScore:
         readers = readers.movedim(-1, 2).flatten(3).movedim(1, 0).to(maps.dtype)
         seen = counts[:, None].to(maps.dtype)
         weights = looked.T.to(maps.dtype)
-        score = unbiased_energy_score(maps * seen, readers * seen, weights, convention.empty)
+        maps, readers = maps * seen, readers * seen
+        score = unbiased_energy_score(maps, readers, weights, convention.empty, log_weights.exp())
         scored = counts.any(dim=1)
         return (score * scored).sum() / scored.sum().clamp(min=1)
 
@@ -125,25 +120,36 @@ def relaxed(logits: torch.Tensor, relaxation: Relaxation) -> torch.Tensor:
 
 
 def unbiased_energy_score(
-    samples: torch.Tensor, readers: torch.Tensor, weights: torch.Tensor, empty: Empty = "zero"
+    samples: torch.Tensor,
+    readers: torch.Tensor,
+    weights: torch.Tensor,
+    empty: Empty = "zero",
+    components: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """2 mean d(S, Y) - mean over i != j of d(S, S') of each image.
+    """2 mean d(S, Y) - mean over i != j of d(S, S') of each image, components by their weights.
 
     Args:
         samples: (N, B, K, P) probabilities of the evaluated classes, 0 where a pixel does not count; N from 2 up.
+            Where there are C components, they come one after the other, each with N / C independent samples; a single
+            sample stands for a component without any variation.
         readers: (R, B, K, P), R from 1 up.
         weights: (R, B) of the readers, 0 for one who did not look at an image.
         empty: what a class that neither map has contributes.
+        components: their weights, (C, B), which sum to 1 over C; a single one if not given.
 
     Returns:
         (B,), in expectation D_GED^2 plus the readers' own diversity.
     """
-    count = len(samples)
+    if components is None:
+        components = weights.new_ones((1, weights.shape[1]))
+    each = len(samples) // len(components)
+    mass = components.T.to(samples.dtype).repeat_interleave(each, dim=1) / each  # (B, N)
     share = weights / weights.sum(dim=0).clamp(min=1)
-    to_readers = (soft_distances(samples, readers, empty).mean(dim=1) * share.T).sum(dim=1)
-    among = soft_distances(samples, samples, empty)
-    others = among.sum(dim=(1, 2)) - among.diagonal(dim1=1, dim2=2).sum(dim=1)
-    return 2 * to_readers - others / (count * (count - 1))
+    to_readers = (mass[..., None] * soft_distances(samples, readers, empty) * share.T[:, None]).sum(dim=(1, 2))
+    among = (mass[:, :, None] * mass[:, None] * soft_distances(samples, samples, empty)).unflatten(2, (-1, each))
+    between = among.unflatten(1, (-1, each)).sum(dim=(2, 4))  # (B, C, C); the distance of a sample to itself is 0
+    within = between.diagonal(dim1=1, dim2=2).sum(dim=1)
+    return 2 * to_readers - between.sum(dim=(1, 2)) - within / max(each - 1, 1)
 
 
 def soft_distances(first: torch.Tensor, second: torch.Tensor, empty: Empty = "zero") -> torch.Tensor:

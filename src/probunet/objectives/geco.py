@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -11,6 +12,30 @@ from probunet.core.errors import InputError
 
 RATE, MEMORY, RANGE = 0.01, 0.99, 100.0
 """Of the multiplier's logarithm, in one step; of the moving average; largest multiplier, and 1 / the smallest."""
+
+
+@dataclass(frozen=True)
+class GECO:
+    """KL under a constraint on the reconstruction.
+
+    Attributes:
+        target: nats per counted pixel that the reconstruction is constrained to, above 0 (the hierarchical paper's:
+            0.05).
+
+    Raises:
+        InputError: a target that is not positive.
+    """
+
+    target: float
+
+    def __post_init__(self) -> None:
+        """Refuse a target without meaning."""
+        if not self.target > 0:
+            raise InputError(f"GECO target={self.target} is not positive; give nats per pixel, for example 0.05")
+
+    def module(self) -> nn.Module:
+        """Make what puts reconstruction and KL together, with a state of its own."""
+        return Geco(self.target)
 
 
 class Geco(nn.Module):
@@ -54,29 +79,6 @@ class Geco(nn.Module):
                 self.update(value)
         return self.log_multiplier.exp() * (reconstruction - self.target * pixels) + kl
 
-
-def objective(
-    reconstruction: torch.Tensor, pixels: torch.Tensor, kl: torch.Tensor, beta: float, geco: Geco | None
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Put reconstruction and KL together, with the fixed weight beta on KL, or under a constraint.
-
-    Returns:
-        What to minimise, and the terms for the log.
-    """
-    terms = {"reconstruction": reconstruction, "kl": kl}
-    if geco is None:
-        return reconstruction + beta * kl, terms
-    total = geco(reconstruction, pixels, kl)
-    return total, terms | {"multiplier": geco.log_multiplier.exp()}
-
-
-def check_objective(top_k: float, target: float | None) -> None:
-    """Refuse an objective without meaning.
-
-    Raises:
-        InputError: a share outside (0, 1], or a target that is not positive.
-    """
-    if not 0 < top_k <= 1:
-        raise InputError(f"top_k={top_k} is not a share of the pixels; give more than 0 and at most 1")
-    if target is not None and not target > 0:
-        raise InputError(f"target={target} is not positive; give nats per pixel, for example 0.05, or null for none")
+    def terms(self) -> dict[str, torch.Tensor]:
+        """The multiplier, for the log."""
+        return {"multiplier": self.log_multiplier.exp()}

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.patches import Ellipse
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import kl_divergence
 
-from probunet.distributions.base import SegmentationDistribution
-from probunet.distributions.latent import LatentSegmentation
+from probunet.distributions.base import LatentSpace
 from probunet.drawing.pictures import new_figure, show
 from probunet.drawing.pixels import mosaic, paint
 from probunet.report.panels import readers, store_palette
@@ -22,7 +21,7 @@ GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
 def section(results: Results) -> Section | None:
     """Planes of a few ambiguous images, of the full model (or of the first one with a latent space)."""
     candidates = [results.reference, *results.names]
-    name = next((name for name in candidates if _has_axes(results.distribution(name, 0))), None)
+    name = next((name for name in candidates if _has_plane(results.distribution(name, 0).latent)), None)
     if name is None:
         return None
     kl = _kl_per_dimension(results, name)
@@ -42,37 +41,32 @@ def section(results: Results) -> Section | None:
     return Section("The latent plane", text, [], pictures)
 
 
-def _has_axes(distribution: SegmentationDistribution) -> bool:
-    return isinstance(distribution, LatentSegmentation) and isinstance(distribution.latent, Independent)
+def _has_plane(latent: LatentSpace | None) -> bool:
+    return latent is not None and latent.axes is not None and latent.infers
 
 
-def _latent(results: Results, name: str, position: int) -> LatentSegmentation:
-    distribution = results.distribution(name, position)
-    if not isinstance(distribution, LatentSegmentation):
+def _latent(results: Results, name: str, position: int) -> LatentSpace:
+    latent = results.distribution(name, position).latent
+    if latent is None:
         raise TypeError(f"{name} has no latent space")
-    return distribution
-
-
-def _axes(distribution: LatentSegmentation) -> Independent:
-    if not isinstance(distribution.latent, Independent):
-        raise TypeError("the prior is not axis-aligned")
-    return distribution.latent
+    return latent
 
 
 def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
     total: list[npt.NDArray[np.float64]] = []
     for position in np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int):
-        distribution = _latent(results, name, int(position))
+        latent = _latent(results, name, int(position))
         with torch.inference_mode():
             for label in results.images[int(position)]["labels"][:8]:
-                posterior = distribution.posterior(label[None]).base_dist
-                total.append(kl_divergence(posterior, _axes(distribution).base_dist)[0].double().numpy())
+                total.append(
+                    kl_divergence(latent.posterior(label[None]).base_dist, latent.prior.base_dist)[0].double().numpy()
+                )
     return np.mean(total, axis=0)
 
 
 def _plane(results: Results, name: str, position: int, dimensions: tuple[int, int], file: str) -> Picture:
-    distribution = _latent(results, name, position)
-    mean, sigma = _axes(distribution).mean, _axes(distribution).stddev
+    latent = _latent(results, name, position)
+    mean, sigma = latent.moments()
     across, up = dimensions
     image, palette = results.raw(position), store_palette(results.store)
     steps = np.linspace(-SIGMAS, SIGMAS, GRID) * (1 - 1 / GRID)  # the middles of the tiles
@@ -83,9 +77,9 @@ def _plane(results: Results, name: str, position: int, dimensions: tuple[int, in
                 z = mean.clone()
                 z[0, across] += horizontal * sigma[0, across]
                 z[0, up] += vertical * sigma[0, up]
-                tiles.append(paint(image, distribution.logits(z).argmax(dim=1)[0].numpy(), palette))
+                tiles.append(paint(image, latent.labels(z[None])[0, 0].numpy(), palette))
         labels = torch.from_numpy(results.labels(position)[:SHOWN])
-        places = [((distribution.posterior(y[None]).mean - mean) / sigma)[0].numpy() for y in labels]
+        places = [((latent.posterior(y[None]).mean - mean) / sigma)[0].numpy() for y in labels]
     ratio = image.shape[-2] / image.shape[-1]
     figure = new_figure(11, 8 * ratio + 1.6)
     left, right = figure.subplots(1, 2, width_ratios=[4, 1])

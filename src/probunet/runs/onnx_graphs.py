@@ -24,9 +24,7 @@ from torch.distributions import Independent
 
 from probunet.core.errors import InputError
 from probunet.models.base import SegmentationModel
-from probunet.models.probabilistic_unet import ProbabilisticUNet
-from probunet.nets.combine import Combine
-from probunet.nets.gaussian import GaussianNet
+from probunet.nets.combine import Combine, Split
 from probunet.nets.unet import MINIMUM_SIZE
 
 OUTPUTS = ["features", "prior_mean", "prior_log_sigma"]
@@ -38,14 +36,13 @@ class Encode(nn.Module):
     """From an image to what all its hypotheses share.
 
     Args:
-        model: with f_comb.
-        combine: its f_comb.
+        split: the halves of the model.
     """
 
-    def __init__(self, model: ProbabilisticUNet, combine: Combine) -> None:
+    def __init__(self, split: Split) -> None:
         super().__init__()
-        self.unet, self.prior, self.combine = model.unet, model.prior, combine
-        self.latent_dims = model.latent_dims
+        self.unet, self.prior, self.combine = split.unet, split.prior, split.combine
+        self.latent_dims = split.latent_dims
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Run the U-Net and the prior net.
@@ -70,7 +67,7 @@ def write_onnx(model: SegmentationModel, folder: Path) -> float:
     """Write both graphs and check them in onnxruntime.
 
     Args:
-        model: a Probabilistic U-Net that injects z at its end and has an axis-aligned prior.
+        model: one that is ``split``, with an axis-aligned Gaussian prior.
         folder: to write into.
 
     Returns:
@@ -79,19 +76,21 @@ def write_onnx(model: SegmentationModel, folder: Path) -> float:
     Raises:
         InputError: another model, a missing package, or graphs that do not do what the model does.
     """
-    if not isinstance(model, ProbabilisticUNet) or model.combine is None:
+    if model.split is None:
         raise InputError(f"a {type(model).__name__} without f_comb has no ONNX form; export it as a folder")
-    if model.prior is not None and not isinstance(model.prior, GaussianNet):
+    if not model.split.gaussian:
         raise InputError("a prior that is no axis-aligned Gaussian has no ONNX form; export it as a folder")
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError(f"ONNX needs {error.name}; install it with: pip install 'probunet[onnx]'") from error
-    encode = Encode(model.to(memory_format=torch.contiguous_format), model.combine).eval()  # type: ignore[call-overload]
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    split = model.split
+    encode = Encode(split).eval()
     with _quietly():
         features = _write_encode(encode, torch.zeros(2, model.in_channels, 37, 50), folder / "encode.onnx")
-        _write_decode(model.combine, features, torch.zeros(2, model.latent_dims), folder / "decode.onnx")
+        _write_decode(split.combine, features, torch.zeros(2, split.latent_dims), folder / "decode.onnx")
     difference = check(model, folder)
     if not difference <= TOLERANCE:
         raise InputError(f"the ONNX graphs differ from the model by {difference:g}, above {TOLERANCE:g}")
@@ -148,7 +147,7 @@ def _quietly() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def check(model: ProbabilisticUNet, folder: Path) -> float:
+def check(model: SegmentationModel, folder: Path) -> float:
     """Run both graphs in onnxruntime on random images of several sizes, beside the model.
 
     Returns:
@@ -159,15 +158,15 @@ def check(model: ProbabilisticUNet, folder: Path) -> float:
 
     encode, decode = (InferenceSession(folder / f"{name}.onnx") for name in ("encode", "decode"))
     generator, worst = torch.Generator().manual_seed(0), 0.0
-    assert model.combine is not None
+    split = model.cpu().split
+    assert split is not None
     for batch, height, width in ((1, 64, 64), (3, 37, 50), (2, 16, 129)):
         image = torch.randn(batch, model.in_channels, height, width, generator=generator)
-        z = torch.randn(batch, model.latent_dims, generator=generator)
+        z = torch.randn(batch, split.latent_dims, generator=generator)
         with torch.inference_mode():
-            distribution = model.cpu()(image)
-            latent = distribution.latent
-            expected = [model.combine.project(model.unet(image)), latent.mean, latent.stddev.log()]
-            expected.append(distribution.logits(z))
+            latent = model(image).latent
+            mean, sigma = latent.axes
+            expected = [split.project(image), mean, sigma.log(), latent.logits(z)]
         found = encode.run(OUTPUTS, {"image": image.numpy()})
         found += decode.run(["logits"], {"features": found[0], "z": z.numpy()})
         for one, other in zip(found, expected, strict=True):

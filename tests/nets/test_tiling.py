@@ -2,15 +2,13 @@
 
 import pytest
 import torch
-from test_laws import MODELS, images, labels
+from test_laws import images
 
 import probunet as pu
 from probunet.core.errors import InputError
-from probunet.inference.tiled import TILEABLE, tiled
-from probunet.nets.tiling import Span, Tiling, make_tiling, receptive_radius, reduced, strips
+from probunet.nets.decode import Network
+from probunet.nets.tiling import Span, Tiles, Tiling, make_tiling, reduced, view_of
 from probunet.nets.unet import FeatureUNet
-
-SEEDED = [name for name, make in MODELS.items() if isinstance(make(1, 2), TILEABLE) and name != "dropout_unet"]
 
 
 def generator():
@@ -33,7 +31,7 @@ def test_receptive_radius_covers_what_a_feature_depends_on(channels, convolution
     unet = FeatureUNet(1, channels, convolutions).double()
     for parameter in unet.parameters():
         parameter.data.abs_()  # no ReLU closes, no path cancels
-    radius, side, furthest = receptive_radius(unet), 256, 0
+    radius, side, furthest = view_of(unet.encoder, unet.decoder).radius, 256, 0
     for place in range(side // 2, side // 2 + unet.encoder.multiple):
         image = torch.ones(1, 1, side, side, dtype=torch.double, requires_grad=True)
         unet(image)[0, 0, place, place].backward()
@@ -42,33 +40,25 @@ def test_receptive_radius_covers_what_a_feature_depends_on(channels, convolution
     assert radius == furthest
 
 
-@pytest.mark.parametrize("name", SEEDED)
-def test_equal_to_the_whole_image(name):
-    torch.manual_seed(0)
-    model = MODELS[name](1, 3).eval()
-    image, label = images(2, 1, 150, 101), labels(2, 3, 150, 101)
-    with torch.inference_mode():
-        whole, parts = model(image), tiled(model, image, tile=32)
-        assert parts.distinct == whole.distinct
-        same = parts.sample(4, generator()) == whole.sample(4, generator())
-        assert same.float().mean() > 0.9999  # ties may fall either way
-        difference = parts.probabilities(5, generator()) - whole.probabilities(5, generator())
-        assert difference.abs().max() < 1e-5
-        torch.testing.assert_close(
-            parts.log_prob(label, 3, generator()), whole.log_prob(label, 3, generator()), rtol=1e-5, atol=1e-2
-        )
-
-
-def test_dropout_is_reproducible_and_has_the_same_marginals():
-    torch.manual_seed(0)
-    model = MODELS["dropout_unet"](1, 2).eval()
-    image = images(1, 1, 70, 50)
-    with torch.inference_mode():
-        parts = tiled(model, image, tile=32)
-        assert torch.equal(parts.sample(2, generator()), parts.sample(2, generator()))
-        assert parts.sample(3, generator()).unique(dim=0).shape[0] == 3
-        difference = parts.probabilities(400, generator()) - model(image).probabilities(400, generator())
-    assert difference.abs().mean() < 0.02
+@pytest.mark.parametrize(
+    "model",
+    [
+        pu.HierarchicalProbabilisticUNet(1, 2, channels=(4, 4, 4), convolutions=2, latent_dims=(1, 1)),
+        pu.PHiSeg(1, 2, channels=(4, 4, 4, 4), convolutions=1, latent_dims=(1, 1)),
+        pu.PHiSeg(1, 2, channels=(4, 4, 4, 4), convolutions=2, latent_dims=(1, 1, 1)),
+    ],
+)
+def test_no_logit_of_a_model_with_latent_maps_depends_on_more_than_its_view(model):
+    model = model.double().eval()
+    for parameter in model.parameters():
+        parameter.data.normal_(generator=generator()).mul_(0.3)
+    side, middle, furthest = 512, 256, 0
+    for place in range(middle, middle + model.view.coarsest):
+        image = torch.zeros(1, 1, side, 16, dtype=torch.double, requires_grad=True)
+        model.parts(image).decode()(torch.zeros(1, dtype=torch.int64))[0, :, place, 8].sum().backward()
+        seen = image.grad[0, 0].abs().sum(dim=1).nonzero().squeeze()
+        furthest = max(furthest, int(seen.max()) - place, place - int(seen.min()))
+    assert 0.3 * model.view.radius < furthest <= model.view.radius
 
 
 def test_a_small_margin_is_faded():
@@ -76,7 +66,12 @@ def test_a_small_margin_is_faded():
     image = torch.zeros(1, 1, 64, 64)
     tiling = Tiling(16, 0, 4)
     first = iter(range(100))
-    jumps = torch.cat(list(strips(lambda x: x + next(first) % 4, image, tiling)), dim=-2)
+
+    def decoder(part, corner):
+        value = next(first) % 4
+        return Network(lambda _: part + value)
+
+    jumps = torch.cat([strip(torch.zeros(1)) for strip in Tiles(decoder, image, tiling)], dim=-2)
     assert jumps.shape == image.shape
     across = jumps[0, 0, 8]  # columns belong to tiles 0, 1, 2, 3
     assert across[:12].eq(0).all()
@@ -88,13 +83,13 @@ def test_a_smaller_margin_is_close_and_larger_ones_are_exact():
     torch.manual_seed(0)
     model = pu.ProbabilisticUNet(1, 2, channels=(4, 6, 6), latent_dims=3).eval()
     image = images(1, 1, 96, 96)
-    assert make_tiling(model.unet, 30).tile == 32
-    assert make_tiling(model.unet, 32, 9).margin == 12
+    assert make_tiling(model.view, 30).tile == 32
+    assert make_tiling(model.view, 32, 9).margin == 12
     with torch.inference_mode():
-        whole = model(image).probabilities(2, generator())
+        noise = model(image).noise(2, generator())
+        whole = model(image).probabilities(noise)
         errors = [
-            float((tiled(model, image, 32, margin).probabilities(2, generator()) - whole).abs().mean())
-            for margin in (0, 8, 64)
+            float((model.tiled(image, 32, margin).probabilities(noise) - whole).abs().mean()) for margin in (0, 8, 64)
         ]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-6
@@ -108,14 +103,14 @@ def test_the_prior_sees_large_images_reduced():
     model = pu.ProbabilisticUNet(1, 2, channels=(4, 6, 6), latent_dims=3).eval()
     large = images(1, 1, 64, 64)
     with torch.inference_mode():
-        draws = tiled(model, large, 32, prior_size=32).sample(1, generator())
+        draws = model.tiled(large, 32, prior_size=32).sample(1, generator())
         z = model.prior(reduced(large, 32))
         noise = torch.randn(1, 1, 3, generator=generator())
-        expected = model(large).logits(z.base_dist.loc + z.base_dist.scale * noise[0]).argmax(dim=1)
+        expected = model(large).latent.logits(z.base_dist.loc + z.base_dist.scale * noise[0]).argmax(dim=1)
     assert (draws[0] == expected).float().mean() > 0.999
 
 
 @pytest.mark.parametrize(("tile", "margin"), [(8, None), (32, -1)])
 def test_impossible_tiles_are_refused(tile, margin):
     with pytest.raises(InputError, match=f"a tile of {tile} px with a margin of {margin} px"):
-        tiled(pu.UNet(1, 2, channels=(4, 6)), images(1), tile, margin)
+        pu.UNet(1, 2, channels=(4, 6)).tiled(images(1), tile, margin)
