@@ -12,6 +12,10 @@ from typing import Any
 
 import torch
 
+from probunet.core.memory import keep_freed_memory
+
+keep_freed_memory()  # as every command does
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
