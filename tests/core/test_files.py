@@ -18,6 +18,7 @@ from probunet.core.files import (
     check_outputs,
     regular_file,
     remove_remains,
+    scratch_folder,
     writing_file,
     writing_folder,
 )
@@ -40,6 +41,27 @@ items = blobs(80)
 items[70] = CaseSource(items[70].case, partial(die, 70))
 write_store(Path(sys.argv[1]), items, DESCRIPTION, np.uint8, jobs=1)
 """
+
+
+KILLED_ON_THE_WAY = """
+import os, signal, sys
+from pathlib import Path
+from probunet.core.files import scratch_folder
+
+with scratch_folder(sys.argv[1]) as folder:
+    (folder / "half").write_bytes(bytes(1000))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_on_the_way_is_removed_by_the_next(tmp_path):
+    out = tmp_path / "store"
+    killed = subprocess.run([sys.executable, "-c", KILLED_ON_THE_WAY, out], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    with scratch_folder(out) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_prepare_leaves_nothing_after_the_same_command(tmp_path):

@@ -238,6 +238,32 @@ def writing_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
         yield path
 
 
+@contextmanager
+def scratch_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a folder beside ``target`` for what is needed on the way to it; it is gone when the block ends.
+
+    What a killed process left of its own is removed by the next one that writes the same target.
+
+    Raises:
+        InputError: the folder cannot be written (full disk, no permission).
+    """
+    target = Path(target)
+    remove_remains(target)
+    _make_folder(target.parent)
+    folder = _temporary_beside(target)
+    try:
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        if not _is_of_writing(error, folder):
+            raise
+        raise InputError(
+            f"cannot write beside {shown(target)}: {error.strerror or error}; nothing was left behind"
+        ) from error
+    finally:
+        _remove(folder)
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

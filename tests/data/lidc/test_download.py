@@ -198,6 +198,13 @@ def test_mistakes_are_one_sentence(download, tmp_path, failing, arguments, messa
     assert not out.exists()
 
 
+@pytest.mark.parametrize("folder", ["", "empty"])
+def test_a_check_of_nothing_is_refused(tmp_path, monkeypatch, failing, folder):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "holds no readers' XML of a CT scan" in failing("prepare", "lidc", "--xml", folder, "--check")
+
+
 def test_a_folder_without_dicom_is_refused(tmp_path, failing):
     (tmp_path / "empty").mkdir()
     message = failing("prepare", "lidc", "--dicom", str(tmp_path / "empty"), "--out", str(tmp_path / "store"))

@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 
 from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.intensity import HOUNSFIELD
 from probunet.core.processes import InWorker
 from probunet.data.lidc.annotations import LICENCE, load_table
@@ -84,6 +85,8 @@ def prepare_lidc(
     if folder and (check or annotations == "xml"):
         with console.status(f"looking for readers' XML in {folder}"):
             index = index_folder(folder)
+        if not index.files and not index.broken:
+            raise InputError(f"{shown(folder)} holds no readers' XML of a CT scan; give its folder as --xml")
         if index.broken and not keep_going:
             raise InputError(f"{index.broken[0]} (--keep-going leaves it out)")
     if check and index:

@@ -7,11 +7,9 @@ file has no splits and no spacing; patients are found by the series in the built
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ import numpy.typing as npt
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
+from probunet.core.files import scratch_folder
 from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE, load_table
 from probunet.data.lidc_crops.safe_pickle import PickledArray, read_items
@@ -52,7 +51,7 @@ def prepare_pickle(file: Path, out: Path, fractions: Sequence[float] | None, see
     fractions = fractions or FRACTIONS
     if out.exists():
         raise InputError(f"{out} exists already; choose another folder or remove it first")
-    with _staging(out) as folder:
+    with scratch_folder(out) as folder:
         with console.status(f"reading {file}"):
             slices, shape = _stage(file, folder)
         patients, notes = _patients(slices)
@@ -161,14 +160,3 @@ def _patients(slices: list[_Slice]) -> tuple[list[str], dict[str, Any]]:
         text = f"{len(slices) - known:,} slices are of series that LIDC-IDRI does not have: split by series there"
     console.print(f"{len(slices):,} slices of {len(set(patients)):,} patients; {text}")
     return patients, {"slices_with_known_patient": known, "slices_split_by_series_only": len(slices) - known}
-
-
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` that is gone afterwards."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=".", suffix="-import", ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise InputError(f"cannot write beside {out}: {error.strerror or error}; nothing was left behind") from error

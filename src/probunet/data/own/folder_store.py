@@ -232,7 +232,7 @@ def _hidden(labels: npt.NDArray[np.uint8], shape: Size, size: Size | None) -> in
         slice(int(part.start * factor), int(np.ceil(part.stop * factor)))
         for part, factor in zip(_window(shape, size), factors, strict=True)
     )
-    return int((marked(labels).any(axis=1) & ~marked(labels[(..., *window)]).any(axis=1)).sum())
+    return int((marked(labels).any(axis=1) & ~marked(labels[:, :, window[0], window[1]]).any(axis=1)).sum())
 
 
 def _common_spacing(spacings: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
