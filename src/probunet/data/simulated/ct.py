@@ -4,10 +4,11 @@ LIDC-IDRI's images cannot be shipped, its readers' outlines can. This module dra
 could come from: lung tissue, vessels, bronchi, at times chest wall or mediastinum, and in the middle the
 lesion. It is simulated CT, not CT, and says nothing about how well a model would do on patients.
 
-The lesion enters by the *mean* of the four readings' filled outlines and the *mean* of their ratings only, so
-the image cannot tell who drew what. Where one reader in four drew, the lesion is faint. Its contrast is
-blurred, textured and scaled at random, and the vessels around it look much alike: whether a reader drew it is
-not written in the image.
+The lesion enters by a *hidden truth*: one outline, which lies somewhere between what one and what all readers
+drew, and one contrast, which leans a little towards the share of readers who drew and is random otherwise. Both
+are drawn from the *mean* of the readings' filled outlines, and the *mean* of the ratings, so the image cannot
+tell who drew what. Where few readers drew, the lesion is fainter on the average only: how many drew it is not
+written in the image, as it is not in real CT.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from probunet.data.simulated.anatomy import (
 )
 from probunet.data.simulated.texture import Field, random_field
 
+LEANING = 0.15
+"""How much the contrast of a lesion grows with the share of readers who drew it; 1 would tell their number."""
+
 HU_RANGE = (-1024.0, 3071.0)
 """Lowest and highest value of a simulated pixel, as in 12-bit CT."""
 
@@ -54,6 +58,8 @@ class _Scene:
     place: float  # 0 to 1: which surroundings
     direction: float  # radians: where the wall is
     gap: float  # mm between the lesion and the wall
+    level: float  # 0 to 1: where the true outline runs between what any and what all readers drew
+    clarity: float  # standard normal: how well the lesion is seen, beside what its readers' number tells
 
 
 def simulate_ct(lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180, seed: int = 0) -> Field:
@@ -76,11 +82,11 @@ def simulate_ct(lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180
     scene = _draw_scene(np.random.default_rng(identity), lesion_slice)
     rng = np.random.default_rng((*identity, round((lesion_slice.z + 10_000) * 1000)))
     canvas = Canvas(size, spacing)
-    mean = mean_outline(lesion_slice, spacing, size)
+    truth = hidden_truth(rng, scene, mean_outline(lesion_slice, spacing, size))
     image = _tissue(rng, canvas, scene)
     _add_vessels(rng, canvas, scene, image, lesion_slice)
-    _add_walls(rng, canvas, scene, image, mean)
-    _add_lesion(rng, canvas, scene, image, mean, lesion_slice)
+    _add_walls(rng, canvas, scene, image, truth)
+    _add_lesion(rng, canvas, scene, image, truth, lesion_slice)
     sigma = np.hypot(scene.sharpness, 0.35 * lesion_slice.pixel_spacing) / spacing
     image = ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=2.5)
     image += _noise(rng, canvas, scene)
@@ -110,6 +116,25 @@ def mean_outline(lesion_slice: LesionSlice, spacing: float, size: int) -> Field:
     return mean
 
 
+def hidden_truth(rng: np.random.Generator, scene: _Scene, mean: Field) -> Field:
+    """Draw what is really there: one outline and how well it is seen.
+
+    Args:
+        rng: of the slice.
+        scene: of the lesion.
+        mean: the readers' mean outline, 0 to 1.
+
+    Returns:
+        (size, size) float32: 0 outside of the lesion, up to its contrast (0.15 to 1) inside.
+    """
+    most = float(mean.max())
+    if not most:
+        return mean
+    inside = np.clip(3 * (mean / np.float32(most) - np.float32(scene.level)) + np.float32(0.5), 0, 1)
+    seen = 0.62 + LEANING * (most - 0.65) + 0.2 * (0.8 * scene.clarity + 0.6 * rng.normal())
+    return inside * np.float32(np.clip(seen, 0.15, 1.0))
+
+
 def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
     thickness = lesion_slice.slice_thickness
     towards = rng.uniform(0, 2 * np.pi)
@@ -130,6 +155,8 @@ def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
         place=rng.random(),
         direction=direction,
         gap=rng.choice([rng.uniform(-0.5, 1.5), rng.exponential(14) + 1], p=[0.3, 0.7]),
+        level=rng.uniform(0.2, 0.8),
+        clarity=rng.normal(),
     )
 
 
