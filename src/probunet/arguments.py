@@ -21,23 +21,10 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
+from probunet.training.trainer_arguments import OWN
 
 LARGEST = 2**63 - 1
 """Of all whole numbers on a command line."""
-OWN_TRAINER_ARGUMENTS: set[str | int] = {
-    "logger",
-    "callbacks",
-    "plugins",
-    "use_distributed_sampler",
-    "accumulate_grad_batches",
-    "enable_progress_bar",
-    "enable_model_summary",
-    "num_sanity_val_steps",
-    "default_root_dir",
-    "check_val_every_n_epoch",
-    "max_epochs",
-}
-"""Arguments of Lightning's Trainer that the training sets itself."""
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 _KINDS |= {"dict": "names with values", "tuple": "a list", "Path": "a path", "PosixPath": "a path"}
 
@@ -110,7 +97,7 @@ def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> Ar
         elif key == "trainer" and help_only:
             parser.add_argument("--trainer.NAME", help=f"{described.get(key)} (all of them: --help-trainer)")
         elif key == "trainer":
-            parser.add_class_arguments(_trainer_class(), key, skip=OWN_TRAINER_ARGUMENTS, instantiate=False)
+            parser.add_class_arguments(_trainer_class(), key, skip={*OWN}, instantiate=False)
         else:
             parser.add_function_arguments(function, as_group=False, skip={other for other in every if other != key})
     return parser
@@ -152,7 +139,7 @@ def _check_classes(file: str, content: Any, trust: Sequence[str]) -> None:
 def _print_trainer(name: str) -> NoReturn:
     """Print the arguments of Lightning's Trainer and exit."""
     parser = ArgumentParser(prog=f"probunet {name}", description="Arguments of Lightning's Trainer.")
-    parser.add_class_arguments(_trainer_class(), "trainer", skip=OWN_TRAINER_ARGUMENTS, instantiate=False)
+    parser.add_class_arguments(_trainer_class(), "trainer", skip={*OWN}, instantiate=False)
     parser.print_help()
     raise SystemExit(0)
 

@@ -81,6 +81,7 @@ class Description(_Part):
     weights: WeightsPart | None = None
     data: dict[str, Any] | None = None
     identity: dict[str, Any] | None = None
+    patients: dict[str, list[str]] | None = None
     optimisation: dict[str, Any] | None = None
     energy: dict[str, Any] | None = None
     trainer: dict[str, Any] | None = None

@@ -66,6 +66,11 @@ class ExportedModel(TrainedModel):
             raise InputError(f"{file} cannot be read ({error}); export the model again") from error
 
 
+def hashed(patient: str) -> str:
+    """What an exported model says of a patient: enough to find this patient again, not to name one."""
+    return hashlib.sha256(f"probunet patient {patient}".encode()).hexdigest()
+
+
 def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
     """Write a model to a folder that ``load`` reads, in this version and in later ones.
 
@@ -110,7 +115,8 @@ def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
     """
     scores = run.evaluation()
     measured = None if scores is None else {key: scores[key] for key in ("data", "ged2", "ged2_unbiased", "convention")}
-    parts = {
-        key: run.settings[key] for key in ("input", "data", "optimisation", "trainer", "seed") if key in run.settings
-    }
+    kept = ("input", "data", "identity", "patients", "optimisation", "energy", "trainer", "seed")
+    parts = {key: run.settings[key] for key in kept if key in run.settings}
+    if "patients" in parts:  # of whom nothing but a checksum is passed on
+        parts["patients"] = {split: sorted(map(hashed, names)) for split, names in parts["patients"].items()}
     save(run.model(), folder, **parts, training=run.training(), evaluation=measured, licence=licence)

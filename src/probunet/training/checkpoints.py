@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import remove_remains
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
 from probunet.runs.run import Run
+from probunet.training.placement import highest
+from probunet.training.task import VALIDATION
+
+SAVE_EVERY = 60.0
+"""Seconds of training after which the last state is saved between two validations."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -41,6 +51,65 @@ class WholeCheckpoints(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read one, and check that it is what was written."""
         return read_checkpoint(Path(path))
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint with the lowest validation D_GED^2, also after the run directory was moved.
+
+    Args:
+        run: the run directory of the training.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            dirpath=run.best.parent,
+            filename=run.best.stem,
+            monitor=VALIDATION,
+            mode="min",
+            enable_version_counter=False,
+        )
+        self.best = run.best
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint: its value of the best one counts where this file is, wherever it was."""
+        value = state_dict["best_model_score"]
+        known = value is not None and self.best.is_file()
+        path = str(self.best) if known else ""
+        here = {
+            "dirpath": self.dirpath,
+            "best_model_path": path,
+            "kth_best_model_path": path,
+            "last_model_path": "",
+            "best_model_score": value if known else None,
+            "best_k_models": {path: value} if known else {},
+        }
+        super().load_state_dict({**state_dict, **here})
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps the last state: at every validation, and in between whenever some time has passed.
+
+    Args:
+        run: the run directory of the training.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.saved = run, time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Save after a step, unless a validation follows, which a training resumed from here would leave out."""
+        validated = not (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or math.inf)
+        if highest(trainer, time.monotonic() - self.saved) >= SAVE_EVERY and not validated:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what the validation was of."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.run.last)
+        self.saved = time.monotonic()
 
 
 def newest_readable(run: Run) -> Path | None:

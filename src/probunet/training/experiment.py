@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
+import shutil
 import signal
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
@@ -33,13 +36,15 @@ from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.description import FORMAT, VERSION
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Specification, Trust
+from probunet.training.batch_norm import share_batch_norm
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
-from probunet.training.checkpoints import WholeCheckpoints, newest_readable
+from probunet.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints, newest_readable
 from probunet.training.compiled import CompileNetworks
 from probunet.training.members import Training, assemble, trainings
 from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.placement import ending_together, highest, is_first, without_placement
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
+from probunet.training.trainer_arguments import VALIDATE_EVERY, check_trainer
 
 VALIDATION_BATCH = 16
 
@@ -92,8 +97,7 @@ class Experiment:
         self.energy, self.compile, self.trust = energy, compile, trust
         check_out_folder(out, [data.store])
         self.store = Store(data.store)
-        if not set(trainer) & {"max_steps", "max_time", "max_epochs"}:
-            raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
+        check_trainer(trainer)
 
     def run(self, training: Training) -> Run:
         """Open the run directory of a training."""
@@ -129,10 +133,8 @@ class Experiment:
                 "title": manifest["title"],
                 "simulated": manifest["simulated"],
             },
-            "identity": {
-                "files": {name: facts["sha256"] for name, facts in manifest["files"].items()},
-                "convention": plain(self.store.convention().as_json()),
-            },
+            "identity": self.store.identity().as_json(),
+            "patients": {split: self.store.patients(split) for split in ("train", "validation")},
         }
 
     def check(self, training: Training) -> None:
@@ -150,7 +152,8 @@ class Experiment:
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
         self._batches(training.seed, lambda: 0, (0, 1))
-        if (training.folder / DESCRIPTION).is_file():
+        EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
+        if _was_begun(training.folder):
             _refuse_other_settings(self.run(training), self.settings(training))
 
     def is_complete(self, training: Training) -> bool:
@@ -179,7 +182,12 @@ class Experiment:
         model = training.specification.build(self.trust)
         write_yaml(training.folder / DESCRIPTION, self.settings(training))
         run = self.run(training)
-        self._fit(run, model, training.seed, tell)
+        try:
+            self._fit(run, model, training.seed, tell)
+        except BaseException:
+            if not _was_begun(run.path) and is_first():
+                _leave_nothing(run, self.out)
+            raise
         return run
 
     def assemble(self, name: str, specification: Specification, plan: list[Training]) -> None:
@@ -204,21 +212,36 @@ class Experiment:
         compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
         bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
         trainer = self._make_trainer(run, [stop, watch, skip, *compiling, *(bars if is_first() else [])])
+        if trainer.world_size > 1:
+            share_batch_norm(model)
         loaders = self._loaders(trainer, seed, all_readers=energy is not None or isinstance(model, LearnsFromReaders))
         resume = newest_readable(run)
-        with ending_together(trainer, run):
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module="pytorch_lightning")
-                warnings.filterwarnings("ignore", module="torch")
-                trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
+        with ending_together(trainer, run), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", module="torch")
+            trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
             trainer.save_checkpoint(run.last)
+            best = self._validated(trainer, task, run, loaders[1]) if stop.received is None else None
         if stop.received is not None:
             if not trainer.is_global_zero:
                 raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
             console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
         if trainer.is_global_zero:
-            write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped))
+            write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped, best))
+
+    def _validated(
+        self, trainer: pl.Trainer, task: SegmentationTask, run: Run, images: DataLoader[Any]
+    ) -> float | None:
+        """Make sure that a finished training leaves a validated model; give its D_GED^2."""
+        checkpoint = next(c for c in trainer.callbacks if isinstance(c, BestCheckpoint))  # type: ignore[attr-defined]
+        score = checkpoint.best_model_score
+        if score is None or not run.best.is_file():
+            best = trainer.validate(task, images, verbose=False)[0][VALIDATION]
+            trainer.save_checkpoint(run.best, weights_only=True)
+        else:
+            best = float(score)
+        return best if math.isfinite(best) else None
 
     def _batches(
         self,
@@ -254,18 +277,13 @@ class Experiment:
     def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        checkpoint = ModelCheckpoint(
-            dirpath=run.best.parent,
-            filename="best",
-            monitor=VALIDATION,
-            mode="min",
-            save_last=True,
-            enable_version_counter=False,
-        )
+        chosen = {"accelerator": "auto", "val_check_interval": VALIDATE_EVERY, **self.trainer}
         return _trainer(
-            **{"max_epochs": -1, "check_val_every_n_epoch": None, "accelerator": "auto", **self.trainer},
+            **chosen,
+            max_epochs=-1,
+            check_val_every_n_epoch=None,
             default_root_dir=run.path,
-            callbacks=[checkpoint, *callbacks],
+            callbacks=[*callbacks, BestCheckpoint(run), LastCheckpoint(run)],
             plugins=[WholeCheckpoints(run)],
             logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
             enable_progress_bar=False,
@@ -299,6 +317,20 @@ def training_progress(trainer: pl.Trainer) -> float:
     return min(max(shares), 1.0)
 
 
+def _was_begun(folder: Path) -> bool:
+    """Whether a run directory holds a state of a training."""
+    return (folder / DESCRIPTION).is_file() and any((folder / "checkpoints").glob("*.ckpt"))
+
+
+def _leave_nothing(run: Run, out: Path) -> None:
+    """Remove what a training wrote that ended before it had anything to keep."""
+    (run.path / DESCRIPTION).unlink(missing_ok=True)
+    shutil.rmtree(run.path / "log", ignore_errors=True)
+    for folder in (run.best.parent, run.path, out):
+        with suppress(OSError):  # what else is in it stays
+            folder.rmdir()
+
+
 def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
     for part in ("model", "data", "optimisation", "energy", "seed", "input", "identity"):
         if run.settings.get(part) != settings.get(part):
@@ -308,15 +340,15 @@ def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
             )
 
 
-def _summary(trainer: pl.Trainer, model: SegmentationModel, seconds: float, skipped: int) -> dict[str, Any]:
-    checkpoint = next(c for c in trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
-    best = checkpoint.best_model_score
+def _summary(
+    trainer: pl.Trainer, model: SegmentationModel, seconds: float, skipped: int, best: float | None
+) -> dict[str, Any]:
     return {
         "steps": trainer.global_step,
         "skipped_steps": skipped,
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "best_validation_ged2": None if best is None else float(best),
+        "best_validation_ged2": best,
         "peak_memory_mb": peak_memory_mb(),
         "device": str(trainer.strategy.root_device),
         "threads": torch.get_num_threads(),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import LightningModule
 
+from probunet.core.errors import InputError
 from probunet.core.types import Image
 from probunet.data.batches import Batch
 from probunet.metrics import Convention, energy_distance
@@ -41,6 +42,20 @@ class Optimisation:
     schedule: Literal["cosine", "staircase", "constant"] = "staircase"
     steps: int = 4
     weight_decay: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            InputError: a rate or weight that is not finite or negative, or no stage.
+        """
+        for name in ("learning_rate", "final_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"optimisation.{name}={getattr(self, name)}; give a finite number above 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"optimisation.weight_decay={self.weight_decay}; give a finite number from 0 up")
+        if self.steps < 1:
+            raise InputError(f"optimisation.steps={self.steps} are no stages; give at least 1")
 
     def factor(self, progress: float) -> float:
         """Learning rate over the first one, at a share of the training (0 to 1)."""
@@ -133,8 +148,10 @@ class SegmentationTask(LightningModule):
         samples = self.model(image).sample(self.samples, self._generator(batch["number"], rank=0))
         ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], self.convention)
         self.log("step", float(self.global_step), batch_size=len(image))
-        weight = len(image) if batch["counts"] else 0
-        self.log(VALIDATION, ged2.mean(), batch_size=weight, prog_bar=True, sync_dist=True)
+        values = ged2.value[~ged2.left_out]
+        mean = float(values.mean()) if len(values) else 0.0
+        weight = len(values) if batch["counts"] else 0
+        self.log(VALIDATION, mean, batch_size=weight, prog_bar=True, sync_dist=True)
 
     def _generator(self, step: int, rank: int) -> torch.Generator:
         seeds = torch.tensor([self.seed, step, rank], dtype=torch.int64)
