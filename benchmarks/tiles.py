@@ -16,10 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import probunet as pu
-from probunet.inference.streaming import stream_samples, write_strips
+from probunet.core.array_file import array_file
 from probunet.nets.tiling import PRIOR_SIZE, TILE, make_tiling
 
 N = 16
@@ -34,8 +35,19 @@ def main(depth: int, height: int, width: int, run: str | None = None) -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "samples.npy"), Path(folder, "probabilities.npy")
-        strips = stream_samples(model, slices, N, torch.Generator().manual_seed(0))
-        write_strips(strips, N, model.num_classes, (depth, height, width), *files)
+        shapes = (N, depth, height, width), (depth, model.num_classes, height, width)
+        with (
+            torch.inference_mode(),
+            array_file(files[0], shapes[0], np.uint8) as samples,
+            array_file(files[1], shapes[1], np.float32) as probabilities,
+        ):
+            for index, image in enumerate(slices):
+                distribution = model.tiled(image[None])
+                drawn = distribution.noise(N, torch.Generator().manual_seed(0))
+                strips = list(distribution.stream(drawn))
+                for i in range(N):
+                    samples.put((i, index), torch.cat([labels[i, 0] for labels, _ in strips]).numpy())
+                probabilities.put((index,), torch.cat([shares[0] for _, shares in strips], dim=-2).numpy())
         written = sum(file.stat().st_size for file in files)
     seconds = time.perf_counter() - began
     result = {
@@ -49,7 +61,7 @@ def main(depth: int, height: int, width: int, run: str | None = None) -> None:
         "peak_rss_before_gb": round(before / 1e9, 2),
         "written_gb": round(written / 1e9, 2),
         "tile": TILE,
-        "margin": make_tiling(model.unet, TILE).margin,
+        "margin": make_tiling(model.view, TILE).margin,
         "difference_to_untiled_1024": difference(model, None),
         "difference_to_untiled_1024_margin_16": difference(model, 16),
     }

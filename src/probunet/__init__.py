@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from probunet.core.errors import InputError as InputError
     from probunet.core.version import VERSION as __version__  # noqa: F401
     from probunet.evaluation.evaluate import evaluate as evaluate
+    from probunet.inference.predictor import Predictor as Predictor
     from probunet.models import *  # noqa: F403
     from probunet.runs.exported import save as save
     from probunet.runs.hub import push_to_hub as push_to_hub
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "InputError": "core.errors",
+    "Predictor": "inference.predictor",
     "__version__": "core.version",
     "evaluate": "evaluation.evaluate",
     "from_pretrained": "runs.trained",

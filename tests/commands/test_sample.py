@@ -1,6 +1,9 @@
 """Hypotheses for image files: what is written, on which grid, in which units, and what is refused."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from small_data import blob, png
 import probunet as pu
 from probunet.cli import main
 from probunet.data.store import sha256
-from probunet.io.pictures import find_pictures
+from probunet.inference.predictor import Predictor
 from probunet.runs.run import Run
 
 
@@ -36,29 +39,66 @@ def run_sample(model, *words) -> None:
     main(["sample", str(model), *map(str, words)])
 
 
+ALL = ["--write", "samples", "modes", "probabilities", "entropy", "sheet", "likelihood", "marginal"]
+
+
 def test_files_and_their_agreement(trained, image, tmp_path):
-    run_sample(trained / "probabilistic_unet", image, "-n", 5, "--out", tmp_path / "out")
+    run_sample(trained / "probabilistic_unet", image, "-n", 5, "--out", tmp_path / "out", *ALL)
     out = tmp_path / "out" / "image"
     samples = np.load(out / "samples.npy")
     assert samples.shape == (5, 1, 32, 32)
     assert samples.dtype == np.uint8
     for i in range(5):
-        assert np.array_equal(picture(out / f"sample-{i:03d}.png"), samples[i, 0] * 255)
-    probabilities, entropy = np.load(out / "probabilities.npy"), np.load(out / "entropy.npy")
-    assert probabilities.shape == (1, 2, 32, 32)
+        assert np.array_equal(picture(out / f"sample-{i:03d}.png"), samples[i, 0])  # class ids
+    assert {f.name for f in out.iterdir()} == {
+        *(f"sample-{i:03d}.png" for i in range(5)),
+        *("samples.npy", "summary.json", "maps"),
+    }
+    probabilities, entropy = np.load(out / "maps/probabilities.npy"), np.load(out / "maps/entropy.npy")
+    assert probabilities.shape == np.load(out / "maps/marginal.npy").shape == (1, 2, 32, 32)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert np.allclose(entropy, -(probabilities * np.log(probabilities)).sum(axis=1), atol=1e-4)
-    assert picture(out / "probability-lesion.png").shape == (32, 32)
-    assert picture(out / "contact_sheet.png").shape[1] > 300
-    found = summary(out)
-    assert sum(mode["frequency"] for mode in found["modes"]) == pytest.approx(1)
-    first = found["modes"][0]
+    grey = picture(out / "maps/probability-lesion.png")
+    assert np.array_equal(grey, (probabilities[0, 1] * 255).round())
+    assert picture(out / "maps/contact_sheet.png").shape[1] > 300
+    facts = summary(out)
+    assert sum(mode["frequency"] for mode in facts["modes"]) == pytest.approx(1)
+    first = facts["modes"][0]
     assert first["pixels"] == {"lesion": int(samples[first["representative"]].sum())}
-    assert found["different_hypotheses"] == len(np.unique(samples.reshape(5, -1), axis=0))
+    assert facts["different_hypotheses"] == len(np.unique(samples.reshape(5, -1), axis=0))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_probabilities_are_of_the_hypotheses_beside_them(trained, image, tmp_path, n):
+    """The marginal of the model is something else, and has another name."""
+    words = [trained / "probabilistic_unet", image, "-n", n, "--out", tmp_path / "out", "--write"]
+    run_sample(*words, "samples", "probabilities", "marginal")
+    maps = tmp_path / "out/image/maps"
+    assert [file.name for file in sorted(maps.iterdir())] == [
+        "marginal.npy",
+        "probabilities.npy",
+        "probability-lesion.png",
+    ]
+    prediction = Predictor.load(trained / "probabilistic_unet", "cpu")(image)
+    with torch.inference_mode():
+        logits = prediction.distribution().logits(prediction.noise(n))[:, 0]
+    expected = logits.softmax(dim=1).mean(dim=0).numpy()
+    assert np.abs(np.load(maps / "probabilities.npy")[0] - expected).max() < 1e-5
+    assert np.abs(np.load(maps / "marginal.npy")[0] - expected).max() > 1e-5
+
+
+def test_what_is_written_does_not_change_the_hypotheses(trained, image, tmp_path):
+    run_sample(trained / "probabilistic_unet", image, "--out", tmp_path / "all", *ALL)
+    run_sample(
+        trained / "probabilistic_unet", image, "--out", tmp_path / "few", "--write", "samples", "--format", "npy"
+    )
+    assert sha256(tmp_path / "all/image/samples.npy") == sha256(tmp_path / "few/image/samples.npy")
+    assert sorted(f.name for f in (tmp_path / "few/image").iterdir()) == ["samples.npy", "summary.json"]
+    assert "modes" not in summary(tmp_path / "few/image")
 
 
 def test_the_likelihood_of_a_mode_is_that_of_the_model(trained, image, tmp_path):
-    run_sample(trained / "unet", image, "-n", 2, "--out", tmp_path / "out")
+    run_sample(trained / "unet", image, "-n", 2, "--out", tmp_path / "out", "--write", "samples", "likelihood")
     (mode,) = summary(tmp_path / "out/image")["modes"]
     distribution = pu.load(trained / "unet")(torch.from_numpy((blob(0)[0].astype(np.float32) - 100) / 50)[None])
     label = torch.from_numpy(np.load(tmp_path / "out/image/samples.npy")[mode["representative"]])
@@ -77,8 +117,8 @@ def test_npy_and_png_and_python_agree(trained, image, tmp_path):
 
 def test_the_same_seed_gives_the_same_files(trained, image, tmp_path):
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run_sample(trained / "probabilistic_unet", image, "--out", tmp_path / out, "--seed", seed)
-    a, b, c = ({f.name: sha256(f) for f in (tmp_path / out / "image").iterdir()} for out in "abc")
+        run_sample(trained / "probabilistic_unet", image, "--out", tmp_path / out, "--seed", seed, *ALL)
+    a, b, c = ({f.name: sha256(f) for f in (tmp_path / out / "image").rglob("*.*")} for out in "abc")
     assert a == b
     assert a["probabilities.npy"] != c["probabilities.npy"]
 
@@ -104,9 +144,7 @@ def test_many_inputs_go_on_where_they_stopped(trained, image, tmp_path, capsys):
     arguments = [trained / "probabilistic_unet", folder, "-n", 2, "--out", tmp_path / "out"]
     run_sample(*arguments)
     before = (tmp_path / "out/a/samples.npy").stat().st_mtime_ns
-    for file in (tmp_path / "out" / "b").iterdir():
-        file.unlink()
-    (tmp_path / "out" / "b").rmdir()
+    shutil.rmtree(tmp_path / "out" / "b")
     run_sample(*arguments)
     assert (tmp_path / "out/a/samples.npy").stat().st_mtime_ns == before
     assert (tmp_path / "out/b/summary.json").is_file()
@@ -151,7 +189,7 @@ def test_dicom_in_and_segmentations_out(trained, tmp_path):
 
     write_series(tmp_path / "ct", "1.2.3", count=2, FrameOfReferenceUID="1.2.3.4")
     model, out = trained / "probabilistic_unet", tmp_path / "out"
-    run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--out", out)
+    run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--out", out, *ALL)
     (folder,) = out.iterdir()
     modes = summary(folder)["modes"]
     files = sorted(folder.glob("hypothesis-*.dcm"))
@@ -159,7 +197,7 @@ def test_dicom_in_and_segmentations_out(trained, tmp_path):
     first = pydicom.dcmread(files[0])
     assert first.SeriesDescription == f"mode 1 of {len(modes)}, frequency {modes[0]['frequency']:.2f}"
     assert first.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
-    assert pydicom.dcmread(folder / "probabilities.dcm").SegmentationType == "FRACTIONAL"
+    assert pydicom.dcmread(folder / "maps/probabilities.dcm").SegmentationType == "FRACTIONAL"
     assert any("range as 0 to 255" in note for note in summary(folder)["notes"])
 
 
@@ -172,8 +210,6 @@ def test_another_pixel_size_is_resampled_and_back(trained, tmp_path):
     """An image of twice the model's resolution gives what the image at the model's own gives, enlarged."""
     nibabel = pytest.importorskip("nibabel")
     run = tmp_path / "run"
-    import shutil
-
     import yaml
 
     shutil.copytree(trained / "unet", run)
@@ -202,16 +238,6 @@ def test_a_field_around_a_place(trained, tmp_path):
     expected = pu.load(trained / "unet")(torch.from_numpy((field - 100) / 50)[None, None]).sample(1)[0, 0].numpy()
     assert np.array_equal(sample[top : top + crop, left : left + crop], expected)
     assert sample.sum() == expected.sum()
-
-
-def test_pictures_of_a_folder(tmp_path):
-    write_series(tmp_path / "scans" / "a", "1.2.3", count=3)
-    write_series(tmp_path / "scans" / "b", "1.2.4", count=1)
-    (tmp_path / "scans" / "c.png").write_bytes(png(blob(0)[0][0]))
-    found = find_pictures([tmp_path / "scans"])
-    assert [one.shape for one in found] == [(3, 48, 48), (1, 48, 48), (1, 32, 32)]
-    assert [one.unit for one in found] == ["HU", "HU", ""]
-    assert found[0].spacing_mm == (2.5, 0.5, 0.5)
 
 
 def save(file, array):
@@ -250,9 +276,11 @@ def test_other_refusals(trained, image, tmp_path, failing):
     common = [str(image), "--out", str(tmp_path / "out")]
     assert "holds several models; name one of" in failing("sample", str(trained), *common)
     assert "at least 1, got 0" in failing("sample", str(trained / "unet"), *common, "-n", "0")
-    assert "2 numbers a latent" in failing("sample", str(trained / "probabilistic_unet"), *common, "--z", "0,1")
-    assert "needs a model with one latent space" in failing("sample", str(trained / "unet"), *common, "--z", "0")
+    assert "with 6 numbers a latent" in failing("sample", str(trained / "probabilistic_unet"), *common, "--z", "0,1")
+    assert "need a model with one latent space" in failing("sample", str(trained / "unet"), *common, "--z", "0")
     assert "outside the 32x32 px" in failing("sample", str(trained / "unet"), *common, "--at", "40", "2")
+    assert not (tmp_path / "out").exists()
+    assert "--write nothing is not known" in failing("sample", str(trained / "unet"), *common, "--write", "nothing")
     (tmp_path / "out" / "image").mkdir(parents=True)
     assert "no result of this command" in failing("sample", str(trained / "unet"), *common)
     (tmp_path / "out" / "image").rmdir()
@@ -260,6 +288,53 @@ def test_other_refusals(trained, image, tmp_path, failing):
     assert "asked for differently" in failing("sample", str(trained / "unet"), *common, "-n", "2")
     (tmp_path / "empty").mkdir()
     assert "holds no picture" in failing("sample", str(trained / "unet"), str(tmp_path / "empty"), "--out", "x")
+
+
+def test_results_are_no_inputs(trained, image, tmp_path, capsys):
+    """--out inside of the folder that is sampled: the second time there is nothing left to do."""
+    for name in "ab":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / f"in/{name}.png").write_bytes(image.read_bytes())
+    for _ in range(2):
+        run_sample(trained / "unet", tmp_path / "in", "-n", 1, "--out", tmp_path / "in/results")
+        assert sorted(f.name for f in (tmp_path / "in/results").iterdir()) == ["a", "b"]
+    assert "2 of them were there already" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(trained, tmp_path, failing):
+    """The space of an array is reserved before anything is drawn into it."""
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from probunet.cli import main; main(sys.argv[1:])"
+    )
+    (tmp_path / "large.png").write_bytes(png(np.tile(blob(0)[0][0], (4, 4))))
+    words = ["sample", trained / "unet", tmp_path / "large.png", "-n", "64", "--out", tmp_path / "out"]
+    done = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "large" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_sample_writes_score_reads(trained, image, tmp_path):
+    pytest.importorskip("nibabel")
+    for kind, ending in (("png", "png"), ("nifti", "nii.gz")):
+        run_sample(trained / "probabilistic_unet", image, "-n", 3, "--format", kind, "--out", tmp_path / kind, *ALL)
+        (tmp_path / f"{kind}-readers/image").mkdir(parents=True)
+        for name in "ab":  # two readers who say what the first hypothesis says
+            source = tmp_path / kind / f"image/sample-000.{ending}"
+            shutil.copy(source, tmp_path / f"{kind}-readers/image/{name}.{ending}")
+        out = tmp_path / f"{kind}.json"
+        words = ["--samples", tmp_path / kind, "--references", tmp_path / f"{kind}-readers", "--n", 3, "--out", out]
+        main(["score", *map(str, words)])
+        samples = np.load(tmp_path / kind / "image/samples.npy")[:, 0].astype(bool)
+        shared, either = (
+            op(samples[:, None], samples[None]).sum(axis=(2, 3)) for op in (np.logical_and, np.logical_or)
+        )
+        apart = np.where(either > 0, 1 - shared / np.maximum(either, 1), 0)
+        rows = {row["metric"]: row for row in json.loads(out.read_text())["scores"][kind]}
+        assert rows["ged2"]["mean"] == pytest.approx(2 * apart[0].mean() - apart.mean())
 
 
 def test_load_from_python(trained):

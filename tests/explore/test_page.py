@@ -24,7 +24,7 @@ from probunet.runs.run import Run  # noqa: E402
 
 @pytest.fixture(scope="module")
 def served(trained, store):
-    engine = Engine(Run(trained / "probabilistic_unet"))
+    engine = Engine(Run(trained / "probabilistic_unet"), "cpu")
     engine.model.combine.from_latent.weight.data.mul_(20)  # a few steps of training leave z without effect
     listener = listening("127.0.0.1", 0)
     running = server(make_app(engine, Cases(cases_of(store.path, "test")), LOOPBACK))
@@ -110,9 +110,14 @@ def test_the_mask_follows_the_handle_as_pytorch_would_have_it(page, served):
     latents = torch.randn(6, 6, generator=torch.Generator().manual_seed(0)) * 2
     decoded = np.array(page.evaluate(script % latents.tolist()))
     _, engine = served
-    encoded = engine._encoded.get(("0", next(box for key, box in engine._encoded._values if key == "0")))
+    encoded = engine._encoded.get(("0", next(place for key, place in engine._encoded._values if key == "0")))
     with torch.inference_mode():
-        expected = np.stack([encoded.distribution.latent.logits(z[None]).argmax(dim=1)[0].numpy() for z in latents])
+        expected = np.stack(
+            [
+                encoded.prediction.distribution(encoded.index).latent.logits(z[None]).argmax(dim=1)[0].numpy()
+                for z in latents
+            ]
+        )
     assert (decoded.reshape(expected.shape) == expected).mean() >= 0.999
     assert page.complaints == []
 

@@ -6,14 +6,16 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from small_data import blob, png
+from small_data import DESCRIPTION, blob, png
 
 pytest.importorskip("fastapi", reason="the extra 'explore' is not installed")
 pytest.importorskip("httpx2", reason="httpx2, which drives the server in tests, is not installed")
 from starlette.testclient import TestClient
 
 import probunet as pu
+from probunet.data.manifest import Case
 from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
@@ -58,17 +60,22 @@ def test_a_case_with_its_readers_and_the_latent_space(client, store):
 
 def test_exports_lie_on_the_whole_picture(client):
     archive = np.load(io.BytesIO(client.get("/api/cases/0/export?format=npz&n=3").content))
-    assert archive["labels"].shape == (3, 32, 32)
+    assert archive["samples"].shape == (3, 1, 32, 32)
     assert json.loads(str(archive["facts"]))["seed"] == 0
     with Image.open(io.BytesIO(client.get("/api/cases/0/export?format=png&n=3&pick=1").content)) as one:
-        assert np.array_equal(np.asarray(one) // 255, archive["labels"][1])
+        assert np.array_equal(np.asarray(one), archive["samples"][1, 0])
     names = zipfile.ZipFile(io.BytesIO(client.get("/api/cases/0/export?format=png&n=3").content)).namelist()
-    assert names == ["hypothesis-000.png", "hypothesis-001.png", "hypothesis-002.png", "facts.json"]
+    assert names == ["sample-000.png", "sample-001.png", "sample-002.png", "facts.json"]
 
 
 def test_an_upload_becomes_a_case(client):
     key = client.post("/api/images?name=mine.png", content=png(blob(0)[0][0])).json()["case"]
     assert client.get(f"/api/cases/{key}").json()["shape"] == [1, 32, 32]
+
+
+def npy(header: str) -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(4 * 32)
 
 
 def bomb() -> bytes:
@@ -80,6 +87,8 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
+        ("a.npy", lambda: npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 32)}"), "(True, 32)"),
+        ("a.npy", lambda: npy("[" * 5000 + "]" * 5000), "cannot be read as"),
         ("a.exe", lambda: b"MZ", "has none of the endings"),
         ("a.png", lambda: b"\xff\xd8\xff\xe0", "does not begin like a PNG"),
         ("a.png", lambda: png(blob(0)[0][0])[:90], "cannot be read as PNG"),
@@ -109,8 +118,74 @@ def test_a_short_token_is_refused(trained, failing, tmp_path):
     assert "at least 16 letters and digits, got 5" in failing(*words)
 
 
+def test_only_readers_who_looked_are_shown(trained, tmp_path):
+    """A missing reading is IGNORE everywhere and says neither yes nor no."""
+    from probunet.data.prepare import CaseSource, write_store
+
+    def two_of_three():
+        image, labels = blob(0)
+        return image, np.stack([labels[0], np.full_like(labels[0], 255), labels[3]])
+
+    made = write_store(
+        tmp_path / "store", [CaseSource(Case("a", "p", "test"), two_of_three)], DESCRIPTION, np.uint8, jobs=1
+    )
+    app = make_app(Engine(Run(trained / "probabilistic_unet"), "cpu"), Cases(cases_of(made.path, "test")), LOOPBACK)
+    client = TestClient(app, base_url=HOST)
+    facts = client.get("/api/cases/0").json()
+    assert facts["readers"] == len(facts["latent"]["readers"]) == 2
+    maps = numbers(client.get("/api/cases/0/readers"), np.uint8)
+    assert [map.sum() for map in maps] == [blob(0)[1][0].sum(), 0]
+
+
+def test_a_volume_is_shown_slice_by_slice_and_saved_whole(trained, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.stack([blob(i)[0][0] for i in range(3)], axis=-1).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([-0.5, -0.7, 2.0, 1.0])), tmp_path / "scan.nii.gz")
+    app = make_app(Engine(Run(trained / "unet"), "cpu"), Cases(cases_of(tmp_path, "test")), LOOPBACK)
+    client = TestClient(app, base_url=HOST)
+    facts = client.get("/api/cases/0").json()
+    assert (facts["slice"], facts["slices"]) == (1, 3)
+    assert facts["spacing_mm"] == pytest.approx([0.7, 0.5])
+    assert np.array_equal(numbers(client.get("/api/cases/0/picture?slice=2"), "<f4")[0], volume[:, :, 2].T)
+    assert client.get("/api/cases/0?slice=3").status_code == 422
+    (tmp_path / "saved.nii.gz").write_bytes(client.get("/api/cases/0/export?format=nifti&n=1&slice=2").content)
+    saved = nibabel.load(tmp_path / "saved.nii.gz")
+    assert np.allclose(saved.affine, np.diag([-0.5, -0.7, 2.0, 1.0]))
+    labels = numbers(client.get("/api/cases/0/labels?n=1&slice=2"), np.uint8)[0]
+    field = client.get("/api/cases/0?slice=2").json()["field"]
+    whole = np.asarray(saved.dataobj).transpose(2, 1, 0)
+    assert np.array_equal(whole[2, field["top"] :, field["left"] :][: field["height"], : field["width"]], labels)
+    assert whole.sum() == labels.sum()
+
+
+def test_the_global_generator_is_left_alone(client):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = client.get("/api/cases/1/labels?n=4&seed=9").content
+    assert torch.equal(torch.rand(3), expected)
+    torch.manual_seed(2)
+    assert client.get("/api/cases/1/labels?n=4&seed=9").content == first
+
+
 def test_the_interface_lists_itself(client):
     paths = {entry["path"] for entry in client.get("/api").json()}
     assert "/api/cases/{case}/hypotheses" in paths
-    assert client.get("/openapi.json").json()["info"]["title"] == "probunet explore"
+    schema = client.get("/openapi.json").json()
+    assert schema["info"]["title"] == "probunet explore"
+    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    for path in ("picture", "readers", "features", "labels", "probabilities", "decode", "export"):
+        assert schema["paths"][f"/api/cases/{{case}}/{path}"]["get"]["responses"]["200"]["content"] == binary
+    body = schema["paths"]["/api/images"]["post"]["requestBody"]
+    assert body["content"]["application/octet-stream"]["schema"]["maxLength"] == MAXIMUM_BYTES
+    assert client.get("/api/health").json() == {"status": "ok"}
     assert "default-src 'none'" in client.get("/").headers["content-security-policy"]
+
+
+def test_a_token_is_described(trained):
+    app = make_app(Engine(Run(trained / "unet"), "cpu"), Cases([]), None, "s" * 20)
+    client = TestClient(app, base_url=HOST, headers={"Authorization": "Bearer " + "s" * 20})
+    schema = client.get("/openapi.json").json()
+    assert schema["security"] == [{"bearer": []}, {"cookie": []}]
+    assert set(schema["components"]["securitySchemes"]) == {"bearer", "cookie"}
+    assert TestClient(app, base_url=HOST).get("/api/health").status_code == 200

@@ -21,7 +21,7 @@ SHORTEST_TOKEN = 16
 
 
 def explore(
-    model: Path,
+    model: str,
     data: Path | None = None,
     /,
     split: Split = "test",
@@ -44,12 +44,12 @@ def explore(
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         trust: modules whose code may run, for models of your own; those of probunet need none.
 
-    Raises:
-        InputError: no model, no pictures, a port that is taken, or a token that is too short.
-
     Examples:
         probunet explore runs/demo/probabilistic_unet data/demo
         probunet explore runs/demo/probabilistic_unet crop.png --port 8000
+
+    Raises:
+        InputError: no model, no pictures, a port that is taken, or a token that is too short.
     """
     loopback = host in LOOPBACK
     token = _token(token_file) if token_file is not None else None if loopback else secrets.token_hex(16)
@@ -59,7 +59,7 @@ def explore(
     with listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
-        console.print(f"{len(cases.given)} cases at {address} (Ctrl-C ends)", markup=False, soft_wrap=True)
+        console.print(f"{len(cases.listed)} cases at {address} (Ctrl-C ends)", markup=False, soft_wrap=True)
         server(app).run(sockets=[listener])
 
 

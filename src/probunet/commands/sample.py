@@ -1,8 +1,11 @@
-"""``probunet sample``: hypotheses for images of any kind, with their probabilities, modes and place in space."""
+"""``probunet sample``: hypotheses for pictures of any kind, with their modes, maps and place in space."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,22 +13,30 @@ import numpy.typing as npt
 from probunet.core.console import console, progress_bar
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.core.files import remove_remains, writing_folder
+from probunet.core.files import check_out_folder, shown
+from probunet.core.seeds import checked_seed
 from probunet.core.shards import read_shard
-from probunet.inference.predictor import Request, Sampler
-from probunet.inference.writers import FORMATS, Format
-from probunet.io.pictures import find_pictures
+from probunet.inference.predictor import Predictor
+from probunet.inference.results import Kind, Request, Results
+from probunet.inference.writers import Format
+from probunet.io.pictures import Picture, find_pictures
 from probunet.runs.trained import open_model
+
+DEFAULT: tuple[Kind, ...] = ("samples", "modes")
+"""What is written where nobody chose."""
+SHOWN_NOTES = 20
+"""Different notes that are printed; all of them are in the summaries."""
 
 
 def sample(
-    model: Path,
+    model: str,
     inputs: list[Path],
     /,
     out: Path,
     n: int = 16,
     seed: int = 0,
     format: Format = "png",
+    write: list[str] | None = None,
     z: str | None = None,
     at: list[int] | None = None,
     mode_distance: float = 0.5,
@@ -33,68 +44,93 @@ def sample(
     shard: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
-    """Draw plausible segmentations of images and volumes.
+    """Draw plausible segmentations of pictures and volumes.
 
-    Makes a folder for every image in OUT: samples.npy (n, slices, H, W) class ids, probabilities.npy (slices, K, H, W),
-    entropy.npy (slices, H, W) in nats, summary.json with the modes (groups of like hypotheses: frequency, area or
-    volume, log-likelihood), contact_sheet.png, and the hypotheses in the format that was asked for. What is there
-    already is kept, so that the same command goes on where it was stopped.
+    Makes a folder for every picture in OUT: samples.npy (n, slices, H, W) class ids, the hypotheses in the format that
+    was asked for, summary.json with the modes (groups of like hypotheses: frequency, area or volume), and in the folder
+    maps what --write adds. What is there already is kept, so that the same command goes on where it was stopped.
 
     Args:
-        model: run directory of a trained model, or an exported folder.
+        model: run directory of a trained model, exported folder, or published name.
         inputs: PNG, TIFF, .npy, NIfTI, NRRD, MetaImage or DICOM files, or folders of them, in the raw values of the
             training data (grey levels, HU). Slices of a volume share the random part of each hypothesis.
         out: folder of the results.
         n: how many hypotheses.
         seed: of the samples; the same seed gives the same files.
-        format: png, nifti, npz, or dicomseg for DICOM input.
+        format: png, nifti, npz, npy for the arrays alone, or dicomseg for DICOM input.
+        write: samples and modes if not given; further probabilities and entropy (of these hypotheses), marginal
+            (of the model, from many more draws), sheet (a picture of all), likelihood (of each mode).
         z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
         at: row and column, in pixels: only a field of the training size around this place is looked at.
         mode_distance: average 1 - IoU from which on hypotheses belong to different modes.
-        device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
-        shard: this process's share of the images, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
-            Shards need not know of each other: every image has a folder and a seed of its own.
+        device: where the model runs: auto, cpu, cuda, cuda:1, mps.
+        shard: this process's share of the pictures, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
+            Shards need not know of each other: every picture has a folder and a seed of its own.
         trust: modules whose code may run, for models of your own; those of probunet need none.
-
-    Raises:
-        InputError: no model, an image that cannot be read or does not fit it, or no such shard.
 
     Examples:
         probunet sample runs/demo/probabilistic_unet crop.png -n 16 --out hypotheses
         probunet sample runs/lidc/probabilistic_unet ct/ --format dicomseg --out hypotheses
         probunet sample runs/lidc/probabilistic_unet slice.dcm --at 310 140 --out hypotheses
         probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one
+        probunet sample runs/demo/probabilistic_unet crops/ --write samples probabilities entropy --out maps
         probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses
+
+    Raises:
+        InputError: no model, a picture that cannot be read or does not fit it, or no such shard.
     """
-    trained = open_model(model, trust or ())
     if n < 1:
         raise InputError(f"the number of hypotheses must be at least 1, got {n}")
     if not 0 < mode_distance <= 1:
         raise InputError(f"mode_distance={mode_distance} is no distance; give above 0 and up to 1")
     if at is not None and len(at) != 2:
         raise InputError(f"--at needs a row and a column, got {at}")
+    if unknown := set(write or ()) - set(get_args(Kind)):
+        raise InputError(f"--write {sorted(unknown)[0]} is not known; choose from {', '.join(get_args(Kind))}")
     latents = None if z is None else read_latents(z)
-    place = None if at is None else (at[0], at[1])
-    request = Request(n if latents is None else len(latents), seed, latents, place, mode_distance, format)
-    share = read_shard(shard)
-    everything = find_pictures(inputs)
-    FORMATS[format].check(everything)
-    pictures = share.of(everything)
-    sampler = Sampler(trained, share.device(chosen_device(device)))
-    kept = 0
+    request = Request(
+        n if latents is None else len(latents),
+        checked_seed(seed),
+        latents,
+        None if at is None else (at[0], at[1]),
+        mode_distance,
+        format,
+        frozenset(cast("list[Kind]", write) if write else DEFAULT),
+    )
+    share, device = read_shard(shard), chosen_device(device)
+    check_out_folder(out, inputs)
+    pictures = share.of(find_pictures(inputs, without=out))
+    predictor = Predictor(open_model(model, trust or ()), share.device(device))
+    made = not out.exists()
+    try:
+        kept = _all(pictures, Results(out, predictor, request))
+    finally:
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+    done = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'} in {shown(out)}"
+    console.print(
+        f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""),
+        markup=False,
+        highlight=False,
+    )
+
+
+def _all(pictures: Sequence[Picture], results: Results) -> int:
+    """Go through the pictures; give how many were there already."""
+    kept, notes = 0, set()
     with progress_bar() as bar:
-        task = bar.add_task("sampling", total=sum(picture.shape[0] for picture in pictures))
-        for picture in pictures:
-            folder = out / picture.name
-            if sampler.is_done(folder, picture, request):
+        task = bar.add_task("sampling", total=len(pictures))
+        for done, picture in enumerate(pictures):
+            if results.has(picture):
                 kept += 1
             else:
-                remove_remains(folder)
-                with writing_folder(folder) as temporary:
-                    sampler.write(temporary, picture, request, lambda: bar.advance(task))
-            bar.update(task, completed=sum(p.shape[0] for p in pictures[: pictures.index(picture) + 1]))
-    done = f"{len(pictures)} image{'' if len(pictures) == 1 else 's'} in {out}"
-    console.print(f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""))
+                said = results.write(picture, partial(bar.advance, task, 1 / picture.shape[0]))
+                new = set(said) - notes
+                notes |= new
+                for note in sorted(new) if len(notes) <= SHOWN_NOTES else ():
+                    console.print(f"note: {picture.name}: {note}", markup=False, highlight=False)
+            bar.update(task, completed=done + 1)
+    return kept
 
 
 def read_latents(text: str) -> npt.NDArray[np.float32]:

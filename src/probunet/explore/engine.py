@@ -1,10 +1,9 @@
-"""The model behind the page: one call at a time, and what it said about a case is remembered."""
+"""The model behind the page: a predictor whose answers about a case are remembered, asked by many threads in turn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,72 +11,59 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.errors import InputError
-from probunet.distributions.base import SegmentationDistribution
 from probunet.explore.cases import Shown
+from probunet.explore.limits import Turns
 from probunet.explore.recent import Recent
-from probunet.inference.view import in_units
+from probunet.inference.predictor import Prediction, Predictor
+from probunet.inference.view import Field
 from probunet.runs.description import TrainedModel
 
 MAXIMUM_SAMPLES = 128
 MAXIMUM_FIELD = 512
 """Pixels along either side of what the model sees at once: 32 features of that are 34 MB for the browser."""
-REMEMBERED_BYTES = 512 * 2**20
+REMEMBERED_BYTES = 256 * 2**20
+READERS_AT_MOST = 32
+"""Readers whose posterior is shown."""
 
 
 @dataclass(frozen=True)
-class Field:
+class Place:
     """The part of a picture that the model sees.
 
     Attributes:
-        row: of its centre, ``None`` for the middle of the picture.
-        column: of its centre, likewise.
-        size: pixels along either side, ``None`` for what the model was trained on.
+        slice: its number, ``None`` for the middle one.
+        row: of the field's centre, ``None`` for the middle of the slice.
+        column: likewise.
+        size: of the field along either side, in the model's pixels; ``None`` for what it was trained on.
     """
 
+    slice: int | None = None
     row: int | None = None
     column: int | None = None
     size: int | None = None
 
 
 @dataclass(frozen=True)
-class Box:
-    """A field on the pixels of a picture, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Cut it out of (..., H, W)."""
-        return values[..., self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-@dataclass(frozen=True)
 class Encoded:
-    """What the model says about one field.
+    """What the model says about one field of one slice."""
 
-    Attributes:
-        box: where it is.
-        image: (1, C, h, w) as the model saw it.
-        distribution: over its segmentations.
-        note: what was done to the intensities beyond the model's own normalisation, or an empty text.
-    """
+    prediction: Prediction
+    index: int
 
-    box: Box
-    image: torch.Tensor
-    distribution: SegmentationDistribution
-    note: str
+    @property
+    def field(self) -> Field:
+        """Where it is, in pixels of the picture."""
+        return self.prediction.view.field
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Hypotheses of one field.
+    """Hypotheses of one field, on the picture's pixels.
 
     Attributes:
         labels: (n, h, w) uint8 class ids.
         latents: (n, D) float32, or ``None`` for a model without a latent space.
-        probabilities: (K, h, w) float32, averaged over the same latents where there are any.
+        probabilities: (K, h, w) float32 of these hypotheses.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -89,76 +75,76 @@ class Engine:
     """A trained model that many threads may ask.
 
     Args:
-        run: a run directory or an exported folder, opened.
+        trained: a run directory, an exported folder or a published model, opened.
         device: where the model runs.
     """
 
-    def __init__(self, run: TrainedModel, device: str = "cpu") -> None:
-        self.run, self.device = run, torch.device(device)
-        self.model = run.model(device)
-        self._lock = Lock()
+    def __init__(self, trained: TrainedModel, device: str = "cpu") -> None:
+        self.turns = Turns()
+        self.predictor = Predictor(trained, device, self.turns.turn)
+        self.trained, self.model = trained, self.predictor.model
         self._encoded: Recent[Encoded] = Recent(REMEMBERED_BYTES)
         self._draws: Recent[Draws] = Recent(REMEMBERED_BYTES // 2)
 
     @property
     def crop(self) -> tuple[int, int]:
         """Height and width that the model was trained on, in pixels."""
-        return (self.run.crop, self.run.crop) if isinstance(self.run.crop, int) else self.run.crop
+        crop = self.trained.crop
+        return (crop, crop) if isinstance(crop, int) else crop
 
-    def box(self, picture: Shown, field: Field) -> Box:
-        """Place a field on a picture, moved and cut where it would leave it."""
-        height, width = picture.values.shape[-2:]
-        wanted = self.crop if field.size is None else (field.size, field.size)
-        h, w = (min(a, b, MAXIMUM_FIELD) for a, b in zip(wanted, (height, width), strict=True))
-        row = height // 2 if field.row is None else field.row
-        column = width // 2 if field.column is None else field.column
-        return Box(min(max(row - h // 2, 0), height - h), min(max(column - w // 2, 0), width - w), h, w)
-
-    def encode(self, key: str, picture: Shown, field: Field) -> Encoded:
+    def encode(self, key: str, case: Shown, place: Place) -> Encoded:
         """Run the networks on a field, once.
 
         Args:
             key: of the case.
-            picture: of the case.
-            field: what to look at.
+            case: what is looked at.
+            place: which part of it.
 
         Raises:
-            InputError: a picture that does not fit the model.
+            InputError: a picture that does not fit the model, or a slice that is not there.
         """
-        box = self.box(picture, field)
-        if found := self._encoded.get((key, box)):
-            return found
-        raw, note = self._in_units_of_model(picture, box)
-        with self._lock, torch.inference_mode():
-            image = torch.from_numpy(self.run.intensity.normalise(raw))[None].to(self.device)
-            encoded = Encoded(box, image, self.model(image), note)
-        self._encoded.put((key, box), encoded, 256 * box.height * box.width)  # 64 floats a pixel, roughly
+        if encoded := self._encoded.get((key, place)):
+            return encoded
+        depth, height, width = case.picture.shape
+        index = depth // 2 if place.slice is None else place.slice
+        if not 0 <= index < depth:
+            raise InputError(f"there is no slice {index} among {depth}")
+        row = height // 2 if place.row is None else min(place.row, height - 1)
+        column = width // 2 if place.column is None else min(place.column, width - 1)
+        size = self.crop if place.size is None else (place.size, place.size)
+        size = min(size[0], MAXIMUM_FIELD), min(size[1], MAXIMUM_FIELD)
+        encoded = Encoded(self.predictor(case.picture, at=(row, column), size=size), index)
+        encoded.prediction.distribution(index)
+        seen = encoded.prediction.view.grid.seen
+        self._encoded.put((key, place), encoded, 256 * seen[0] * seen[1])  # 64 floats a pixel, roughly
         return encoded
 
     def features(self, encoded: Encoded) -> npt.NDArray[np.float32] | None:
-        """Give W_f f + b of f_comb's first layer, (h, w, channels), or ``None`` where a model has no f_comb."""
+        """Give W_f f + b of f_comb's first layer, (h, w, channels), where the page can go on from them.
+
+        ``None`` for a model without f_comb, and where labels have to come back from another grid.
+        """
         split = self.model.split
-        if split is None:
+        if split is None or not encoded.prediction.view.grid.same:
             return None
-        with self._lock, torch.inference_mode():
-            projected = split.project(encoded.image)
+        image = encoded.prediction.image(encoded.index)
+        with self.turns.turn(), torch.inference_mode():
+            projected = split.project(image)
         return np.ascontiguousarray(projected[0].float().permute(1, 2, 0).cpu().numpy())
 
     def draw(self, key: str, encoded: Encoded, n: int, seed: int) -> Draws:
-        """Draw hypotheses, once. With the same seed, fewer are the first of more."""
-        if found := self._draws.get((key, encoded.box, n, seed)):
-            return found
-        generator = torch.Generator(self.device).manual_seed(seed)
-        distribution = encoded.distribution
-        with self._lock, torch.inference_mode():
-            noise = distribution.noise(MAXIMUM_SAMPLES, generator)[:n]
-            latent = distribution.latent
-            draws = Draws(
-                distribution.labels(noise)[:, 0].cpu().numpy(),
-                None if latent is None else latent.place(noise)[:, 0].float().cpu().numpy(),
-                distribution.probabilities(noise)[0].float().cpu().numpy(),
-            )
-        self._draws.put((key, encoded.box, n, seed), draws, draws.labels.nbytes + draws.probabilities.nbytes)
+        """Draw hypotheses, once: those that ``probunet sample`` writes for the same seed and place."""
+        if draws := self._draws.get((key, encoded, n, seed)):
+            return draws
+        prediction = encoded.prediction
+        noise = prediction.noise(n, seed, encoded.index)
+        piece = prediction.slice(encoded.index, noise, probabilities=True)
+        assert piece.probabilities is not None
+        latent = prediction.distribution(encoded.index).latent
+        with torch.inference_mode():
+            latents = None if latent is None else latent.place(noise)[:, 0].float().cpu().numpy()
+        draws = Draws(encoded.field.of(piece.labels), latents, encoded.field.of(piece.probabilities))
+        self._draws.put((key, encoded, n, seed), draws, piece.labels.nbytes + piece.probabilities.nbytes)
         return draws
 
     def decode(self, encoded: Encoded, z: Sequence[float]) -> npt.NDArray[np.uint8]:
@@ -167,37 +153,22 @@ class Engine:
         Raises:
             InputError: the model has no latent space, or one of another dimension.
         """
-        latent = encoded.distribution.latent
-        if latent is None:
-            raise InputError("this model has no latent space; its hypotheses can only be drawn")
-        if len(z) != latent.dims or not np.isfinite(z).all():
-            raise InputError(f"a latent of {len(z)} numbers was given; {latent.dims} finite ones are needed")
-        with self._lock, torch.inference_mode():
-            return latent.labels(torch.tensor([[list(z)]], device=self.device))[0, 0].cpu().numpy()
+        latents = encoded.prediction.latents(np.array([list(z)], np.float32), encoded.index)
+        return encoded.field.of(encoded.prediction.slice(encoded.index, latents).labels)[0]
 
-    def latent(self, encoded: Encoded, picture: Shown) -> dict[str, Any] | None:
+    def latent(self, encoded: Encoded, case: Shown) -> dict[str, Any] | None:
         """Give prior and readers' posteriors as lists: mean and sigma, each (D,). ``None`` without a latent space."""
-        latent = encoded.distribution.latent
+        latent = encoded.prediction.distribution(encoded.index).latent
         if latent is None:
             return None
-        with self._lock, torch.inference_mode():
-            readers = encoded.box.of(picture.readers) if latent.infers else []
-            posteriors = [latent.posterior(torch.from_numpy(np.array(one))[None].to(self.device)) for one in readers]
+        readers = case.readers[:READERS_AT_MOST, encoded.index] if latent.infers else []
+        with self.turns.turn(), torch.inference_mode():
+            seen = [encoded.prediction.view.labels_seen(labels) for labels in readers]
+            posteriors = [latent.posterior(torch.from_numpy(labels)[None].to(self.predictor.device)) for labels in seen]
             return {
                 "prior": _listed(*latent.moments()),
-                "readers": [_listed(p.mean, p.stddev) for p in posteriors],
+                "readers": [_listed(posterior.mean, posterior.stddev) for posterior in posteriors],
             }
-
-    def _in_units_of_model(self, picture: Shown, box: Box) -> tuple[npt.NDArray[Any], str]:
-        """Raw values of a field in the unit that the model was trained on, and what was done for it."""
-        raw = box.of(picture.values)
-        if self.model.in_channels == 1 and len(raw) == 3 and (raw[0] == raw[1]).all() and (raw[0] == raw[2]).all():
-            raw = raw[:1]
-        values, shown = in_units(raw, picture.picture.unit, self.run.intensity.unit)
-        return (
-            values,
-            f"{shown[0]:g} to {shown[1]:g} {picture.picture.unit} shown to the model as 0 to 255" if shown else "",
-        )
 
 
 def _listed(mean: torch.Tensor, sigma: torch.Tensor) -> dict[str, list[float]]:

@@ -1,9 +1,14 @@
-"""In which form ``probunet sample`` writes hypotheses beside the arrays: PNG, .npz, NIfTI, DICOM Segmentation."""
+"""In which form hypotheses and maps are written beside the arrays: PNG, .npz, NIfTI, DICOM Segmentation; one place.
+
+Hypotheses lie in the folder itself, as class ids, so that ``probunet score`` reads the folder of folders; maps of them
+lie in the folder ``maps`` beside them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,10 +17,12 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 
 from probunet.core.errors import InputError
+from probunet.core.names import safe_name
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Mode
 
-Format: TypeAlias = Literal["png", "nifti", "npz", "dicomseg"]
+Format: TypeAlias = Literal["npy", "png", "nifti", "npz", "dicomseg"]
+MAPS = "maps"
 
 
 @dataclass(frozen=True)
@@ -25,127 +32,112 @@ class Drawn:
     Attributes:
         picture: the input.
         samples: (N, S, H, W) uint8 class ids, possibly on disk.
-        probabilities: (S, K, H, W) float32, likewise.
-        modes: of the samples.
+        probabilities: (S, K, H, W) float32 of these samples, likewise; ``None`` where nobody asked.
+        entropy: (S, H, W) float32 in nats, likewise.
+        modes: of the samples; empty where nobody asked.
         classes: names, background first.
         model: its class.
+        facts: further plain data that formats for programs keep.
     """
 
     picture: Picture
     samples: npt.NDArray[np.uint8]
-    probabilities: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32] | None
+    entropy: npt.NDArray[np.float32] | None
     modes: list[Mode]
     classes: list[str]
     model: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def pixel_size(self) -> tuple[str, float] | None:
-        """``mm2`` of a pixel or ``mm3`` of a voxel, where they are known."""
-        if self.picture.spacing_mm is None:
-            return None
-        between, row, column = self.picture.spacing_mm
-        if self.picture.shape[0] == 1:
-            return "mm2", row * column
-        return None if between is None else ("mm3", row * column * between)
-
-
-def write_png(folder: Path, drawn: Drawn) -> None:
-    """Class ids spread over the grey range, the probability of each class, and the entropy (white: log K nats)."""
-    grey = np.uint8(255 // max(len(drawn.classes) - 1, 1))
-    depth = len(drawn.probabilities)
-    for s in range(depth):
-        for i, hypothesis in enumerate(drawn.samples[:, s]):
-            _save(_place(folder, f"sample-{i:03d}", s, depth), hypothesis * grey)
-        for k, name in enumerate(drawn.classes):
-            if k:
-                _save(_place(folder, f"probability-{name}", s, depth), _grey(drawn.probabilities[s, k]))
-        entropy = np.load(folder / "entropy.npy", mmap_mode="r")[s]
-        _save(_place(folder, "entropy", s, depth), _grey(entropy / np.log(len(drawn.classes))))
+    def maps(self, wanted: Collection[str]) -> Iterator[tuple[str, npt.NDArray[np.float32], float]]:
+        """Name, values (S, H, W) and largest possible value of every map that is wanted."""
+        if "probabilities" in wanted and self.probabilities is not None:
+            for k, name in enumerate(self.classes[1:], start=1):
+                yield safe_name(f"probability-{name}"), self.probabilities[:, k], 1.0
+        if "entropy" in wanted and self.entropy is not None:
+            yield "entropy", self.entropy, float(np.log(len(self.classes)))
 
 
-def _place(folder: Path, name: str, index: int, depth: int) -> Path:
-    return folder / f"{name}.png" if depth == 1 else folder / name / f"slice-{index:04d}.png"
+def pixel_size(picture: Picture) -> tuple[str, float] | None:
+    """``mm2`` of a pixel or ``mm3`` of a voxel, where they are known."""
+    if picture.spacing_mm is None:
+        return None
+    depth, row, column = picture.spacing_mm
+    if picture.shape[0] == 1:
+        return "mm2", row * column
+    return None if not depth else ("mm3", depth * row * column)
 
 
-def _grey(shares: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    return (shares.clip(0, 1) * 255).round().astype(np.uint8)
+def write_png(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
+    """Hypotheses as grey levels that are class ids; maps from black to white, of the entropy at log K nats."""
+    for i, sample in enumerate(drawn.samples if "samples" in wanted else ()):
+        _save(folder, f"sample-{i:03d}", sample)
+    for name, values, most in drawn.maps(wanted):
+        _save(folder / MAPS, name, (np.asarray(values) / most * 255).round().clip(0, 255).astype(np.uint8))
 
 
-def _save(file: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    file.parent.mkdir(exist_ok=True)
-    PILImage.fromarray(pixels).save(file)
+def _save(folder: Path, name: str, volume: npt.NDArray[np.uint8]) -> None:
+    """A picture, or a folder of the slices of a volume."""
+    if len(volume) > 1:
+        (folder / name).mkdir()
+    for s, pixels in enumerate(volume):
+        file = folder / (f"{name}.png" if len(volume) == 1 else f"{name}/slice-{s:04d}.png")
+        PILImage.fromarray(pixels).save(file, compress_level=1)
 
 
-def write_npz(folder: Path, drawn: Drawn) -> None:
-    """One compressed file of all arrays."""
-    entropy = np.load(folder / "entropy.npy", mmap_mode="r")
-    np.savez_compressed(
-        folder / "hypotheses.npz", samples=drawn.samples, probabilities=drawn.probabilities, entropy=entropy
-    )
+def write_npz(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
+    """One compressed file of all arrays, and of the facts as JSON text."""
+    arrays = {"samples": drawn.samples, "probabilities": drawn.probabilities, "entropy": drawn.entropy}
+    chosen: dict[str, Any] = {name: array for name, array in arrays.items() if name in wanted and array is not None}
+    if drawn.facts:
+        chosen["facts"] = np.array(json.dumps(drawn.facts))
+    np.savez_compressed(folder / "hypotheses.npz", allow_pickle=False, **chosen)
 
 
-def write_nifti(folder: Path, drawn: Drawn) -> None:
-    """One volume of each hypothesis, each class's probability and the entropy, in the place of the input.
+def write_nifti(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
+    """A volume of each hypothesis and each map, in the place, order and dimensions of the input.
 
     Raises:
-        InputError: nibabel is not installed, or slices in uneven steps.
+        InputError: nibabel is not installed, or the input lies on a grid that NIfTI cannot describe.
     """
-
-    def write(name: str, volume: npt.NDArray[Any]) -> None:
-        drawn.picture.write_nifti(folder / f"{name}.nii.gz", volume)
-
-    for i, sample in enumerate(drawn.samples):
-        write(f"sample-{i:03d}", sample)
-    for k, name in enumerate(drawn.classes):
-        if k:
-            write(f"probability-{name}", drawn.probabilities[:, k])
-    write("entropy", np.load(folder / "entropy.npy", mmap_mode="r"))
+    for i, sample in enumerate(drawn.samples if "samples" in wanted else ()):
+        drawn.picture.write_nifti(folder / f"sample-{i:03d}.nii.gz", np.asarray(sample))
+    for name, values, _ in drawn.maps(wanted):
+        drawn.picture.write_nifti(folder / MAPS / f"{name}.nii.gz", np.asarray(values))
 
 
-def write_dicomseg(folder: Path, drawn: Drawn) -> None:
-    """A binary segmentation of every mode's representative with its frequency, and one of the probabilities.
+def write_dicomseg(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
+    """A binary segmentation of every mode's representative, or of every hypothesis, and one of the probabilities.
 
     Raises:
         InputError: highdicom is not installed, or the series cannot be referred to.
     """
     from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
 
-    assert drawn.picture.series is not None
-    writer = SegmentationWriter(drawn.picture.series, drawn.classes, drawn.model)
+    picture, samples = drawn.picture, drawn.samples
+    if picture.series is None:
+        raise InputError(f"{picture.source} is no DICOM series, to which a DICOM segmentation could refer; use nifti")
     total = len(drawn.modes)
-    writer.hypotheses(
-        folder,
-        (
-            Hypothesis(
-                np.array(drawn.picture.native(drawn.samples[mode.representative])),
-                f"mode {i} of {total}, frequency {mode.frequency:.2f}",
-            )
-            for i, mode in enumerate(drawn.modes, start=1)
-        ),
-    )
-    shares = drawn.picture.native(np.moveaxis(drawn.probabilities, 1, 0))
-    writer.probabilities(folder / "probabilities.dcm", np.moveaxis(shares, 0, 1))
+    described = [
+        (mode.representative, f"mode {i} of {total}, frequency {mode.frequency:.2f}")
+        for i, mode in enumerate(drawn.modes, start=1)
+    ] or [(i, f"hypothesis {i + 1} of {len(samples)}") for i in range(len(samples))]
+    writer = SegmentationWriter(picture.series, drawn.classes, drawn.model)
+    writer.hypotheses(folder, (Hypothesis(np.array(picture.native(samples[i])), words) for i, words in described))
+    if "probabilities" in wanted and drawn.probabilities is not None:
+        shares = picture.native(np.moveaxis(np.asarray(drawn.probabilities), 1, 0))
+        writer.probabilities(folder / MAPS / "probabilities.dcm", np.moveaxis(shares, 0, 1))
 
 
-def _anything(_: Sequence[Picture]) -> None:
-    return None
+def write_nothing(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
+    """The arrays alone."""
 
 
-def _only_dicom(pictures: Sequence[Picture]) -> None:
-    if other := next((one for one in pictures if one.series is None), None):
-        raise InputError(f"{other.source} is no DICOM series, to which a DICOM segmentation could refer; use nifti")
-
-
-@dataclass(frozen=True)
-class FormatWriter:
-    """How a format is written, and which inputs it refuses."""
-
-    write: Callable[[Path, Drawn], None]
-    check: Callable[[Sequence[Picture]], None] = _anything
-
-
-FORMATS: dict[Format, FormatWriter] = {
-    "png": FormatWriter(write_png),
-    "npz": FormatWriter(write_npz),
-    "nifti": FormatWriter(write_nifti),
-    "dicomseg": FormatWriter(write_dicomseg, _only_dicom),
+WRITERS: dict[Format, Callable[[Path, Drawn, Collection[str]], None]] = {
+    "npy": write_nothing,
+    "png": write_png,
+    "npz": write_npz,
+    "nifti": write_nifti,
+    "dicomseg": write_dicomseg,
 }
+"""By the name of the format; a further format is a further line."""

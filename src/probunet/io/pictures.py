@@ -265,7 +265,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     return pictures[0]
 
 
-def find_pictures(inputs: Iterable[str | os.PathLike[str]]) -> list[Picture]:
+def find_pictures(inputs: Iterable[str | os.PathLike[str]], without: Path | None = None) -> list[Picture]:
     """Find the pictures behind files and folders; a folder is searched with all folders in it.
 
     DICOM slices are put together as series by their headers; every other file is a picture of its own and is not
@@ -273,6 +273,7 @@ def find_pictures(inputs: Iterable[str | os.PathLike[str]]) -> list[Picture]:
 
     Args:
         inputs: files of any kind that is read, or folders of these.
+        without: a folder inside of these that is passed over, as the results of a command are no inputs of it.
 
     Raises:
         InputError: nothing there, an unknown ending among files that were named, a DICOM file that cannot be read, or
@@ -282,8 +283,7 @@ def find_pictures(inputs: Iterable[str | os.PathLike[str]]) -> list[Picture]:
     dicom: dict[Path, None] = {}
     for path in map(Path, inputs):
         if path.is_dir():
-            files = _inside(path)
-            known = [file for file in files if ending(file) or is_dicom(file)]
+            known = [file for file in _inside(path, without) if ending(file) or is_dicom(file)]
             if not known:
                 raise InputError(f"{shown(path)} holds no picture; known are DICOM and {', '.join(ENDINGS)}")
         else:
@@ -297,12 +297,17 @@ def find_pictures(inputs: Iterable[str | os.PathLike[str]]) -> list[Picture]:
     return _with_names([*_series(list(dicom)), *pictures])
 
 
-def _inside(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if not any(is_left_behind(part) for part in map(Path, file.relative_to(folder).parts)) and file.is_file()
-    )
+def _inside(folder: Path, without: Path | None) -> list[Path]:
+    skipped = None if without is None else without.resolve()
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not is_left_behind(Path(name)) and (skipped is None or Path(place, name).resolve() != skipped)
+        ]
+        files += [Path(place, name) for name in names if not is_left_behind(Path(name))]
+    return sorted(file for file in files if file.is_file())
 
 
 def _check_named(path: Path) -> None:

@@ -23,10 +23,11 @@ export async function array(path, Type) {
 export const upload = (file) =>
   json(`/api/images?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
 
-export async function save(path, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await (await answer(path)).blob());
-  link.download = name;
+// The file that a path answers with, under the name that the answer gives it.
+export async function save(path) {
+  const response = await answer(path), link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = /filename="([\w.-]+)"/.exec(response.headers.get("Content-Disposition"))[1];
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

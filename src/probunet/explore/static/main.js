@@ -11,7 +11,7 @@ const at = (id) => document.getElementById(id);
 const PRESETS = { Lung: [-1350, 150], "Soft tissue": [-160, 240] };
 // What is chosen; all of it is in the address, behind #.
 const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null, up: null, z: null, map: "none",
-  row: null, column: null };
+  slice: null, row: null, column: null };
 let model, known, image, readers = [], hypotheses, labels, marginals, comb = null, live = null, hovered = null;
 let turn = 0; // a later question makes the answers to earlier ones worthless
 let updates = [];
@@ -19,7 +19,7 @@ let updates = [];
 const view = new View(at("view"), layers, (row, column) => {
   const { width, height } = field(), [, rows, columns] = known.shape;
   if ((width < columns || height < rows) && row >= 0 && column >= 0 && row < rows && column < columns) {
-    open(chosen.case, { row: Math.floor(row), column: Math.floor(column), stay: true });
+    open(chosen.case, { slice: chosen.slice, row: Math.floor(row), column: Math.floor(column), stay: true });
   }
 });
 const plane = new Plane(at("plane"), () => ({
@@ -27,7 +27,9 @@ const plane = new Plane(at("plane"), () => ({
 }), (z) => { chosen.z = z; decode(); });
 
 const field = () => known.field;
-const place = () => (chosen.row === null ? "" : `row=${chosen.row}&column=${chosen.column}&`); // of the field, for a query
+// Slice and field, for a query.
+const place = () => (chosen.slice === null ? "" : `slice=${chosen.slice}&`)
+  + (chosen.row === null ? "" : `row=${chosen.row}&column=${chosen.column}&`);
 const binary = () => model.classes.length === 2;
 const one = (i) => labels.data.subarray(i * labels.shape[1] * labels.shape[2], (i + 1) * labels.shape[1] * labels.shape[2]);
 
@@ -38,7 +40,7 @@ async function start() {
   for (const key of Object.keys(chosen)) {
     if (!asked.has(key)) continue;
     const text = asked.get(key);
-    const number = typeof chosen[key] === "number" || ["across", "up", "row", "column"].includes(key);
+    const number = typeof chosen[key] === "number" || ["across", "up", "slice", "row", "column"].includes(key);
     chosen[key] = key === "z" ? text.split(",").map(Number) : number ? Number(text) : text;
   }
   model = await json("/api/model");
@@ -53,14 +55,14 @@ async function start() {
 }
 
 // A case, and which field of it; `stay` leaves the view as it is.
-async function open(key, { z = null, row = null, column = null, stay = false } = {}) {
+async function open(key, { z = null, slice = null, row = null, column = null, stay = false } = {}) {
   const mine = ++turn, path = `/api/cases/${encodeURIComponent(key)}`;
-  Object.assign(chosen, { row, column });
+  Object.assign(chosen, { slice, row, column });
   at("view").setAttribute("aria-busy", "true");
   try {
     const found = await json(`${path}?${place()}`);
-    const [values, drawn] = await Promise.all([array(`${path}/picture`, Float32Array), array(`${path}/readers`, Uint8Array)]);
-    const features = model.combine && found.latent ? await array(`${path}/features?${place()}`, Float32Array) : null;
+    const [values, drawn] = await Promise.all([array(`${path}/picture?${place()}`, Float32Array), array(`${path}/readers?${place()}`, Uint8Array)]);
+    const features = model.combine && found.decodes_in_page ? await array(`${path}/features?${place()}`, Float32Array) : null;
     if (mine !== turn) return;
     known = found;
     image = values;
@@ -74,6 +76,9 @@ async function open(key, { z = null, row = null, column = null, stay = false } =
     at("cases").value = key;
     at("note").textContent = known.note;
     at("dicomseg").disabled = !known.dicom;
+    at("slices").hidden = known.slices === 1;
+    Object.assign(at("slice"), { max: known.slices - 1, value: known.slice });
+    at("slice-number").value = `${known.slice + 1} of ${known.slices}`;
     if (at("format").selectedOptions[0].disabled) at("format").value = "png";
     setWindow(known.range, known.window);
     latentControls();
@@ -197,7 +202,7 @@ function numbers() {
   histogram(at("histogram"), areas, readers.map((r) => r.size * size), unit);
   const none = areas.filter((area) => area === 0).length, strong = document.createElement("strong");
   strong.textContent = `${Math.round((100 * none) / areas.length)} %`;
-  const seen = readers.length ? ` Of ${readers.length} readers, ${readers.filter((r) => !r.size).length} saw none.` : "";
+  const seen = readers.length ? ` Of ${readers.length} readers who looked, ${readers.filter((r) => !r.size).length} saw none.` : "";
   const name = binary() ? model.classes[1] : "foreground";
   at("absent").replaceChildren("That a reader sees no ", name, ": ", strong, ` (${none} of ${areas.length} hypotheses).`, seen);
 }
@@ -298,8 +303,7 @@ function step(by) {
 function exported(all) {
   const format = at("format").value, path = `/api/cases/${encodeURIComponent(chosen.case)}/export`;
   const which = all ? "" : live ? `&z=${chosen.z.join()}` : `&pick=${hypotheses.modes[chosen.pick].representative}`;
-  const ending = { png: all && chosen.n > 1 ? "zip" : "png", npz: "npz", nifti: "nii.gz", dicomseg: "zip" }[format];
-  save(`${path}?${place()}format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`, `hypotheses.${ending}`).catch((e) => say(e.message));
+  save(`${path}?${place()}format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`).catch((e) => say(e.message));
 }
 
 function wire() {
@@ -324,6 +328,9 @@ function wire() {
     at(id).addEventListener("input", () => view.draw());
     at(id).addEventListener("change", () => filmstrip());
   }
+  at("slice").addEventListener("change", () => {
+    open(chosen.case, { slice: Number(at("slice").value), row: chosen.row, column: chosen.column, stay: true });
+  });
   at("fit").addEventListener("click", fit);
   at("whole").addEventListener("click", () => view.fit({ top: 0, left: 0, width: image.shape[2], height: image.shape[1] }));
   for (const id of ["across", "up"]) {

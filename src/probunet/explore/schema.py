@@ -1,0 +1,62 @@
+"""What ``/openapi.json`` says beyond what types say: binary answers and bodies, who may ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response
+
+from probunet.explore.guard import COOKIE, HEALTH
+from probunet.io.uploads import MAXIMUM_BYTES
+
+BINARY = "application/octet-stream"
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    403: {"description": "a host or site that this server does not answer to"},
+    404: {"description": "no such case (any more)"},
+    422: {"description": "one sentence on what cannot be done, as `detail`"},
+    429: {"description": "too many requests of this client wait already"},
+}
+
+
+def array_answer(kind: str) -> dict[str, Any]:
+    """Arguments of a route that answers with the bytes of an array."""
+    shape = {"description": "its shape, numbers with commas", "schema": {"type": "string"}}
+    return _answer(f"the bytes of a {kind} array, little endian", {"X-Shape": shape})
+
+
+def file_answer() -> dict[str, Any]:
+    """Arguments of a route that answers with a file."""
+    name = {"description": "attachment with its name", "schema": {"type": "string"}}
+    return _answer("a file", {"Content-Disposition": name})
+
+
+def file_body() -> dict[str, Any]:
+    """The body of an upload."""
+    content = {BINARY: {"schema": {"type": "string", "format": "binary", "maxLength": MAXIMUM_BYTES}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _answer(description: str, headers: dict[str, Any]) -> dict[str, Any]:
+    content = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
+    answers = {200: {"description": description, "headers": headers, "content": content}, **_REFUSALS}
+    return {"response_class": Response, "responses": answers}
+
+
+def describe_schema(app: FastAPI, with_token: bool) -> None:
+    """Have the app describe its security scheme, where it asks for a token."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            if with_token:
+                bearer = {"type": "http", "scheme": "bearer"}
+                cookie = {"type": "apiKey", "in": "cookie", "name": COOKIE}
+                schema["components"]["securitySchemes"] = {"bearer": bearer, "cookie": cookie}
+                schema["security"] = [{"bearer": []}, {"cookie": []}]
+                schema["paths"][HEALTH]["get"]["security"] = []
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]

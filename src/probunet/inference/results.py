@@ -1,0 +1,254 @@
+"""What ``probunet sample`` keeps of a picture: a folder of hypotheses, with maps and a summary beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probunet.core.array_file import ArrayFile, array_file
+from probunet.core.descriptions import write_json
+from probunet.core.errors import InputError
+from probunet.core.files import remove_remains, shown, writing_folder
+from probunet.core.names import safe_name
+from probunet.core.version import VERSION as PROBUNET
+from probunet.inference.predictor import Latents, Prediction, Predictor
+from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, pixel_size
+from probunet.io.pictures import Picture
+from probunet.metrics.clusters import Mode, modes
+
+Kind: TypeAlias = Literal["samples", "modes", "probabilities", "entropy", "marginal", "sheet", "likelihood"]
+SUMMARY, SAMPLES = "summary.json", "samples.npy"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every picture.
+
+    Attributes:
+        n: how many hypotheses.
+        seed: of the hypotheses; each picture draws from a generator of its own, made of this and its name.
+        z: (n, D) latents to decode in place of draws, or ``None``.
+        at: row and column of the middle of the only field to segment, of the size that the model was trained on.
+        mode_distance: average 1 - IoU from which on two hypotheses are different modes.
+        format: in which hypotheses and maps are written beside the arrays.
+        write: what is written.
+    """
+
+    n: int
+    seed: int
+    z: npt.NDArray[np.float32] | None
+    at: tuple[int, int] | None
+    mode_distance: float
+    format: Format
+    write: frozenset[Kind]
+
+    @property
+    def shares(self) -> bool:
+        """Whether the probabilities of the hypotheses are needed."""
+        return bool({"probabilities", "entropy", "sheet"} & self.write)
+
+    @property
+    def groups(self) -> bool:
+        """Whether modes are needed."""
+        return bool({"modes", "likelihood", "sheet"} & self.write) or self.format == "dicomseg"
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data."""
+        z = None if self.z is None else self.z.tolist()
+        return {**asdict(self), "z": z, "at": self.at and list(self.at), "write": sorted(self.write)}
+
+
+class Results:
+    """The folders of a command's results.
+
+    Args:
+        out: where they are.
+        predictor: whose model is asked.
+        request: of every picture.
+    """
+
+    def __init__(self, out: Path, predictor: Predictor, request: Request) -> None:
+        self.out, self.predictor, self.request = out, predictor, request
+
+    def folder(self, picture: Picture) -> Path:
+        """Of a picture."""
+        return self.out / safe_name(picture.name)
+
+    def has(self, picture: Picture) -> bool:
+        """Whether the answer to this very question is there already.
+
+        Raises:
+            InputError: the folder holds the answer to another one, or something else.
+        """
+        folder = self.folder(picture)
+        if not folder.exists():
+            return False
+        try:
+            question = json.loads((folder / SUMMARY).read_text())["request"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{shown(folder)} exists and is no result of this command; remove it or choose another --out"
+            ) from error
+        if question != self._question(picture):
+            raise InputError(
+                f"{shown(folder)} holds samples that were asked for differently; remove it or choose another --out"
+            )
+        return True
+
+    def _question(self, picture: Picture) -> dict[str, Any]:
+        return {"input": shown(picture.source), "weights": self.predictor.identity, **self.request.as_json()}
+
+    def write(self, picture: Picture, tell: Callable[[], None]) -> list[str]:
+        """Write the folder of a picture, whole or not at all.
+
+        Args:
+            picture: its pixels are read here.
+            tell: called after every slice.
+
+        Returns:
+            What the user should know.
+
+        Raises:
+            InputError: the picture cannot be read or does not fit the model, or the folder cannot be written.
+        """
+        request = self.request
+        prediction = self.predictor(picture, at=request.at)
+        # before anything is made: the first slice is read, and most of what can be wrong shows
+        noise = prediction.noise(request.n, request.seed) if request.z is None else prediction.latents(request.z)
+        folder = self.folder(picture)
+        remove_remains(folder)
+        with writing_folder(folder) as temporary:
+            _Folder(temporary, prediction, request).fill(noise, tell, self._question(picture))
+        return prediction.notes
+
+
+class _Folder:
+    """One folder while it is filled."""
+
+    def __init__(self, path: Path, prediction: Prediction, request: Request) -> None:
+        self.path, self.prediction, self.request = path, prediction, request
+        self.predictor, self.maps = prediction.predictor, path / MAPS
+        self.fullest = 0  # the slice with most foreground
+
+    def fill(self, noise: torch.Tensor | Latents, tell: Callable[[], None], question: dict[str, Any]) -> None:
+        """Write everything."""
+        self._arrays(noise, tell)
+        samples = np.load(self.path / SAMPLES, mmap_mode="r")
+        shares, entropy, marginal = (self._map(name) for name in ("probabilities", "entropy", "marginal"))
+        classes = self.predictor.classes
+        groups = modes(samples, len(classes), self.request.mode_distance) if self.request.groups else []
+        drawn = Drawn(self.prediction.picture, samples, shares, entropy, groups, classes, self.predictor.kind)
+        WRITERS[self.request.format](self.path, drawn, self.request.write)
+        if "sheet" in self.request.write:
+            self._sheet(drawn)
+        write_json(self.path / SUMMARY, self._summary(drawn, marginal is not None, question))
+        for name in ("probabilities", "entropy"):
+            if name not in self.request.write:
+                (self.maps / f"{name}.npy").unlink(missing_ok=True)
+        if "samples" not in self.request.write:
+            (self.path / SAMPLES).unlink()
+
+    def _map(self, name: str) -> npt.NDArray[np.float32] | None:
+        file = self.maps / f"{name}.npy"
+        return np.load(file, mmap_mode="r") if file.exists() else None
+
+    def _arrays(self, noise: torch.Tensor | Latents, tell: Callable[[], None]) -> None:
+        """Go through the slices once, and write what each says straight to the disk."""
+        request, (depth, height, width) = self.request, self.prediction.shape
+        with ExitStack() as stack:
+
+            def opened(file: Path, shape: tuple[int, ...], kind: type) -> ArrayFile:
+                file.parent.mkdir(exist_ok=True)
+                return stack.enter_context(array_file(file, shape, kind))
+
+            whole = depth, len(self.predictor.classes), height, width
+            samples = opened(self.path / SAMPLES, (request.n, depth, height, width), np.uint8)
+            shares = opened(self.maps / "probabilities.npy", whole, np.float32) if request.shares else None
+            entropy = opened(self.maps / "entropy.npy", (depth, height, width), np.float32) if request.shares else None
+            marginal = opened(self.maps / "marginal.npy", whole, np.float32) if "marginal" in request.write else None
+            most = -1.0
+            for piece in self.prediction.slices(noise, request.shares):
+                for i, labels in enumerate(piece.labels):
+                    samples.put((i, piece.index), labels)
+                if shares is not None and entropy is not None and piece.probabilities is not None:
+                    shares.put((piece.index,), piece.probabilities)
+                    entropy.put((piece.index,), entropy_of(piece.probabilities))
+                    foreground = float((1 - piece.probabilities[0]).sum())
+                    self.fullest, most = (piece.index, foreground) if foreground > most else (self.fullest, most)
+                if marginal is not None:
+                    marginal.put((piece.index,), self.prediction.marginal(piece.index, request.seed))
+                tell()
+
+    def _sheet(self, drawn: Drawn) -> None:
+        """Image, probability, modes and hypotheses of the field, on the slice on which most is not background."""
+        from probunet.drawing.pixels import contact_sheet  # takes its time to load
+
+        assert drawn.probabilities is not None
+        field = self.prediction.view.field
+        image = field.of(drawn.picture.slice(self.fullest))
+        groups = [(mode.representative, mode.frequency) for mode in drawn.modes]
+        samples, shares = field.of(drawn.samples[:, self.fullest]), field.of(drawn.probabilities[self.fullest])
+        contact_sheet(self.maps / "contact_sheet.png", image, samples, shares, groups)
+
+    def _summary(self, drawn: Drawn, marginal: bool, question: dict[str, Any]) -> dict[str, Any]:
+        picture, written = drawn.picture, self.request.write
+        summary: dict[str, Any] = {
+            "request": question,
+            "model": shown(self.predictor.trained.path),
+            "shape": list(picture.shape),
+            "spacing_mm": picture.spacing_mm and list(picture.spacing_mm),
+            "classes": drawn.classes,
+            "different_hypotheses": len(
+                {hashlib.sha256(hypothesis.tobytes()).digest() for hypothesis in drawn.samples}
+            ),
+        }
+        if {"modes", "likelihood"} & written:
+            likelihoods, reason = self._likelihoods(drawn)
+            summary["modes"] = [self._mode(m, drawn, p) for m, p in zip(drawn.modes, likelihoods, strict=True)]
+            summary["log_likelihood"] = reason
+        if "probabilities" in written:
+            summary["probabilities"] = f"of these {len(drawn.samples)} hypotheses"
+        if marginal:
+            summary["marginal"] = "of the model: exact, or of draws that cover it, not of these hypotheses"
+        return {
+            **summary,
+            "notes": self.prediction.notes,
+            "versions": {"probunet": PROBUNET, "torch": torch.__version__},
+        }
+
+    def _mode(self, mode: Mode, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
+        shown_labels = drawn.samples[mode.representative]
+        pixels = {name: int((shown_labels == k).sum()) for k, name in enumerate(drawn.classes) if k}
+        facts: dict[str, Any] = {**vars(mode), "pixels": pixels, "log_likelihood": likelihood}
+        size = pixel_size(drawn.picture)
+        if size is not None:
+            unit, factor = size
+            facts[unit] = {name: count * factor for name, count in pixels.items()}
+        return facts
+
+    def _likelihoods(self, drawn: Drawn) -> tuple[list[float | None], str]:
+        """log P(representative | picture) of every mode, and what it is or why it is not given."""
+        reason = self.prediction.no_likelihood
+        if "likelihood" not in self.request.write:
+            reason = "not asked for; add likelihood to --write"
+        if reason is not None:
+            return [None] * len(drawn.modes), reason
+        values: list[float | None] = [
+            self.prediction.log_prob(np.array(drawn.samples[mode.representative]), self.request.seed)
+            for mode in drawn.modes
+        ]
+        return values, "nats, importance-weighted bound, of the representative"
+
+
+def entropy_of(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Entropy in nats, (H, W), of every pixel's class, from (K, H, W)."""
+    return -(probabilities * np.log(np.maximum(probabilities, np.float32(1e-30)))).sum(axis=0)

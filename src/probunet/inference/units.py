@@ -1,0 +1,80 @@
+"""From the raw values of a picture to what a model was trained on; what does not fit is refused, never passed on."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.errors import InputError
+
+AIR = -1024.0
+"""HU of what scanners write around the field of view at the least; training data is cut off there too."""
+NORMALISED = 8.0
+"""Fractions all within this look as if somebody had normalised them already."""
+_RANGE = re.compile(r"(-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)$")
+
+
+def in_units(raw: npt.NDArray[Any], unit: str, wanted: str) -> tuple[npt.NDArray[np.float32], str]:
+    """Raw values in the unit that a model was trained on.
+
+    Args:
+        raw: values of a picture.
+        unit: of the picture; an empty text where nobody knows.
+        wanted: unit of the model, likewise.
+
+    Returns:
+        Values, and what the user should know about them, or an empty text.
+
+    Raises:
+        InputError: the values cannot be in the model's unit.
+    """
+    values = raw.astype(np.float32)
+    if wanted == "HU":
+        return _in_hounsfield(raw, values, unit)
+    if wanted == "grey level":
+        return _in_grey_levels(raw, values, unit)
+    if unit and wanted and unit != wanted:
+        raise InputError(f"the values are in {unit}, the model was trained on {wanted}; convert them first")
+    limits = _RANGE.search(wanted)
+    if limits and not (float(limits[1]) <= values.min() and values.max() <= float(limits[2])):
+        raise InputError(
+            f"the values run from {values.min():g} to {values.max():g}, the model was trained on {wanted}; "
+            "convert them first"
+        )
+    return values, ""
+
+
+def _in_hounsfield(
+    raw: npt.NDArray[Any], values: npt.NDArray[np.float32], unit: str
+) -> tuple[npt.NDArray[np.float32], str]:
+    if unit not in ("", "HU"):
+        raise InputError(f"the model was trained on Hounsfield units, these are {unit}; give DICOM or HU")
+    if not unit and raw.dtype in (np.uint8, np.bool_):
+        raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
+    fractions = raw.dtype.kind == "f" and bool((values != np.rint(values)).any())
+    if not unit and fractions and np.abs(values).max() <= NORMALISED:
+        raise InputError(
+            f"the model was trained on Hounsfield units, these run from {values.min():g} to {values.max():g} as if "
+            "normalised; give raw HU"
+        )
+    note = "" if unit else "unit not known; taken to be Hounsfield units, as in the model's training"
+    return np.maximum(values, np.float32(AIR)), note
+
+
+def _in_grey_levels(
+    raw: npt.NDArray[Any], values: npt.NDArray[np.float32], unit: str
+) -> tuple[npt.NDArray[np.float32], str]:
+    if raw.dtype == np.bool_:
+        return values * np.float32(255), ""
+    if unit == "grey level" or (not unit and raw.dtype == np.uint8):
+        if values.min() < 0 or values.max() > 255:
+            raise InputError(
+                f"grey levels run from 0 to 255, these from {values.min():g} to {values.max():g}; convert them first"
+            )
+        return values, ""
+    low, high = float(values.min()), float(values.max())
+    shown = (values - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    return shown, "the model was trained on grey levels: each slice is shown with its range as 0 to 255"
