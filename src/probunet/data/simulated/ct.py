@@ -5,10 +5,9 @@ could come from: lung tissue, vessels, bronchi, at times chest wall or mediastin
 lesion. It is simulated CT, not CT, and says nothing about how well a model would do on patients.
 
 The lesion enters by a *hidden truth*: one outline, which lies somewhere between what one and what all readers
-drew, and one contrast, which leans a little towards the share of readers who drew and is random otherwise. Both
-are drawn from the *mean* of the readings' filled outlines, and the *mean* of the ratings, so the image cannot
-tell who drew what. Where few readers drew, the lesion is fainter on the average only: how many drew it is not
-written in the image, as it is not in real CT.
+drew, and one contrast, which is random whatever the number of readers who drew. Only the shape of the *mean* of the
+readings' filled outlines and the *mean* of the ratings enter, so the image cannot tell who drew what, and how many
+drew shows in the size of the lesion and in its ratings alone.
 """
 
 from __future__ import annotations
@@ -33,9 +32,6 @@ from probunet.data.simulated.anatomy import (
 )
 from probunet.data.simulated.texture import Field, random_field
 
-LEANING = 0.15
-"""How much the contrast of a lesion grows with the share of readers who drew it; 1 would tell their number."""
-
 HU_RANGE = (-1024.0, 3071.0)
 """Lowest and highest value of a simulated pixel, as in 12-bit CT."""
 
@@ -59,7 +55,7 @@ class _Scene:
     direction: float  # radians: where the wall is
     gap: float  # mm between the lesion and the wall
     level: float  # 0 to 1: where the true outline runs between what any and what all readers drew
-    clarity: float  # standard normal: how well the lesion is seen, beside what its readers' number tells
+    clarity: float  # standard normal: how well the lesion is seen
 
 
 def simulate_ct(lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180, seed: int = 0) -> Field:
@@ -131,7 +127,7 @@ def hidden_truth(rng: np.random.Generator, scene: _Scene, mean: Field) -> Field:
     if not most:
         return mean
     inside = np.clip(3 * (mean / np.float32(most) - np.float32(scene.level)) + np.float32(0.5), 0, 1)
-    seen = 0.62 + LEANING * (most - 0.65) + 0.2 * (0.8 * scene.clarity + 0.6 * rng.normal())
+    seen = 0.62 + 0.2 * (0.8 * scene.clarity + 0.6 * rng.normal())
     return inside * np.float32(np.clip(seen, 0.15, 1.0))
 
 
