@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,11 @@ def test_a_trainer_without_steps_is_refused(experiment_file, tmp_path, failing, 
     experiment_file.write_text(yaml.safe_dump(content))
     assert words in failing("train", "--config", str(experiment_file), *UNET)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_test_on_patients_of_the_training_is_refused_and_names_them(trained, tmp_path, failing):
+    swapped = {"train": "test", "test": "train", "validation": "validation"}
+    sources = [replace(s, case=replace(s.case, split=swapped[s.case.split])) for s in blobs(24)]
+    write_store(tmp_path / "store", sources, DESCRIPTION, "u1", jobs=1)
+    message = failing("evaluate", str(trained / "unet"), "--data", str(tmp_path / "store"))
+    assert "was trained on or chosen by (patient-000, patient-001" in message

@@ -74,6 +74,8 @@ def evaluate_run(
     """
     model = run.model(device)
     _check_fit(run, model, store)
+    if split == "test":
+        _check_patients(run, store)
     images = EvaluationImages(store, split, run.crop, intensity=run.intensity)
     if note := images.hidden_note():
         console.print(note)
@@ -204,6 +206,16 @@ def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:
         raise InputError(
             f"{store.path} has {channels} channel(s) and {classes} classes, the model of {run.path} takes "
             f"{model.in_channels} and {model.num_classes}; evaluate it on data of its own kind"
+        )
+
+
+def _check_patients(run: Run, store: Store) -> None:
+    """Refuse a test on patients that the model was trained on, or chosen by."""
+    seen = {patient for names in (run.settings.get("patients") or {}).values() for patient in names}
+    if both := sorted(seen & set(store.patients("test"))):
+        raise InputError(
+            f"{len(both)} patients of the test split of {store.path} are ones that {run.path} was trained on or chosen "
+            f"by ({', '.join(both[:5])}, ...); prepare the data with the splits of the training, or with other patients"
         )
 
 
