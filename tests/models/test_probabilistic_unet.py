@@ -232,8 +232,8 @@ def test_all_ablations_together_are_the_image2image_vae():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"prior": "none"}, "prior='none' is not known; choose one of conditional, fixed"),
-        ({"inject": "middle"}, "inject='middle'"),
+        ({"prior": "none"}, "is none: Input should be 'conditional' or 'fixed'"),
+        ({"inject": "middle"}, "is middle: Input should be"),
         ({"inject": "start", "combine_channels": 8}, "has no f_comb"),
     ],
 )

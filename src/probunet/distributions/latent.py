@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import final
 
 import torch
-from torch.distributions import Distribution, Independent, MultivariateNormal, kl_divergence
+from torch.distributions import Distribution, Independent, MultivariateNormal, TransformedDistribution, kl_divergence
 
 from probunet.core.errors import InputError
 from probunet.core.types import Label, Latent
@@ -101,4 +101,4 @@ def divergence(posterior: Independent, prior: Distribution, z: Latent) -> torch.
 
 def _like(prior: Distribution) -> torch.Tensor:
     """A tensor of the shape (B, D), type and device of its latents; a flow has no formula for its mean."""
-    return _like(prior.base_dist) if hasattr(prior, "transforms") else prior.mean
+    return _like(prior.base_dist) if isinstance(prior, TransformedDistribution) else prior.mean

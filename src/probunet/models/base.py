@@ -118,7 +118,7 @@ class SegmentationModel(nn.Module, ABC):
     def view(self) -> View:
         """What the network behind ``Parts.decode`` needs around a pixel; see ``probunet.nets.tiling``."""
 
-    @final
+    @final  # type: ignore[misc]
     def forward(self, image: Image) -> SegmentationDistribution:
         """Give the distribution over segmentations of every image.
 

@@ -83,7 +83,10 @@ class Likelihood(nn.Module):
         """How far the logits can see beyond a latent, in pixels, at most."""
         reach, furthest = 0, 0
         for i, first in enumerate(self.first):
-            fine, rising = len(self.first) - 1 - i, len(list(self.rise[i])) // 2
+            fine, rising = (
+                len(self.first) - 1 - i,
+                sum(isinstance(layer, nn.Upsample) for layer in self.rise[i].children()),
+            )
             own = convolutions_of(first) * 2 ** (fine + rising) + sum(3 * 2**s for s in range(fine, fine + rising))
             merged = convolutions_of(self.merge[i - 1]) * 2**fine if i else 0
             reach = max(own, reach + 2 ** (fine + 1)) + merged

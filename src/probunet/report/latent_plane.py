@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.patches import Ellipse
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 from probunet.distributions.base import LatentSpace
 from probunet.drawing.pictures import new_figure, show
@@ -59,7 +59,9 @@ def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
         with torch.inference_mode():
             for label in results.images[int(position)]["labels"][:8]:
                 total.append(
-                    kl_divergence(latent.posterior(label[None]).base_dist, latent.prior.base_dist)[0].double().numpy()
+                    kl_divergence(latent.posterior(label[None]).base_dist, Normal(*latent.moments()))[0]
+                    .double()
+                    .numpy()
                 )
     return np.mean(total, axis=0)
 
