@@ -117,7 +117,8 @@ def sample(
 
 def _all(pictures: Sequence[Picture], results: Results) -> int:
     """Go through the pictures; give how many were there already."""
-    kept, notes = 0, set()
+    kept = 0
+    notes: set[str] = set()
     with progress_bar() as bar:
         task = bar.add_task("sampling", total=len(pictures))
         for done, picture in enumerate(pictures):

@@ -253,6 +253,7 @@ def _hypotheses(app: FastAPI) -> None:
 def _written(drawn: Drawn, pick: int | None, z: str | None) -> Written:
     """Chosen hypotheses on the whole picture, with what a program should know of them."""
     encoded, shown = drawn.encoded()
+    latents: list[list[float]] | None
     if z is not None:
         numbers = _numbers(z)
         chosen, latents = drawn.engine.decode(encoded, numbers)[None], [numbers]

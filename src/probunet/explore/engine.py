@@ -161,7 +161,7 @@ class Engine:
         latent = encoded.prediction.distribution(encoded.index).latent
         if latent is None:
             return None
-        readers = case.readers[:READERS_AT_MOST, encoded.index] if latent.infers else []
+        readers = case.readers[: READERS_AT_MOST if latent.infers else 0, encoded.index]
         with self.turns.turn(), torch.inference_mode():
             seen = [encoded.prediction.view.labels_seen(labels) for labels in readers]
             posteriors = [latent.posterior(torch.from_numpy(labels)[None].to(self.predictor.device)) for labels in seen]

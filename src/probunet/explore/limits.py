@@ -43,8 +43,8 @@ class Guesses:
 
     def exhausted(self, client: str) -> bool:
         """Whether this client has guessed too often of late."""
-        times = self._times.get(client, ())
-        return len(times) == GUESSES and time.monotonic() - times[0] < WINDOW
+        times = self._times.get(client)
+        return times is not None and len(times) == GUESSES and time.monotonic() - times[0] < WINDOW
 
 
 class Load:

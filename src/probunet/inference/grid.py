@@ -40,11 +40,11 @@ class Grid:
 
     @cached_property
     def _there(self) -> list[csr_array]:
-        return [_triangle(*n, 1 / s) for *n, s in zip(self.size, self.seen, self.scale, strict=True)]
+        return [_triangle(have, want, 1 / s) for have, want, s in zip(self.size, self.seen, self.scale, strict=True)]
 
     @cached_property
     def _back(self) -> list[csr_array]:
-        return [_triangle(*n, s) for *n, s in zip(self.seen, self.size, self.scale, strict=True)]
+        return [_triangle(have, want, s) for have, want, s in zip(self.seen, self.size, self.scale, strict=True)]
 
     def to_model(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Values (..., R, C) as (..., M, N)."""

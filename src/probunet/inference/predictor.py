@@ -124,7 +124,7 @@ class Predictor:
             raise InputError("the model was trained on Hounsfield units; say that the array is in them with unit='HU'")
         if spacing is not None and (len(spacing) not in (2, 3) or not all(0 < mm < np.inf for mm in spacing)):
             raise InputError(f"spacing={spacing} is no pixel size; give mm between (slices,) rows and columns")
-        whole = None if spacing is None else (None if len(spacing) == 2 else spacing[0], *spacing[-2:])
+        whole = None if spacing is None else (None if len(spacing) == 2 else spacing[0], spacing[-2], spacing[-1])
         return picture_of(values, unit=unit or "", spacing=whole)
 
 
@@ -252,12 +252,14 @@ class Prediction:
 
     def slice(self, index: int, noise: torch.Tensor | Latents, probabilities: bool = False) -> SlicePrediction:
         """The hypotheses of a noise in one slice; see :meth:`slices`. The labels do not depend on ``probabilities``."""
-        labels, total = [], 0.0
+        labels: list[npt.NDArray[np.uint8]] = []
+        total: torch.Tensor | None = None
         for seen, shares in self._steps(index, noise, probabilities):
             labels.append(seen.cpu().numpy())
-            total = total + shares if shares is not None else total
+            if shares is not None:
+                total = shares if total is None else total + shares
         marginals = None
-        if isinstance(total, torch.Tensor):
+        if total is not None:
             marginals = self.view.probabilities((total / sum(map(len, labels))).cpu().numpy())
         return SlicePrediction(index, self.view.labels(np.concatenate(labels)), marginals)
 
@@ -269,9 +271,7 @@ class Prediction:
         All callers go in these steps: other ones would round differently.
         """
         distribution = self.distribution(index)
-        if self.tiled and not isinstance(
-            noise, Latents
-        ):  # both at once, as every question runs the network on all tiles
+        if self.tiled and not isinstance(noise, Latents):  # both at once: every question runs the network on all tiles
             with self.predictor.turn(), torch.inference_mode():
                 strips = list(distribution.stream(noise))
             labels = torch.cat([seen[:, 0] for seen, _ in strips], dim=-2)
@@ -282,8 +282,10 @@ class Prediction:
         assert source is not None
         for some in drawn.split(TOGETHER):
             with self.predictor.turn(), torch.inference_mode():
-                shares = source.probabilities(some)[0] * len(some) if probabilities else None
-                yield source.labels(some)[:, 0], shares
+                yield (
+                    source.labels(some)[:, 0],
+                    source.probabilities(some)[0] * len(some) if probabilities else None,
+                )
 
     def labels(self, noise: torch.Tensor | Latents) -> Labels:
         """The hypotheses of a noise: (n, slices, H, W) uint8 class ids."""
@@ -291,7 +293,8 @@ class Prediction:
 
     def probabilities(self, noise: torch.Tensor | Latents) -> npt.NDArray[np.float32]:
         """The softmax averaged over the hypotheses of a noise: (slices, K, H, W) float32."""
-        return np.stack([piece.probabilities for piece in self.slices(noise, probabilities=True)])
+        pieces = (piece.probabilities for piece in self.slices(noise, probabilities=True))
+        return np.stack([shares for shares in pieces if shares is not None])
 
     def marginal(self, index: int = 0, seed: int = 0) -> npt.NDArray[np.float32]:
         """Probabilities (K, H, W) of the whole distribution of a slice: exact, or of many draws that cover it."""

@@ -65,6 +65,7 @@ def _matched(cost: Floats) -> float:
     columns = sparse.kron(np.ones((1, count)), sparse.eye(readers))
     shares = np.concatenate([np.full(count, 1 / count), np.full(readers, 1 / readers)])
     solved = milp(cost.ravel(), constraints=LinearConstraint(sparse.vstack([rows, columns]).tocsc(), shares, shares))
+    assert solved.x is not None  # every transport problem with equal sums has a solution
     return float(cost.ravel() @ solved.x)
 
 
