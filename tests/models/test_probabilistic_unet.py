@@ -36,6 +36,13 @@ def test_sampling_splits_the_first_layer_exactly(generator):
     torch.testing.assert_close(combine(combine.project(features), z), x, atol=1e-5, rtol=1e-5)
 
 
+def test_the_first_layer_begins_as_one_layer_on_features_and_z():
+    """He normal over both together: variance 2 / (30 + 6) for the weights of either."""
+    combine = Combine(30, 6, 2, channels=2000)
+    for layer in (combine.from_features, combine.from_latent):
+        assert layer.weight.var().item() == pytest.approx(2 / 36, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("images", "latents", "height", "width"),
     [

@@ -15,6 +15,7 @@ from small_data import listen_to_ctrl_c
 
 import probunet as pu
 from probunet.cli import main
+from probunet.metrics import Convention
 from probunet.report.costs import read_log
 from probunet.runs.checkpoints import read_checkpoint
 from probunet.runs.run import Run
@@ -220,6 +221,18 @@ def test_schedules():
     stairs = Optimisation(1e-4, 1e-6, "staircase", steps=3)
     assert [stairs.factor(p) for p in (0, 0.3, 0.4, 0.7, 1)] == pytest.approx([1, 1, 0.1, 0.01, 0.01])
     assert Optimisation(schedule="constant").factor(0.9) == 1
+
+
+def test_weight_decay_never_touches_the_latents_of_experts():
+    """They are means and log sigmas of normals, which nothing says should be near to zero."""
+    from probunet.training.task import SegmentationTask
+
+    model = pu.MixtureOfExperts(channels=(4, 4))
+    task = SegmentationTask(model, Optimisation(weight_decay=0.1), 0, lambda: 0.0, Convention(2))
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert not {id(model.mean), id(model.log_sigma)} & decayed
+    assert id(model.gate.weight) in decayed
 
 
 def test_weight_decay_never_touches_biases(store):

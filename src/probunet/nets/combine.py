@@ -6,6 +6,7 @@ further hypothesis then costs one bias per channel and the small layers behind i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import repeat
 from typing import final
@@ -46,6 +47,10 @@ class Combine(nn.Module):
         self.classes = num_classes
         self.rest = nn.ModuleList(nn.Conv2d(channels, size, 1) for size in sizes[1:])
         self.apply(initialise)
+        with torch.no_grad():  # both halves of the first layer as one layer that sees features and z together
+            inputs = feature_channels + latent_dims
+            self.from_features.weight *= math.sqrt(feature_channels / inputs)
+            self.from_latent.weight *= math.sqrt(latent_dims / inputs)
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Compute W_f f + b, the part of the first layer that all hypotheses of an image share.

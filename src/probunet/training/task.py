@@ -34,7 +34,7 @@ class Optimisation:
         schedule: ``cosine``, or ``staircase`` with ``steps`` equal stages on a logarithmic scale (the paper's
             way), or ``constant``.
         steps: stages of the staircase.
-        weight_decay: L2 weight on weights, never on biases.
+        weight_decay: L2 weight on the weights of layers, never on biases, nor on the latents of experts.
     """
 
     learning_rate: float = 1e-4
@@ -99,8 +99,9 @@ class SegmentationTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam with L2 on weights only, and the schedule over the share of training that is done."""
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
-        biases = [p for p in self.model.parameters() if p.ndim <= 1]
+        named = list(self.model.named_parameters())
+        weights = [p for name, p in named if name.endswith("weight") and p.ndim > 1]
+        biases = [p for name, p in named if not (name.endswith("weight") and p.ndim > 1)]
         groups: list[dict[str, Any]] = [
             {"params": weights, "weight_decay": self.optimisation.weight_decay},
             {"params": biases},
