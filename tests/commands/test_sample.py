@@ -39,7 +39,7 @@ def run_sample(model, *words) -> None:
     main(["sample", str(model), *map(str, words)])
 
 
-ALL = ["--write", "samples", "modes", "probabilities", "entropy", "sheet", "likelihood", "marginal"]
+ALL = ["--write", "samples", "groups", "probabilities", "entropy", "sheet", "likelihood", "marginal"]
 
 
 def test_files_and_their_agreement(trained, image, tmp_path):
@@ -62,8 +62,8 @@ def test_files_and_their_agreement(trained, image, tmp_path):
     assert np.array_equal(grey, (probabilities[0, 1] * 255).round())
     assert picture(out / "maps/contact_sheet.png").shape[1] > 300
     facts = summary(out)
-    assert sum(mode["frequency"] for mode in facts["modes"]) == pytest.approx(1)
-    first = facts["modes"][0]
+    assert sum(group["frequency"] for group in facts["groups"]) == pytest.approx(1)
+    first = facts["groups"][0]
     assert first["pixels"] == {"lesion": int(samples[first["representative"]].sum())}
     assert facts["different_hypotheses"] == len(np.unique(samples.reshape(5, -1), axis=0))
 
@@ -94,15 +94,15 @@ def test_what_is_written_does_not_change_the_hypotheses(trained, image, tmp_path
     )
     assert sha256(tmp_path / "all/image/samples.npy") == sha256(tmp_path / "few/image/samples.npy")
     assert sorted(f.name for f in (tmp_path / "few/image").iterdir()) == ["samples.npy", "summary.json"]
-    assert "modes" not in summary(tmp_path / "few/image")
+    assert "groups" not in summary(tmp_path / "few/image")
 
 
 def test_the_likelihood_of_a_mode_is_that_of_the_model(trained, image, tmp_path):
     run_sample(trained / "unet", image, "-n", 2, "--out", tmp_path / "out", "--write", "samples", "likelihood")
-    (mode,) = summary(tmp_path / "out/image")["modes"]
+    (group,) = summary(tmp_path / "out/image")["groups"]
     distribution = pu.load(trained / "unet")(torch.from_numpy((blob(0)[0].astype(np.float32) - 100) / 50)[None])
-    label = torch.from_numpy(np.load(tmp_path / "out/image/samples.npy")[mode["representative"]])
-    assert mode["log_likelihood"] == pytest.approx(distribution.log_prob(label).item(), rel=1e-4)
+    label = torch.from_numpy(np.load(tmp_path / "out/image/samples.npy")[group["representative"]])
+    assert group["log_likelihood"] == pytest.approx(distribution.log_prob(label).item(), rel=1e-4)
 
 
 def test_npy_and_png_and_python_agree(trained, image, tmp_path):
@@ -178,9 +178,9 @@ def test_a_volume_keeps_its_place_and_shares_the_random_part(trained, tmp_path):
     written = nibabel.load(out / "sample-002.nii.gz")
     assert np.allclose(written.affine, place)
     assert np.array_equal(np.asarray(written.dataobj).transpose(2, 1, 0), samples[2])
-    mode = summary(out)["modes"][0]
-    assert mode["mm3"]["lesion"] == pytest.approx(mode["pixels"]["lesion"] * 0.7 * 0.7 * 2)
-    assert mode["log_likelihood"] is None
+    group = summary(out)["groups"][0]
+    assert group["mm3"]["lesion"] == pytest.approx(group["pixels"]["lesion"] * 0.7 * 0.7 * 2)
+    assert group["log_likelihood"] is None
 
 
 def test_dicom_in_and_segmentations_out(trained, tmp_path):
@@ -191,11 +191,11 @@ def test_dicom_in_and_segmentations_out(trained, tmp_path):
     model, out = trained / "probabilistic_unet", tmp_path / "out"
     run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--out", out, *ALL)
     (folder,) = out.iterdir()
-    modes = summary(folder)["modes"]
+    alike = summary(folder)["groups"]
     files = sorted(folder.glob("hypothesis-*.dcm"))
-    assert len(files) == len(modes)
+    assert len(files) == len(alike)
     first = pydicom.dcmread(files[0])
-    assert first.SeriesDescription == f"mode 1 of {len(modes)}, frequency {modes[0]['frequency']:.2f}"
+    assert first.SeriesDescription == f"group 1 of {len(alike)}, frequency {alike[0]['frequency']:.2f}"
     assert first.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
     assert pydicom.dcmread(folder / "maps/probabilities.dcm").SegmentationType == "FRACTIONAL"
     assert any("range as 0 to 255" in note for note in summary(folder)["notes"])

@@ -41,7 +41,7 @@ def test_hypotheses_are_those_of_the_model(client, trained):
     found = client.get("/api/cases/0/hypotheses?n=5&seed=3").json()
     labels = numbers(client.get("/api/cases/0/labels?n=5&seed=3"), np.uint8)
     assert found["pixels"] == [np.bincount(one.ravel(), minlength=2).tolist() for one in labels]
-    assert sum(mode["frequency"] for mode in found["modes"]) == pytest.approx(1)
+    assert sum(group["frequency"] for group in found["groups"]) == pytest.approx(1)
     z = ",".join(map(str, found["latents"][2]))
     assert np.array_equal(numbers(client.get(f"/api/cases/0/decode?z={z}"), np.uint8), labels[2])
     assert isinstance(pu.load(trained / "probabilistic_unet"), pu.ProbabilisticUNet)

@@ -1,4 +1,4 @@
-"""``probunet sample``: hypotheses for pictures of any kind, with their modes, maps and place in space."""
+"""``probunet sample``: hypotheses for pictures of any kind, with groups of like ones, maps and place in space."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from probunet.inference.writers import Format
 from probunet.io.pictures import Picture, find_pictures
 from probunet.runs.trained import open_model
 
-DEFAULT: tuple[Kind, ...] = ("samples", "modes")
+DEFAULT: tuple[Kind, ...] = ("samples", "groups")
 """What is written where nobody chose."""
 SHOWN_NOTES = 20
 """Different notes that are printed; all of them are in the summaries."""
@@ -39,7 +39,7 @@ def sample(
     write: list[str] | None = None,
     z: str | None = None,
     at: list[int] | None = None,
-    mode_distance: float = 0.5,
+    group_distance: float = 0.5,
     device: str = "auto",
     shard: str | None = None,
     trust: list[str] | None = None,
@@ -47,7 +47,7 @@ def sample(
     """Draw plausible segmentations of pictures and volumes.
 
     Makes a folder for every picture in OUT: samples.npy (n, slices, H, W) class ids, the hypotheses in the format that
-    was asked for, summary.json with the modes (groups of like hypotheses: frequency, area or volume), and in the folder
+    was asked for, summary.json with the groups of like hypotheses (frequency, area or volume), and in the folder
     maps what --write adds. What is there already is kept, so that the same command goes on where it was stopped.
 
     Args:
@@ -58,11 +58,11 @@ def sample(
         n: how many hypotheses.
         seed: of the samples; the same seed gives the same files.
         format: png, nifti, npz, npy for the arrays alone, or dicomseg for DICOM input.
-        write: samples and modes if not given; further probabilities and entropy (of these hypotheses), marginal
-            (of the model, from many more draws), sheet (a picture of all), likelihood (of each mode).
+        write: samples and groups if not given; further probabilities and entropy (of these hypotheses), marginal
+            (of the model, from many more draws), sheet (a picture of all), likelihood (of each group).
         z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
         at: row and column, in pixels: only a field of the training size around this place is looked at.
-        mode_distance: average 1 - IoU from which on hypotheses belong to different modes.
+        group_distance: average 1 - IoU from which on hypotheses belong to different groups.
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         shard: this process's share of the pictures, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every picture has a folder and a seed of its own.
@@ -81,8 +81,8 @@ def sample(
     """
     if n < 1:
         raise InputError(f"the number of hypotheses must be at least 1, got {n}")
-    if not 0 < mode_distance <= 1:
-        raise InputError(f"mode_distance={mode_distance} is no distance; give above 0 and up to 1")
+    if not 0 < group_distance <= 1:
+        raise InputError(f"group_distance={group_distance} is no distance; give above 0 and up to 1")
     if at is not None and len(at) != 2:
         raise InputError(f"--at needs a row and a column, got {at}")
     if unknown := set(write or ()) - set(get_args(Kind)):
@@ -93,7 +93,7 @@ def sample(
         checked_seed(seed),
         latents,
         None if at is None else (at[0], at[1]),
-        mode_distance,
+        group_distance,
         format,
         frozenset(cast("list[Kind]", write) if write else DEFAULT),
     )

@@ -45,16 +45,16 @@ def contact_sheet(
     image: npt.NDArray[Any],
     samples: Pixels,
     probabilities: npt.NDArray[np.float32],
-    modes: Sequence[tuple[int, float]],
+    groups: Sequence[tuple[int, float]],
 ) -> None:
-    """Write a picture of an image, of what is probable and uncertain, of the modes and of all hypotheses.
+    """Write a picture of an image, of what is probable and uncertain, of the groups and of all hypotheses.
 
     Args:
         file: .png to write.
         image: (C, H, W), any intensities.
         samples: (N, H, W) class ids.
         probabilities: (K, H, W).
-        modes: position of the representative and frequency of each; as many as fit are shown.
+        groups: position of the representative and frequency of each; as many as fit are shown.
     """
     palette, grey = class_palette(len(probabilities), ()), _sized(as_rgb(image))
     empty = ["" if sample.any() else "empty" for sample in samples]
@@ -67,8 +67,8 @@ def contact_sheet(
         ("probability", _sized(heat(1 - probabilities[0])), ""),
         ("entropy", _sized(heat(entropy)), ""),
     ]
-    for i, (member, frequency) in enumerate(modes[: columns - len(first)], start=1):
-        first.append((f"mode {i} of {len(modes)}: {frequency:.0%}", painted[member], empty[member]))
+    for i, (member, frequency) in enumerate(groups[: columns - len(first)], start=1):
+        first.append((f"group {i} of {len(groups)}: {frequency:.0%}", painted[member], empty[member]))
     first += [("", np.full_like(grey, 255), "")] * (columns - len(first))
     tiles = [_tile(title, pixels, note) for title, pixels, note in first]
     tiles += [_tile("", pixels, note) for pixels, note in zip(painted, empty, strict=True)]

@@ -23,7 +23,7 @@ from probunet.explore.limits import Load, client_of
 from probunet.explore.schema import BINARY, array_answer, describe_schema, file_answer, file_body
 from probunet.inference.writers import Drawn as Written
 from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
-from probunet.metrics.clusters import modes
+from probunet.metrics.clusters import groups
 
 Format = Literal["png", "npz", "nifti", "dicomseg"]
 LARGEST_PLACE = 100_000
@@ -214,13 +214,13 @@ def _pictures(app: FastAPI) -> None:
 def _hypotheses(app: FastAPI) -> None:
     @app.get("/api/cases/{case}/hypotheses", dependencies=[Depends(computing)])
     def hypotheses(drawn: D, distance: Annotated[float, Query(gt=0, le=1)] = 0.3) -> dict[str, Any]:
-        """Hypotheses: latents, pixels of every class, and modes (average linkage of 1 - IoU below ``distance``)."""
+        """Hypotheses: latents, pixels of every class, and groups (average linkage of 1 - IoU below ``distance``)."""
         draws, encoded, _ = drawn.draws()
         classes = len(drawn.engine.predictor.classes)
         counted = [np.bincount(labels.ravel(), minlength=classes).tolist() for labels in draws.labels]
-        groups = [vars(mode) for mode in modes(draws.labels, classes, distance)]
+        alike = [vars(group) for group in groups(draws.labels, classes, distance)]
         latents = None if draws.latents is None else draws.latents.tolist()
-        return {"field": vars(encoded.field), "latents": latents, "pixels": counted, "modes": groups}
+        return {"field": vars(encoded.field), "latents": latents, "pixels": counted, "groups": alike}
 
     @app.get("/api/cases/{case}/labels", dependencies=[Depends(computing)], **array_answer("uint8"))
     def labels(drawn: D) -> Response:

@@ -23,9 +23,9 @@ from probunet.core.version import VERSION as PROBUNET
 from probunet.inference.predictor import Latents, Prediction, Predictor
 from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, pixel_size
 from probunet.io.pictures import Picture
-from probunet.metrics.clusters import Mode, modes
+from probunet.metrics.clusters import Group, groups
 
-Kind: TypeAlias = Literal["samples", "modes", "probabilities", "entropy", "marginal", "sheet", "likelihood"]
+Kind: TypeAlias = Literal["samples", "groups", "probabilities", "entropy", "marginal", "sheet", "likelihood"]
 SUMMARY, SAMPLES = "summary.json", "samples.npy"
 
 
@@ -38,7 +38,7 @@ class Request:
         seed: of the hypotheses; each picture draws from a generator of its own, made of this and its name.
         z: (n, D) latents to decode in place of draws, or ``None``.
         at: row and column of the middle of the only field to segment, of the size that the model was trained on.
-        mode_distance: average 1 - IoU from which on two hypotheses are different modes.
+        group_distance: average 1 - IoU from which on two hypotheses are in different groups.
         format: in which hypotheses and maps are written beside the arrays.
         write: what is written.
     """
@@ -47,7 +47,7 @@ class Request:
     seed: int
     z: npt.NDArray[np.float32] | None
     at: tuple[int, int] | None
-    mode_distance: float
+    group_distance: float
     format: Format
     write: frozenset[Kind]
 
@@ -57,9 +57,9 @@ class Request:
         return bool({"probabilities", "entropy", "sheet"} & self.write)
 
     @property
-    def groups(self) -> bool:
-        """Whether modes are needed."""
-        return bool({"modes", "likelihood", "sheet"} & self.write) or self.format == "dicomseg"
+    def grouped(self) -> bool:
+        """Whether groups of like hypotheses are needed."""
+        return bool({"groups", "likelihood", "sheet"} & self.write) or self.format == "dicomseg"
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -145,8 +145,8 @@ class _Folder:
         samples = np.load(self.path / SAMPLES, mmap_mode="r")
         shares, entropy, marginal = (self._map(name) for name in ("probabilities", "entropy", "marginal"))
         classes = self.predictor.classes
-        groups = modes(samples, len(classes), self.request.mode_distance) if self.request.groups else []
-        drawn = Drawn(self.prediction.picture, samples, shares, entropy, groups, classes, self.predictor.kind)
+        alike = groups(samples, len(classes), self.request.group_distance) if self.request.grouped else []
+        drawn = Drawn(self.prediction.picture, samples, shares, entropy, alike, classes, self.predictor.kind)
         WRITERS[self.request.format](self.path, drawn, self.request.write)
         if "sheet" in self.request.write:
             self._sheet(drawn)
@@ -189,15 +189,15 @@ class _Folder:
                 tell()
 
     def _sheet(self, drawn: Drawn) -> None:
-        """Image, probability, modes and hypotheses of the field, on the slice on which most is not background."""
+        """Image, probability, groups and hypotheses of the field, on the slice on which most is not background."""
         from probunet.drawing.pixels import contact_sheet  # takes its time to load
 
         assert drawn.probabilities is not None
         field = self.prediction.view.field
         image = field.of(drawn.picture.slice(self.fullest))
-        groups = [(mode.representative, mode.frequency) for mode in drawn.modes]
+        alike = [(group.representative, group.frequency) for group in drawn.groups]
         samples, shares = field.of(drawn.samples[:, self.fullest]), field.of(drawn.probabilities[self.fullest])
-        contact_sheet(self.maps / "contact_sheet.png", image, samples, shares, groups)
+        contact_sheet(self.maps / "contact_sheet.png", image, samples, shares, alike)
 
     def _summary(self, drawn: Drawn, marginal: bool, question: dict[str, Any]) -> dict[str, Any]:
         picture, written = drawn.picture, self.request.write
@@ -211,9 +211,9 @@ class _Folder:
                 {hashlib.sha256(hypothesis.tobytes()).digest() for hypothesis in drawn.samples}
             ),
         }
-        if {"modes", "likelihood"} & written:
+        if {"groups", "likelihood"} & written:
             likelihoods, reason = self._likelihoods(drawn)
-            summary["modes"] = [self._mode(m, drawn, p) for m, p in zip(drawn.modes, likelihoods, strict=True)]
+            summary["groups"] = [self._group(g, drawn, p) for g, p in zip(drawn.groups, likelihoods, strict=True)]
             summary["log_likelihood"] = reason
         if "probabilities" in written:
             summary["probabilities"] = f"of these {len(drawn.samples)} hypotheses"
@@ -225,10 +225,10 @@ class _Folder:
             "versions": {"probunet": PROBUNET, "torch": torch.__version__},
         }
 
-    def _mode(self, mode: Mode, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
-        shown_labels = drawn.samples[mode.representative]
+    def _group(self, group: Group, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
+        shown_labels = drawn.samples[group.representative]
         pixels = {name: int((shown_labels == k).sum()) for k, name in enumerate(drawn.classes) if k}
-        facts: dict[str, Any] = {**vars(mode), "pixels": pixels, "log_likelihood": likelihood}
+        facts: dict[str, Any] = {**vars(group), "pixels": pixels, "log_likelihood": likelihood}
         size = pixel_size(drawn.picture)
         if size is not None:
             unit, factor = size
@@ -236,15 +236,15 @@ class _Folder:
         return facts
 
     def _likelihoods(self, drawn: Drawn) -> tuple[list[float | None], str]:
-        """log P(representative | picture) of every mode, and what it is or why it is not given."""
+        """log P(representative | picture) of every group, and what it is or why it is not given."""
         reason = self.prediction.no_likelihood
         if "likelihood" not in self.request.write:
             reason = "not asked for; add likelihood to --write"
         if reason is not None:
-            return [None] * len(drawn.modes), reason
+            return [None] * len(drawn.groups), reason
         values: list[float | None] = [
-            self.prediction.log_prob(np.array(drawn.samples[mode.representative]), self.request.seed)
-            for mode in drawn.modes
+            self.prediction.log_prob(np.array(drawn.samples[group.representative]), self.request.seed)
+            for group in drawn.groups
         ]
         return values, "nats, importance-weighted bound, of the representative"
 

@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 from probunet.core.errors import InputError
 from probunet.core.names import safe_name
 from probunet.io.pictures import Picture
-from probunet.metrics.clusters import Mode
+from probunet.metrics.clusters import Group
 
 Format: TypeAlias = Literal["npy", "png", "nifti", "npz", "dicomseg"]
 MAPS = "maps"
@@ -34,7 +34,7 @@ class Drawn:
         samples: (N, S, H, W) uint8 class ids, possibly on disk.
         probabilities: (S, K, H, W) float32 of these samples, likewise; ``None`` where nobody asked.
         entropy: (S, H, W) float32 in nats, likewise.
-        modes: of the samples; empty where nobody asked.
+        groups: of like samples; empty where nobody asked.
         classes: names, background first.
         model: its class.
         facts: further plain data that formats for programs keep.
@@ -44,7 +44,7 @@ class Drawn:
     samples: npt.NDArray[np.uint8]
     probabilities: npt.NDArray[np.float32] | None
     entropy: npt.NDArray[np.float32] | None
-    modes: list[Mode]
+    groups: list[Group]
     classes: list[str]
     model: str
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def write_nifti(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
 
 
 def write_dicomseg(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
-    """A binary segmentation of every mode's representative, or of every hypothesis, and one of the probabilities.
+    """A binary segmentation of every group's representative, or of every hypothesis, and one of the probabilities.
 
     Raises:
         InputError: highdicom is not installed, or the series cannot be referred to.
@@ -117,10 +117,10 @@ def write_dicomseg(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
     picture, samples = drawn.picture, drawn.samples
     if picture.series is None:
         raise InputError(f"{picture.source} is no DICOM series, to which a DICOM segmentation could refer; use nifti")
-    total = len(drawn.modes)
+    total = len(drawn.groups)
     described = [
-        (mode.representative, f"mode {i} of {total}, frequency {mode.frequency:.2f}")
-        for i, mode in enumerate(drawn.modes, start=1)
+        (group.representative, f"group {i} of {total}, frequency {group.frequency:.2f}")
+        for i, group in enumerate(drawn.groups, start=1)
     ] or [(i, f"hypothesis {i + 1} of {len(samples)}") for i in range(len(samples))]
     writer = SegmentationWriter(picture.series, drawn.classes, drawn.model)
     writer.hypotheses(folder, (Hypothesis(np.array(picture.native(samples[i])), words) for i, words in described))

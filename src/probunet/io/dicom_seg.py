@@ -1,4 +1,4 @@
-"""DICOM Segmentation objects of a CT series: one series per hypothesis, or per mode, and one of probabilities.
+"""DICOM Segmentation objects of a CT series: a series for each hypothesis or group, and one of probabilities.
 
 Written with highdicom (``pip install 'probunet[dicom]'``). Every object refers to the slices it was made from and
 lies on their grid. UIDs are new every time, as DICOM demands of a new object; the pixels are what was given.
@@ -61,7 +61,7 @@ class Hypothesis:
 
     Attributes:
         labels: (S, rows, columns) unsigned integer class ids on the grid of the series, slices by ascending height.
-        description: what viewers list, at most 64 characters: ``hypothesis 3 of 16``, ``mode 1 of 4, frequency 0.62``.
+        description: what viewers list, at most 64 characters: ``hypothesis 3 of 16``, ``group 1 of 4, frequency 0.62``.
     """
 
     labels: npt.NDArray[np.unsignedinteger[Any]]

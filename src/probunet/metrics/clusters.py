@@ -1,4 +1,4 @@
-"""Modes: hypotheses that say nearly the same, counted as one, with their frequency and a representative."""
+"""Groups of hypotheses that say nearly the same, each with its frequency and a representative."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from probunet.metrics.distance import pairwise_distance
 
 
 @dataclass(frozen=True)
-class Mode:
-    """A group of hypotheses.
+class Group:
+    """Hypotheses of an image that say nearly the same.
 
     Attributes:
         members: positions of its hypotheses.
@@ -28,7 +28,7 @@ class Mode:
     frequency: float
 
 
-def modes(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = 0.5) -> list[Mode]:
+def groups(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = 0.5) -> list[Group]:
     """Group hypotheses whose average distance (1 - IoU) is small, most frequent group first.
 
     Average linkage; the IoU is averaged over the classes that either of two hypotheses has (the foreground alone
@@ -41,15 +41,15 @@ def modes(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = 0.5
     """
     count = len(labels)
     if count == 1:
-        return [Mode([0], 0, 1.0)]
+        return [Group([0], 0, 1.0)]
     apart = np.nan_to_num(
         pairwise_distance(labels[None], None, Convention(num_classes, empty="skip"), workers=1)[0], nan=0.0
     )
     np.fill_diagonal(apart, 0.0)
-    names = fcluster(linkage(squareform(apart, checks=False), "average"), distance, "distance")
-    found = []
-    for name in np.unique(names):
-        members = np.flatnonzero(names == name)
+    numbers = fcluster(linkage(squareform(apart, checks=False), "average"), distance, "distance")
+    clusters = []
+    for number in np.unique(numbers):
+        members = np.flatnonzero(numbers == number)
         middle = members[apart[np.ix_(members, members)].sum(axis=1).argmin()]
-        found.append(Mode(members.tolist(), int(middle), len(members) / count))
-    return sorted(found, key=lambda mode: (-mode.frequency, mode.members[0]))
+        clusters.append(Group(members.tolist(), int(middle), len(members) / count))
+    return sorted(clusters, key=lambda group: (-group.frequency, group.members[0]))

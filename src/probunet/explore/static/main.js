@@ -97,10 +97,10 @@ async function draw(mine = ++turn) {
   const shares = await array(`${path}/probabilities?${query}`, Float32Array);
   if (mine !== turn) return;
   [hypotheses, labels, marginals] = [found, maps, shares];
-  chosen.pick = Math.min(chosen.pick, hypotheses.modes.length - 1);
+  chosen.pick = Math.min(chosen.pick, hypotheses.groups.length - 1);
   at("shown").value = chosen.n;
   at("within").value = chosen.distance;
-  at("count").textContent = `${hypotheses.modes.length} of ${chosen.n} hypotheses`;
+  at("count").textContent = `${hypotheses.groups.length} of ${chosen.n} hypotheses`;
   filmstrip();
   numbers();
   show();
@@ -125,7 +125,7 @@ function layers() {
     frame.rect(0, 0, box.width, box.height);
     paths.push({ path: frame, box, colour: "#a9b4bf", width: 1 });
   }
-  const current = labels && (live ?? one(hypotheses.modes[hovered ?? chosen.pick].representative));
+  const current = labels && (live ?? one(hypotheses.groups[hovered ?? chosen.pick].representative));
   if (at("readers").checked && binary()) {
     readers.forEach(({ path }, i) => paths.push({
       path, box: { left: 0, top: 0 }, colour: READERS[i % READERS.length], width: 1.5, dash: [4, 3],
@@ -146,7 +146,7 @@ function show() {
   view.draw();
   plane.draw();
   for (const [i, item] of [...at("strip").children].entries()) item.setAttribute("aria-selected", String(i === chosen.pick && !live));
-  const wanted = [[live ? "what the handle says" : "selected mode", live ? HANDLE : HYPOTHESIS]];
+  const wanted = [[live ? "what the handle says" : "selected group", live ? HANDLE : HYPOTHESIS]];
   if (binary() && at("readers").checked) readers.forEach((_, i) => wanted.push([`reader ${i + 1}`, READERS[i % READERS.length]]));
   if (!binary()) wanted.splice(0, 1, ...model.classes.slice(1).map((name, k) => [name, CLASSES[1 + (k % (CLASSES.length - 1))]]));
   at("legend").replaceChildren(...wanted.map(([text, colour]) => {
@@ -162,9 +162,9 @@ function show() {
 
 function filmstrip() {
   const box = field(), grey = picture(image, Number(at("low").value), Number(at("high").value));
-  at("strip").replaceChildren(...hypotheses.modes.map((mode, i) => {
+  at("strip").replaceChildren(...hypotheses.groups.map((group, i) => {
     const item = document.createElement("button"), small = canvas(148, 148), context = small.getContext("2d");
-    const scale = 148 / Math.max(box.width, box.height), map = one(mode.representative);
+    const scale = 148 / Math.max(box.width, box.height), map = one(group.representative);
     context.scale(scale, scale);
     context.drawImage(grey, box.left, box.top, box.width, box.height, 0, 0, box.width, box.height);
     if (binary()) {
@@ -172,10 +172,10 @@ function filmstrip() {
       context.lineWidth = 4 / scale;
       context.stroke(outline(map, box.width, box.height));
     } else context.drawImage(tint(map, box.width, box.height), 0, 0);
-    const empty = !map.some((v) => v > 0), text = `${Math.round(100 * mode.frequency)} %${empty ? ", empty" : ""}`;
-    item.className = "mode";
+    const empty = !map.some((v) => v > 0), text = `${Math.round(100 * group.frequency)} %${empty ? ", empty" : ""}`;
+    item.className = "group";
     item.setAttribute("role", "option");
-    item.setAttribute("aria-label", `mode ${i + 1}: ${text}`);
+    item.setAttribute("aria-label", `group ${i + 1}: ${text}`);
     item.append(small, text);
     item.addEventListener("click", () => select(i));
     item.addEventListener("mouseenter", () => { hovered = i; view.draw(); });
@@ -185,11 +185,11 @@ function filmstrip() {
 }
 
 function select(i) {
-  const count = hypotheses.modes.length;
+  const count = hypotheses.groups.length;
   chosen.pick = ((i % count) + count) % count;
   live = null;
   const latents = hypotheses.latents;
-  if (latents) chosen.z = [...latents[hypotheses.modes[chosen.pick].representative]];
+  if (latents) chosen.z = [...latents[hypotheses.groups[chosen.pick].representative]];
   sliders();
   show();
   at("strip").children[chosen.pick].scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -302,7 +302,7 @@ function step(by) {
 
 function exported(all) {
   const format = at("format").value, path = `/api/cases/${encodeURIComponent(chosen.case)}/export`;
-  const which = all ? "" : live ? `&z=${chosen.z.join()}` : `&pick=${hypotheses.modes[chosen.pick].representative}`;
+  const which = all ? "" : live ? `&z=${chosen.z.join()}` : `&pick=${hypotheses.groups[chosen.pick].representative}`;
   save(`${path}?${place()}format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`).catch((e) => say(e.message));
 }
 
