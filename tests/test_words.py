@@ -24,6 +24,7 @@ INSTEAD = {
 """Words that are not used in names, and what is said instead."""
 ALLOWED = (  # LIDC-IDRI's own word for what one reader drew around one lesion
     *("data/lidc/", "data/lidc_crops/spacing.py", "data/lidc_crops/slices.py", "data/lidc_crops/pickle.py"),
+    "commands/prepare_lidc.py",
     "arguments.py",  # of docstrings
 )
 POOR = {"one", "found", "there", "told", "given"}

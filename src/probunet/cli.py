@@ -17,26 +17,26 @@ from types import FrameType
 from typing import Any
 
 COMMANDS = {
-    "prepare readers": "data.simulated.builtin:prepare_readers",
-    "prepare slices": "data.lidc_crops.slices:prepare_slices",
-    "prepare streets": "data.simulated.builtin:prepare_streets",
-    "prepare labelled": "data.own.street_folder:prepare_labelled",
-    "prepare cityscapes": "data.own.street_folder:prepare_cityscapes",
-    "prepare lidc": "data.lidc.download:prepare_lidc",
-    "prepare folder": "data.own.folder_store:prepare_folder",
-    "prepare inspect": "commands.prepare:inspect",
-    "prepare import": "data.lidc_crops.community:prepare_import",
-    "prepare verify": "commands.prepare:verify",
-    "train": "training.experiment:train",
-    "compare": "commands.compare:compare",
-    "evaluate": "commands.evaluate:evaluate",
-    "sample": "commands.sample:sample",
-    "export": "commands.export:export",
-    "explore": "commands.explore:explore",
-    "score": "commands.score:score",
-    "report": "report.page:report",
+    "prepare readers": "prepare:readers",
+    "prepare streets": "prepare:streets",
+    "prepare slices": "prepare_lidc:slices",
+    "prepare lidc": "prepare_lidc:lidc",
+    "prepare import": "prepare_lidc:import_crops",
+    "prepare folder": "prepare:folder",
+    "prepare labelled": "prepare:labelled",
+    "prepare cityscapes": "prepare:cityscapes",
+    "prepare inspect": "prepare:inspect",
+    "prepare verify": "prepare:verify",
+    "train": "train:train",
+    "compare": "compare:compare",
+    "evaluate": "evaluate:evaluate",
+    "sample": "sample:sample",
+    "export": "export:export",
+    "explore": "explore:explore",
+    "score": "score:score",
+    "report": "report:report",
 }
-"""Module (below ``probunet``) and function of every command."""
+"""Module of ``probunet.commands`` and function of every command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,16 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def load(name: str) -> Callable[..., Any]:
     """Import the function of a command."""
     module, function = COMMANDS[name].split(":")
-    loaded: Callable[..., Any] = getattr(import_module(f"probunet.{module}"), function)
+    loaded: Callable[..., Any] = getattr(import_module(f"probunet.commands.{module}"), function)
     return loaded
 
 
 def summary(name: str) -> str:
     """First line of the help of a command, read from its source without importing it."""
     module, function = COMMANDS[name].split(":")
-    tree = ast.parse((Path(__file__).parent / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
-    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return (ast.get_docstring(found) or "").split("\n")[0].rstrip(".")
+    tree = ast.parse((Path(__file__).parent / "commands" / f"{module}.py").read_text(encoding="utf-8"))
+    written = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    return (ast.get_docstring(written) or "").split("\n")[0].rstrip(".")
 
 
 def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
@@ -111,13 +111,10 @@ def _run(words: list[str], signals: _Signals, quiet: bool) -> None:
     import inspect
 
     signals.at_work = True
-    console.console.quiet = quiet
-    bound = inspect.signature(function).parameters.values()
-    positional = [chosen.pop(p.name) for p in bound if p.kind is p.POSITIONAL_ONLY]
-    try:
+    parameters = inspect.signature(function).parameters.values()
+    positional = [chosen.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    with console.speaking(quiet):
         function(*positional, **chosen)
-    finally:
-        console.console.quiet = False
 
 
 def _list(words: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The command line as a whole: lists, help, version, one sentence for every mistake, signals."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -86,12 +87,33 @@ def test_verify(store, capsys):
     assert "is intact: 24 cases" in " ".join((said.out + said.err).split())
 
 
-def test_quiet_leaves_out_notes_and_keeps_results_and_errors(store, capsys, failing):
+def test_quiet_leaves_out_notes_and_keeps_results_and_errors(store, tmp_path, capsys, failing):
     main(["prepare", "verify", str(store.path), "--quiet"])
+    assert capsys.readouterr().err == ""
+    streets = ["prepare", "streets", "--images", "1", "1", "1", "--size", "32", "32", "--jobs", "1", "--quiet"]
+    main([*streets, "--out", str(tmp_path / "streets")])
     assert capsys.readouterr().err == ""
     main(["--quiet", "prepare", "inspect", str(store.path)])
     assert "agreement" in capsys.readouterr().out
     assert "nowhere" in failing("prepare", "verify", "nowhere", "--quiet")
+
+
+PLACES = [file for file in (Path(__file__).parents[2] / "src" / "probunet").rglob("*.py")]
+
+
+@pytest.mark.parametrize("file", PLACES, ids=lambda file: file.stem)
+def test_commands_alone_print(file):
+    if file.name == "cli.py" or file.parent.name == "commands":
+        return
+    calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    assert "print" not in {call.id for call in calls if isinstance(call, ast.Name)}
+    printing = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "print"]
+    assert not printing or file.parts[-2:] == ("core", "console.py")
+
+
+def test_every_command_lives_in_commands():
+    for name in COMMANDS:
+        assert load(name).__module__.startswith("probunet.commands.")
 
 
 def test_arguments_are_refused_before_work_begins(tmp_path, failing):
@@ -203,7 +225,7 @@ def test_arguments_of_every_kind_are_read_from_the_signature():
         ("prepare streets --out x --images a b c", "--images: a is not a whole number"),
         ("prepare lidc --check 3", "there is no option 3"),
         ("sample a b --out x -n many", "--n: many is not a whole number"),
-        ("sample a b --out x --format gif", "--format: gif is not one of png"),
+        ("sample a b --out x --format gif", "--format: gif is not one of npy, png"),
         ("evaluate a --n", "--n needs a value"),
         ("evaluate a --split everything", "--split: everything is not one of"),
         ("evaluate", "--run is missing"),

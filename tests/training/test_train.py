@@ -117,10 +117,15 @@ def test_the_energy_score_of_some_models_of_an_experiment(experiment_file, tmp_p
 def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):
     train(experiment_file, "--only", "unet")
     before = Run(tmp_path / "run" / "unet").last.stat().st_mtime_ns
-    capsys.readouterr()
+    run = Run(tmp_path / "run" / "unet")
+    best = run.training()["best_validation_ged2"]
+    outcome = f"unet: 6 steps, best D_GED^2 {best:.4f} on validation images; its weights are {run.best}"
+    assert outcome in capsys.readouterr().err
     train(experiment_file, "--only", "unet")
-    assert "trained already and is reused" in " ".join(capsys.readouterr().err.split())
-    assert Run(tmp_path / "run" / "unet").last.stat().st_mtime_ns == before
+    said = capsys.readouterr().err
+    assert "trained already and is reused" in said
+    assert outcome in said
+    assert run.last.stat().st_mtime_ns == before
 
 
 def test_other_settings_are_refused_or_the_old_run_is_set_aside(experiment_file, tmp_path, failing):

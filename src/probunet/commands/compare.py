@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
+from probunet.commands.outcomes import tell_report
 from probunet.core.console import console
 from probunet.core.devices import chosen_device
 from probunet.core.processes import Task, Tell, run_in_processes
@@ -80,9 +81,9 @@ def compare(
     _evaluate_missing(
         [Run(experiment.out / name, experiment.trust) for name in specifications], data.store, split, n, seed, workers
     )
-    from probunet.report.page import report  # matplotlib takes a second to load
+    from probunet.report.page import write_report  # matplotlib takes a second to load
 
-    report(experiment.out)
+    tell_report(write_report(experiment.out))
 
 
 def _tell_parameters(models: dict[str, SegmentationModel]) -> None:

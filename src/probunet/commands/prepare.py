@@ -1,12 +1,145 @@
-"""``probunet prepare inspect`` and ``probunet prepare verify``: what a folder or a store holds, said on the screen."""
+"""``probunet prepare ...``: stores of built-in data and of your own; what a folder or a store holds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from probunet.commands.outcomes import tell_store
 from probunet.core.console import console
 from probunet.data.own.fingerprint import fingerprint
+from probunet.data.own.folder_store import prepare_folder
+from probunet.data.own.street_folder import prepare_cityscapes, prepare_labelled
+from probunet.data.simulated.builtin import prepare_readers, prepare_streets
 from probunet.data.store import Store
+
+
+def readers(
+    out: Path,
+    spacing: float = 0.5,
+    size: int = 180,
+    limit: int | None = None,
+    seed: int = 0,
+    jobs: int = -1,
+) -> None:
+    """Prepare the built-in data: the outlines of LIDC-IDRI's readers, with simulated CT around them.
+
+    15,777 lesion slices of 875 patients, four readings each, split by patient. A slice on which every outline is so
+    small that its interior is empty shows no lesion; it is left out and counted.
+
+    Args:
+        out: folder of the store to make.
+        spacing: mm of the pixels.
+        size: pixels along either side, at least 16.
+        limit: only this many lesion slices, spread over all patients.
+        seed: of the simulated CT.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: arguments out of range, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare readers --out data/readers
+        probunet prepare readers --out data/demo --spacing 1 --size 64
+    """
+    tell_store(prepare_readers(out, spacing, size, limit, seed, jobs))
+
+
+def streets(
+    out: Path,
+    images: tuple[int, int, int] = (2000, 200, 500),
+    size: tuple[int, int] = (64, 128),
+    seed: int = 0,
+    jobs: int = -1,
+) -> None:
+    """Prepare simulated street scenes whose labels flip with the paper's five probabilities (32 known modes).
+
+    Args:
+        out: folder of the store to make.
+        images: how many for train, validation and test.
+        size: height and width in pixels, at least 32.
+        seed: of the scenes.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: arguments out of range, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare streets --out data/streets
+        probunet prepare streets --out data/wide --size 128 256 --seed 1
+    """
+    tell_store(prepare_streets(out, images, size, seed, jobs))
+
+
+def labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> None:
+    """Prepare street photographs with stochastic label flips, by a class table.
+
+    Args:
+        root: folder with the unpacked files.
+        classes: YAML file with the class table, for example configs/classes/camvid.yaml.
+        out: folder of the store to make.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: the table or a file cannot be used; the message names it.
+
+    Examples:
+        probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid
+    """
+    tell_store(prepare_labelled(root, classes, out, jobs))
+
+
+def cityscapes(root: Path, out: Path, jobs: int = -1) -> None:
+    """Prepare Cityscapes with the paper's five stochastic label flips, at 256x512 px.
+
+    The official training images without Darmstadt, Moenchengladbach and Ulm are for training (2,701), those three
+    cities for validation (274), the official validation images for testing (500).
+
+    Args:
+        root: folder that holds leftImg8bit and gtFine as they come from cityscapes-dataset.com.
+        out: folder of the store to make.
+        jobs: parallel processes, -1 for one per core.
+
+    Raises:
+        InputError: a file is missing or cannot be used; the message names it.
+
+    Examples:
+        probunet prepare cityscapes --root cityscapes --out data/cityscapes
+    """
+    tell_store(prepare_cityscapes(root, out, jobs))
+
+
+def folder(
+    root: Path,
+    out: Path,
+    size: list[int] | None = None,
+    spacing: float | None = None,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    seed: int = 0,
+    keep_empty: bool = False,
+) -> None:
+    """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
+
+    dataset.json holds channel_names, labels, file_ending and, where wanted, name, licence, patients (case to patient),
+    splits (train, validation, test to lists of cases) and persistent_readers. Volumes are taken slice by slice. Slices
+    on which no reader marked anything are left out and counted. The split is written to cases.csv of the store.
+
+    Args:
+        root: folder with dataset.json, imagesTr and labelsTr.
+        out: folder of the store to make.
+        size: height and width to which images are cropped or padded around their centre; needed where they differ.
+        spacing: mm of the pixels to which all images are brought, where their files say how large theirs are.
+        fractions: shares of patients for train, validation and test, where dataset.json does not give the splits.
+        seed: of the split by patient.
+        keep_empty: keep slices on which readers looked and marked nothing.
+
+    Raises:
+        InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
+
+    Examples:
+        probunet prepare folder --root mine --out data/mine
+        probunet prepare folder --root mine --out data/mine --size 256 256 --spacing 0.5
+    """
+    tell_store(prepare_folder(root, out, size, spacing, fractions, seed, keep_empty))
 
 
 def inspect(data: Path, /, picture: Path | None = None) -> None:

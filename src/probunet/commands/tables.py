@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from probunet.data.lidc.summary import WHY, Summary
 from probunet.metrics.consistency import RowCheck
 
 NAMES = {
@@ -58,6 +59,24 @@ def print_row_checks(checks: Sequence[RowCheck]) -> None:
     console = Console()
     console.print(table)
     console.print("this row is possible" if all(check.possible for check in checks) else "this row is not possible")
+
+
+def print_lidc(summary: Summary) -> None:
+    """Print the crops of every split beside the published ones, why they differ, and all that was left out."""
+    table = Table(
+        title="Crops (0 to 3 of 4 masks empty) beside the published ones", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("", no_wrap=True)
+    for name in ("scans", "patients", "lesions", "0", "1", "2", "3", "crops", "paper", "later"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in summary.counts:
+        numbers = (row.scans, row.patients, row.lesions, *row.crops, sum(row.crops), row.paper, row.later)
+        table.add_row(row.split, *(f"{number:,}" for number in numbers))
+    console = Console()
+    console.print(table)
+    console.print(WHY, highlight=False)
+    for fact in summary.facts:
+        console.print(f"- {fact}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(title: str, caption: str) -> Table:

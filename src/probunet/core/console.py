@@ -1,6 +1,14 @@
-"""One look for every progress bar: what, how far, how fast, time left."""
+"""What people read while something is at work: progress with one look everywhere, and notes.
+
+Progress is shown wherever the work is done. Notes go through ``logging``, as the children of the logger ``probunet``;
+a command shows all of them here, a Python program those that it asks for.
+"""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -14,6 +22,32 @@ from rich.progress import (
 
 console = Console(stderr=True)
 """Where progress and messages for people go; results go to standard output."""
+
+
+def say(text: str) -> None:
+    """Print a sentence as it is, in one line however long; what is no UTF-8 in a path as ``?``."""
+    console.print(text.encode("utf-8", "replace").decode(), markup=False, highlight=False, soft_wrap=True)
+
+
+class _Shown(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+@contextmanager
+def speaking(quiet: bool = False) -> Iterator[None]:
+    """Show notes while a command is at work; nothing but its results, and no progress, if it is to be quiet."""
+    logger, handler = logging.getLogger("probunet"), _Shown()
+    level, propagate, silent = logger.level, logger.propagate, console.quiet
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate, console.quiet = False, quiet
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate, console.quiet = propagate, silent
 
 
 def progress_bar() -> Progress:

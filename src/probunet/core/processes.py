@@ -6,6 +6,7 @@ whose parent was killed stops by itself.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing as mp
 import os
 import signal
@@ -133,6 +134,7 @@ def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> Non
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
     torch.set_num_threads(threads)
     console.quiet = True
+    logging.getLogger("probunet").addHandler(logging.NullHandler())
     try:
         task.run(lambda share, state: channel.send((share, state)))
     except InputError as error:

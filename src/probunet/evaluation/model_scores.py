@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import platform
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from probunet.core.console import console, progress_bar
+from probunet.core.console import progress_bar
 from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
@@ -29,6 +30,8 @@ from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run
+
+log = logging.getLogger(__name__)
 
 BATCH = 32
 TIMED = 5
@@ -78,12 +81,12 @@ def evaluate_run(
         _check_patients(run, store)
     images = EvaluationImages(store, split, run.crop, intensity=run.intensity)
     if note := images.hidden_note():
-        console.print(note)
+        log.warning(note)
     question = _question(run, store, split, numbers, seed)
     parts = _parts(run, store, question, len(images.batches(BATCH)))
     _score_missing(run, model, images, parts, numbers, seed, shard, tell)
     if missing := parts.missing():
-        console.print(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
+        log.info(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
         return None
     if (whole := parts.merged()) is None:
         return None
@@ -223,7 +226,7 @@ def tell_other_units(run: Run, store: Store) -> None:
     """Say where the pixel sizes or units of the data are not those of the training."""
     trained = run.settings["input"]
     if store.intensity != run.intensity or store.manifest["spacing_mm"] != trained["spacing_mm"]:
-        console.print(
+        log.warning(
             f"note: {store.path} has {store.intensity.unit} at {store.manifest['spacing_mm']} mm, {run.path} was "
             f"trained on {run.intensity.unit} at {trained['spacing_mm']} mm"
         )

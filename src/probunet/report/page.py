@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 
-from probunet.core.console import console, progress_bar
+from probunet.core.console import progress_bar
 from probunet.core.files import check_outputs, writing_file
 from probunet.report import (
     ablations,
@@ -47,20 +47,13 @@ MARK = b'<meta name="generator" content="probunet">'
 """In every report; a page without it is not replaced."""
 
 
-def report(experiment: Path, /, out: Path | None = None) -> None:
-    """Write one self-contained HTML page about all evaluated models of an experiment.
+def write_report(experiment: Path, out: Path | None = None) -> Path:
+    """Write one self-contained HTML page about all evaluated models of an experiment; give its path.
 
     Every table is also written as CSV beside it (tables/), every picture as PNG and SVG (figures/).
 
-    Args:
-        experiment: folder of the experiment, or a single run directory.
-        out: the page; EXPERIMENT/report.html if not given.
-
     Raises:
         InputError: nothing there was evaluated, or models were evaluated on different data.
-
-    Examples:
-        probunet report runs/demo
     """
     results = Results(experiment)
     target = out or Path(experiment) / "report.html"
@@ -105,7 +98,7 @@ def report(experiment: Path, /, out: Path | None = None) -> None:
             file.write_bytes(content)
     for table in tables:
         table.write_csv(target.parent / "tables")
-    console.print(f"the report is {target}")
+    return target
 
 
 def cell(value: Any) -> str:

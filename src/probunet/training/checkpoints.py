@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -12,13 +13,14 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import remove_remains
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
 from probunet.runs.run import Run
 from probunet.training.placement import highest
 from probunet.training.task import VALIDATION
+
+log = logging.getLogger(__name__)
 
 SAVE_EVERY = 60.0
 """Seconds of training after which the last state is saved between two validations."""
@@ -127,9 +129,9 @@ def newest_readable(run: Run) -> Path | None:
         try:
             step = read_checkpoint(file)["global_step"]
         except InputError:
-            console.print(f"{file} is damaged and is passed over")
+            log.warning(f"{file} is damaged and is passed over")
             continue
-        console.print(f"{run.path} goes on from step {step}, {file.name}")
+        log.info(f"{run.path} goes on from step {step}, {file.name}")
         return file
     if found:
         raise InputError(f"no checkpoint of {run.path} can be read; remove {found[0].parent} to train it anew")

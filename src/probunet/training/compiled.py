@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from probunet.core.console import console
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
+
+log = logging.getLogger(__name__)
 
 
 class CompileNetworks(Callback):
@@ -37,7 +39,7 @@ class CompileNetworks(Callback):
         except Exception as error:  # whatever a compiler, or a GPU too old for it, has to say
             reason = (str(error) or repr(error)).strip().splitlines()[0]
             text = f"note: the networks cannot be compiled here and run as they are ({reason})"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            log.warning(text)
         else:
             _compiled(model)
 

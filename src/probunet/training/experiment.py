@@ -21,7 +21,6 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from probunet.core.console import console
 from probunet.core.descriptions import write_json, write_yaml
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder
@@ -45,6 +44,8 @@ from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.placement import ending_together, highest, is_first, without_placement
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 from probunet.training.trainer_arguments import VALIDATE_EVERY, check_trainer
+
+log = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 16
 
@@ -167,16 +168,18 @@ class Experiment:
     def train(self, training: Training, tell: Tell | None = None) -> Run:
         """Train one network, go on with it, or reuse it when it is complete.
 
-        Args:
-            training: what, where and with which seed.
-            tell: told how far it is; a bar shows it if not given.
+            Args:
+                training: what, where and with which seed.
+                tell: told how far it is; a bar shows it if not given.
+
+            The arguments are those of the command ``probunet train``.
 
         Raises:
-            InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
-            KeyboardInterrupt: stopped by the user; the state was saved.
+                InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
+                KeyboardInterrupt: stopped by the user; the state was saved.
         """
         if self.is_complete(training):
-            console.print(f"{training.folder} is trained already and is reused")
+            log.info(f"{training.folder} is trained already and is reused")
             return self.run(training)
         torch.manual_seed(training.seed)
         model = training.specification.build(self.trust)
@@ -225,7 +228,7 @@ class Experiment:
         if stop.received is not None:
             if not trainer.is_global_zero:
                 raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
-            console.print(f"stopped at step {trainer.global_step}; the same command goes on from there")
+            log.info(f"stopped at step {trainer.global_step}; the same command goes on from there")
             raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
         if trainer.is_global_zero:
             write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped, best))
@@ -270,7 +273,7 @@ class Experiment:
         batches = self._batches(seed, lambda: trainer.global_step, part, all_readers, where)
         images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
         if part[0] == 0 and (note := images.hidden_note()):
-            console.print(note)
+            log.warning(note)
         shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
 
@@ -375,31 +378,11 @@ def train(
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
-    Args:
-        out: folder of the experiment; every model gets a run directory OUT/<name>.
-        data: what to train on.
-        models: name, class and constructor arguments of every model.
-        optimisation: how to minimise the loss.
-        trainer: arguments of Lightning's Trainer: max_time, max_steps, devices, precision, ...
-        seed: of initial weights, order, augmentation and latents.
-        only: train these models only; all when not given.
-        set_aside: when OUT holds models trained on other data or settings, rename it (OUT-1, OUT-2, ...)
-            instead of refusing.
-        energy: the energy score against all readers, added to the models' own objective; none if not given.
-        compile: compile the networks (torch.compile), which takes minutes at the start and pays on a GPU; where it
-            does not work, a note says so and they run as they are.
-        trust: modules whose code may run, for models of your own; those of probunet need none.
-
     Raises:
         InputError: something does not fit; the message says what.
 
     Returns:
         The run directories, in the first of several processes; nothing in the others.
-
-    Examples:
-        probunet train --config configs/demo.yaml
-        probunet train --config configs/demo.yaml --out runs/longer --trainer.max_time 00:00:20:00
-        probunet train --config configs/demo.yaml --only unet --print_config
     """
     specifications = {name: Specification.of(model) for name, model in models.items()}
     names = list(specifications) if only is None else only
@@ -409,7 +392,6 @@ def train(
         energy.check(specifications)
     experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
     plans = trainings(experiment.out, specifications, seed)
-    console.quiet = console.quiet or not is_first()
     if set_aside and is_first():
         _set_aside(experiment, [one for plan in plans.values() for one in plan])
     for name in names:
@@ -442,5 +424,5 @@ def _set_aside(experiment: Experiment, plan: list[Training]) -> None:
             while (other := experiment.out.with_name(f"{experiment.out.name}-{number}")).exists():
                 number += 1
             experiment.out.rename(other)
-            console.print(f"{experiment.out} held models with other data or settings; it is now {other}")
+            log.warning(f"{experiment.out} held models with other data or settings; it is now {other}")
             return

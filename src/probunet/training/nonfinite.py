@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.data.batches import Batch
+
+log = logging.getLogger(__name__)
 
 IN_A_ROW = 3
 """Steps without a finite gradient, one after the other, that end a training."""
@@ -59,7 +61,7 @@ class SkipNotFinite(Callback):
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         step = trainer.global_step
         if self.in_a_row < IN_A_ROW:
-            console.print(f"step {step} is skipped: its loss or its gradient is not finite")
+            log.warning(f"step {step} is skipped: its loss or its gradient is not finite")
             return
         cases = trainer.train_dataloader.dataset.names(step)  # type: ignore[union-attr]
         file = self.folder / f"not_finite_step_{step}_process_{trainer.global_rank}.pt"

@@ -95,8 +95,8 @@ def test_xml_elsewhere_gives_the_same_bytes(download, tmp_path):
         target = flat / f"{path.parent.name}-{path.name}"
         target.parent.mkdir(exist_ok=True)
         shutil.copy(path, target)
-    a = prepare_lidc(download, tmp_path / "a", size=32, jobs=1)
-    b = prepare_lidc(flat, tmp_path / "b", xml=elsewhere, size=32, jobs=1)
+    a, _ = prepare_lidc(download, tmp_path / "a", size=32, jobs=1)
+    b, _ = prepare_lidc(flat, tmp_path / "b", xml=elsewhere, size=32, jobs=1)
     for name in ("images.npy", "labels.npy", "cases.csv"):
         assert sha256(a.path / name) == sha256(b.path / name)
 
@@ -114,13 +114,13 @@ def test_an_interrupted_run_goes_on_where_it_was(download, tmp_path, monkeypatch
     broken = sorted(download.glob("*/*/*/1-005.dcm"))[-1]
     content = broken.read_bytes()
     broken.write_bytes(content[:400])
-    with pytest.raises(InputError, match=r"1-005\.dcm lacks .*cut short.*--keep-going"):
+    with pytest.raises(InputError, match=r"1-005\.dcm lacks .*--keep-going"):
         prepare_lidc(download, tmp_path / "store", size=32, jobs=1)
     assert not (tmp_path / "store").exists()
     assert sorted(made) == sorted(set(PATIENTS) - {broken.parts[-4]})
     made.clear()
     broken.write_bytes(content)
-    store = prepare_lidc(download, tmp_path / "store", size=32, jobs=1)
+    store, _ = prepare_lidc(download, tmp_path / "store", size=32, jobs=1)
     assert made == [broken.parts[-4]]
     assert len(store.cases) == 6
     assert not (tmp_path / ".store-scans").exists()
@@ -145,14 +145,15 @@ def test_keep_going_reports_and_skips(download, tmp_path, capsys):
     next(download.glob(f"{PATIENTS[0]}/*/*/*.xml")).write_text("<LidcReadMessage>")
     shutil.rmtree(next(download.glob(f"{PATIENTS[1]}/*/*")))
     write_series(download / "alien", uid(7), PatientID="SOMEBODY")
-    store = prepare_lidc(download, tmp_path / "store", size=32, jobs=1, keep_going=True)
+    store, summary = prepare_lidc(download, tmp_path / "store", size=32, jobs=1, keep_going=True)
     assert {e.patient for e in store.cases} == {PATIENTS[2]}
     skipped = store.manifest["notes"]["skipped"]
     assert len(skipped) == 3
     assert "has no reader XML" in "".join(skipped)
     assert "'SOMEBODY' is not one of the 1,010" in "".join(skipped)
     assert "not well-formed" in "".join(skipped)
-    assert capsys.readouterr().out.count("- skipped: ") == 3
+    assert sum(fact.startswith("skipped: ") for fact in summary.facts) == 3
+    assert capsys.readouterr().out == ""
 
 
 def test_a_series_in_two_folders_is_refused(download, tmp_path):
@@ -165,8 +166,8 @@ def test_a_dask_cluster_takes_over(download, tmp_path):
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-        a = prepare_lidc(download, tmp_path / "a", size=32)
-    b = prepare_lidc(download, tmp_path / "b", size=32, jobs=1)
+        a, _ = prepare_lidc(download, tmp_path / "a", size=32)
+    b, _ = prepare_lidc(download, tmp_path / "b", size=32, jobs=1)
     assert np.array_equal(a.images, b.images)
     assert np.array_equal(a.labels, b.labels)
     assert a.cases == b.cases
@@ -207,5 +208,6 @@ def test_a_check_of_nothing_is_refused(tmp_path, monkeypatch, failing, folder):
 
 def test_a_folder_without_dicom_is_refused(tmp_path, failing):
     (tmp_path / "empty").mkdir()
-    message = failing("prepare", "lidc", "--dicom", str(tmp_path / "empty"), "--out", str(tmp_path / "store"))
-    assert "there are no DICOM files below" in message
+    words = ["prepare", "lidc", "--dicom", str(tmp_path / "empty"), "--out", str(tmp_path / "store")]
+    assert "holds no readers' XML of a CT scan" in failing(*words)
+    assert "there are no DICOM files below" in failing(*words, "--annotations", "builtin")

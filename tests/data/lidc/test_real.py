@@ -120,7 +120,7 @@ def test_masks_and_grey_levels_are_those_of_the_crops(scans, crops, patient, cou
 
 def test_a_user_prepares_the_three_patients(scans, tmp_path):
     stores = [
-        prepare_lidc(scans, tmp_path / annotations, annotations=annotations, keep_going=True, jobs=1)
+        prepare_lidc(scans, tmp_path / annotations, annotations=annotations, keep_going=True, jobs=1)[0]
         for annotations in ("xml", "builtin")
     ]
     for store in stores:

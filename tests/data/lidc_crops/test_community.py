@@ -7,6 +7,8 @@ from small_data import slice_files, write_tar
 from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.data.lidc_crops.community import prepare_import, recognise
+from probunet.data.manifest import SPLITS
+from probunet.data.store import Store
 
 
 def test_each_form_is_known_by_its_content(tmp_path):
@@ -27,7 +29,11 @@ def test_other_files_are_refused(tmp_path, content):
 def test_the_command(tmp_path, failing, capsys):
     source = write_tar(tmp_path / "slices.tar.gz", slice_files())
     main(["prepare", "import", str(source), "--out", str(tmp_path / "store"), "--fractions", "0.4", "0.2", "0.4"])
-    assert (tmp_path / "store" / "manifest.json").is_file()
+    store = Store(tmp_path / "store")
+    counts = ", ".join(f"{sum(c.split == split for c in store.cases)} {split}" for split in SPLITS)
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'store'}: {len(store.cases)} images of " in said
+    assert f" patients ({counts})" in said
     assert "does not exist" in failing("prepare", "import", "nowhere", "--out", str(tmp_path / "x"))
     evil = write_pickle(tmp_path / "evil.pickle", {"a": Evil(tmp_path / "made")})
     assert "evil.pickle is refused" in failing("prepare", "import", str(evil), "--out", str(tmp_path / "x"))

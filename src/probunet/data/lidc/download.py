@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import warnings
 from collections import Counter
@@ -19,15 +20,16 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import HOUNSFIELD
 from probunet.core.processes import InWorker
-from probunet.data.lidc.annotations import LICENCE, load_table
-from probunet.data.lidc.check import cross_check
+from probunet.data.lidc.annotations import LICENCE
 from probunet.data.lidc.parts import Job, Part, Settings, find_jobs, make_part
-from probunet.data.lidc.summary import summarise
+from probunet.data.lidc.summary import Summary, summarise
 from probunet.data.lidc.xml import Index, index_folder
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import load_reader_split
 from probunet.data.store import Store
+
+log = logging.getLogger(__name__)
 
 
 def draw_crop(part: Path, row: int) -> Drawn:
@@ -41,92 +43,81 @@ def draw_crop(part: Path, row: int) -> Drawn:
 
 
 def prepare_lidc(
-    dicom: Path | None = None,
-    out: Path | None = None,
-    xml: Path | None = None,
+    dicom: Path,
+    out: Path,
+    xml: Path | Index | None = None,
     annotations: Literal["xml", "builtin"] = "xml",
     spacing: float = 0.5,
     size: int = 180,
-    check: bool = False,
     keep_going: bool = False,
     jobs: int = -1,
-) -> Store | None:
+) -> tuple[Store, Summary]:
     """Prepare the original LIDC-IDRI download: CT around every lesion, with the outlines of up to four readers.
 
     CT series are found at any depth. Finished scans are kept beside the store until it is complete, so the same command
-    goes on after an interruption. With --check, --dicom and --out may be left out.
+    goes on after an interruption.
 
-    Args:
-        dicom: folder of the download, with LIDC-IDRI-NNNN/<study>/<series>/*.dcm.
-        out: folder of the store to make.
-        xml: folder with the readers' XML, if it is not inside --dicom.
-        annotations: take outlines from the readers' XML, or the built-in contours (no XML is needed then).
-        spacing: mm of the pixels.
-        size: pixels along either side, at least 16.
-        check: first compare the XML with the built-in contours, annotation by annotation, and list what differs.
-        keep_going: report and skip scans that cannot be read, and missing slices, instead of stopping at the first.
-        jobs: parallel processes, -1 for one per core; a joblib backend chosen in Python (Dask, Ray) is used instead.
+    The arguments are those of the command ``probunet prepare lidc``; ``xml`` may be what :func:`find_xml` gave.
 
     Returns:
-        The store, or ``None`` if only the check was asked for.
+        The store, and what was counted on the way.
 
     Raises:
         InputError: something is missing, unreadable or contradictory; names the file.
-
-    Examples:
-        probunet prepare lidc --dicom LIDC-IDRI --out data/lidc
-        probunet prepare lidc --dicom LIDC-IDRI --xml tcia-lidc-xml --out data/lidc --keep-going
-        probunet prepare lidc --xml tcia-lidc-xml --check
     """
     settings = Settings(annotations, spacing, size, partial=keep_going)
-    _check_arguments(dicom, out, xml, settings, check)
+    check_arguments(dicom, out, settings)
     index = None
-    folder = xml or dicom
-    if folder and (check or annotations == "xml"):
-        with console.status(f"looking for readers' XML in {folder}"):
-            index = index_folder(folder)
-        if not index.files and not index.broken:
-            raise InputError(f"{shown(folder)} holds no readers' XML of a CT scan; give its folder as --xml")
-        if index.broken and not keep_going:
-            raise InputError(f"{index.broken[0]} (--keep-going leaves it out)")
-    if check and index:
-        with console.status(f"comparing {len(index.files):,} scans"):
-            comparison = cross_check(index, load_table())
-        print(comparison)
-    if dicom is None or out is None:
-        return None
+    if annotations == "xml":
+        index = xml if isinstance(xml, Index) else find_xml(xml or dicom, keep_going)
     kept = out.parent / f".{out.name}-scans"
-    tasks = find_jobs(dicom, kept, settings, index if annotations == "xml" else None)
-    parts = _make_parts(tasks, out, keep_going, jobs)
+    parts = _make_parts(find_jobs(dicom, kept, settings, index), out, keep_going, jobs)
     store = write_store(out, _sources(parts), _description(settings, parts, index), np.int16, jobs=jobs, threads=True)
     shutil.rmtree(kept, ignore_errors=True)
-    summarise(parts, index, store)
-    return store
+    return store, summarise(parts, index, store)
 
 
-def _check_arguments(dicom: Path | None, out: Path | None, xml: Path | None, settings: Settings, check: bool) -> None:
+def find_xml(folder: Path, keep_going: bool = False) -> Index:
+    """Find the readers' XML of CT scans in a folder.
+
+    Raises:
+        InputError: there is none, or (unless ``keep_going``) a file that cannot be read.
+    """
+    _check_folder(folder)
+    with console.status(f"looking for readers' XML in {folder}"):
+        index = index_folder(folder)
+    if not index.files and not index.broken:
+        raise InputError(f"{shown(folder)} holds no readers' XML of a CT scan; give its folder as --xml")
+    if index.broken and not keep_going:
+        raise InputError(f"{index.broken[0]} (--keep-going leaves it out)")
+    return index
+
+
+def check_arguments(dicom: Path, out: Path, settings: Settings) -> None:
+    """Refuse what cannot be prepared, before any work.
+
+    Raises:
+        InputError: a setting out of range, no such folder, or ``out`` exists.
+    """
     if not 0.1 <= settings.spacing <= 5:
         raise InputError(f"a spacing of {settings.spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
     if not 16 <= settings.size <= 1024:
         raise InputError(f"a size of {settings.size} px is not between 16 and 1024; the paper uses 180")
-    if check and not (dicom or xml):
-        raise InputError("--check needs the readers' XML: give --xml or --dicom")
-    if not check and (dicom is None or out is None):
-        raise InputError("give --dicom, the folder of the download, and --out, the folder of the store to make")
-    if out and dicom is None:
-        raise InputError("--out needs --dicom, the folder of the download")
-    for path, flag in ((dicom, "--dicom"), (xml, "--xml")):
-        if path and not path.is_dir():
-            raise InputError(f"{path} is not a folder; {flag} takes the folder of the download")
-    if out and out.exists():
+    _check_folder(dicom)
+    if out.exists():
         raise InputError(f"{out} exists already; choose another folder or remove it first")
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give the folder of the download")
 
 
 def _make_parts(tasks: Sequence[Job], out: Path, keep_going: bool, jobs: int) -> list[Part]:
     """Prepare all folders in parallel, through whichever backend joblib is set to."""
     done = sum(task.part.is_dir() for task in tasks)
     if done:
-        console.print(f"{done:,} of {len(tasks):,} folders were prepared before; going on with the others")
+        log.info(f"{done:,} of {len(tasks):,} folders were prepared before; going on with the others")
     parts: list[Part] = []
     where: dict[str, str] = {}
     work = delayed(InWorker(make_part))

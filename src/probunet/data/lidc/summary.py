@@ -1,12 +1,10 @@
-"""What ``probunet prepare lidc`` says at its end: counts per split beside the published ones, and all remarks."""
+"""What was counted while a download of LIDC-IDRI became a store, by split and beside the published counts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from dataclasses import dataclass
 
 from probunet.data.lidc.parts import Part
 from probunet.data.lidc.xml import Index
@@ -28,35 +26,56 @@ WHY = (
 )
 
 
-def summarise(parts: Sequence[Part], index: Index | None, store: Store) -> None:
-    """Print counts on standard output: scans, lesions, crops and empty masks per split, then what was left out."""
-    output = Console()
-    output.print(_table(parts))
-    output.print(WHY, highlight=False)
-    for line in facts(parts, index, store):
-        output.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
+@dataclass(frozen=True)
+class Counts:
+    """Of a split, or of all.
+
+    Attributes:
+        split: its name, or ``all``.
+        scans: CT scans.
+        patients: persons.
+        lesions: with at least one crop.
+        crops: by how many of their four masks are empty, 0 to 3.
+        paper: crops in :data:`PAPER`.
+        later: crops in :data:`LATER`.
+    """
+
+    split: str
+    scans: int
+    patients: int
+    lesions: int
+    crops: tuple[int, int, int, int]
+    paper: int
+    later: int
 
 
-def _table(parts: Sequence[Part]) -> Table:
-    table = Table(
-        title="Crops (0 to 3 of 4 masks empty) beside the published ones", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("", no_wrap=True)
-    for name in ("scans", "patients", "lesions", "0", "1", "2", "3", "crops", "paper", "later"):
-        table.add_column(name, justify="right", no_wrap=True)
+@dataclass(frozen=True)
+class Summary:
+    """What was counted while a store was made.
+
+    Attributes:
+        counts: of every split, then of all.
+        facts: one sentence for everything that was left out or is odd.
+    """
+
+    counts: tuple[Counts, ...]
+    facts: tuple[str, ...]
+
+
+def summarise(parts: Sequence[Part], index: Index | None, store: Store) -> Summary:
+    """Count scans, lesions and crops by split, and what was left out."""
     splits = load_reader_split()
+    counts = []
     for split, paper, later in (*zip(SPLITS, PAPER, LATER, strict=True), ("all", sum(PAPER), sum(LATER))):
         scans = [scan for part in parts for scan in part.scans if split in ("all", splits[scan.patient])]
-        empty = [count for scan in scans for count in scan.empty_masks]
-        by_empty = [empty.count(n) for n in range(4)]
+        empty = Counter(masks for scan in scans for masks in scan.empty_masks)
         patients, lesions = len({scan.patient for scan in scans}), sum(scan.lesions for scan in scans)
-        row = (len(scans), patients, lesions, *by_empty, sum(by_empty), paper, later)
-        table.add_row(split, *(f"{value:,}" for value in row))
-    return table
+        crops = (empty[0], empty[1], empty[2], empty[3])
+        counts.append(Counts(split, len(scans), patients, lesions, crops, paper, later))
+    return Summary(tuple(counts), tuple(_facts(parts, index, store)))
 
 
-def facts(parts: Sequence[Part], index: Index | None, store: Store) -> list[str]:
-    """Give one sentence for everything that was counted, left out or found odd."""
+def _facts(parts: Sequence[Part], index: Index | None, store: Store) -> list[str]:
     scans = [scan for part in parts for scan in part.scans]
     notes = store.manifest["notes"]
     left_out = store.manifest["left_out_no_reader_marked_anything"]

@@ -35,22 +35,10 @@ def prepare_import(
     Which of them it is shows in the content. Splits keep patients together; where a file does not say which
     patient a slice is of, the series, and that is said. No code in a file is run.
 
-    Args:
-        source: file, archive (.tar, .tar.gz, .tar.xz, .zip) or folder.
-        out: folder of the store to make.
-        fractions: shares of patients for train, validation and test; unless given, the source's own split, or 0.7 0.15
-            0.15 where it has none.
-        seed: of a split that is drawn.
-        spacing: LIDC-IDRI-slices only: resample to pixels of so many mm.
-        size: LIDC-IDRI-slices only, with ``spacing``: pixels along either side.
+    The arguments are those of the command ``probunet prepare import``.
 
     Raises:
         InputError: the source is none of these, unreadable or damaged, or ``out`` cannot be written.
-
-    Examples:
-        probunet prepare import lidc_crops --out data/crops
-        probunet prepare import data_lidc.pickle --out data/pickle
-        probunet prepare import lidc_slices.tar.gz --out data/slices --spacing 0.5
     """
     kind = recognise(source)
     if kind == "slices":

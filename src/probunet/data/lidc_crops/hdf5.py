@@ -7,6 +7,7 @@ patient can be found again: the split is by series, and a patient with two scans
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE
@@ -24,6 +24,8 @@ from probunet.data.manifest import Case, Split
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
+
+log = logging.getLogger(__name__)
 
 READERS = 4
 PARTS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
@@ -48,7 +50,7 @@ def prepare_hdf5(file: Path, out: Path, fractions: Sequence[float] | None, seed:
         parts = split_by_patient([one.patient for one in cases], fractions, seed)
         cases = [Case(one.name, one.patient, parts[one.patient]) for one in cases]
     sources = [CaseSource(one, partial(_draw, file, *row)) for one, row in zip(cases, rows, strict=True)]
-    console.print(
+    log.info(
         f"{len(sources):,} slices of {len({one.patient for one in cases}):,} series; split by series: the file does "
         "not say which patient a series is of"
     )

@@ -6,6 +6,7 @@ file has no splits and no spacing; patients are found by the series in the built
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +27,8 @@ from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
+
+log = logging.getLogger(__name__)
 
 READERS = 4
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}")
@@ -158,5 +161,5 @@ def _patients(slices: list[_Slice]) -> tuple[list[str], dict[str, Any]]:
     text = "split by patient"
     if known < len(slices):
         text = f"{len(slices) - known:,} slices are of series that LIDC-IDRI does not have: split by series there"
-    console.print(f"{len(slices):,} slices of {len(set(patients)):,} patients; {text}")
+    log.info(f"{len(slices):,} slices of {len(set(patients)):,} patients; {text}")
     return patients, {"slices_with_known_patient": known, "slices_split_by_series_only": len(slices) - known}

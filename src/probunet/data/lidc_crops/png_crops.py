@@ -6,6 +6,7 @@ below ``train``, ``val`` or ``test``: 8-bit, masks 0 and 255, 0.5 mm a pixel (Ko
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +25,8 @@ from probunet.data.prepare import CaseSource, Description, write_store
 from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
 from probunet.io.archives import decode_png
+
+log = logging.getLogger(__name__)
 
 LAYOUT = "images/<patient>/z<position>_c<crop>.png"
 PUBLISHED = (180, 180)
@@ -69,7 +72,7 @@ def prepare_crops(source: Path, out: Path, fractions: Sequence[float] | None, se
         )
         for case, split in zip(cases, splits, strict=True)
     ]
-    console.print(f"{len(sources):,} crops of {len({case.part.patient for case in cases}):,} patients; {decided}")
+    log.info(f"{len(sources):,} crops of {len({case.part.patient for case in cases}):,} patients; {decided}")
     description = Description(
         title="LIDC-IDRI crops published with the Hierarchical Probabilistic U-Net, 8-bit, four readers",
         licence=LICENCE,

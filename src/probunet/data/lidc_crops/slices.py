@@ -7,6 +7,7 @@ mask. The layout does not say how large a pixel is; the built-in annotations do 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from probunet.data.resample import largest_size, resample_crop
 from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
 from probunet.io.archives import decode_png
+
+log = logging.getLogger(__name__)
 
 LAYOUT = "<patient>/nodule-<n>/images/slice-<k>.png"
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -81,22 +84,10 @@ def prepare_slices(
 
     Crops on which no reader marked anything are left out and counted.
 
-    Args:
-        archive: .tar, .tar.gz, .tar.xz, .zip or folder with <patient>/nodule-<n>/images/slice-<k>.png.
-        out: folder of the store to make.
-        fractions: shares of patients for train, validation and test; 0 0 1 puts everyone into test.
-        seed: of the split by patient.
-        spacing: resample to pixels of so many mm; the scans' own spacing is found in the built-in annotations by
-            patient and mask sizes, and crops of lesions that are not found there are left out and counted.
-        size: pixels along either side after resampling; the largest even number that every crop covers, unless given.
+    The arguments are those of the command ``probunet prepare slices``.
 
     Raises:
         InputError: the archive is unreadable or incomplete, or ``out`` cannot be written.
-
-    Examples:
-        probunet prepare slices --archive lidc_slices.tar.gz --out data/slices
-        probunet prepare slices --archive elsewhere.zip --out data/elsewhere --fractions 0 0 1
-        probunet prepare slices --archive lidc_slices.tar.gz --out data/slices_mm --spacing 0.5
     """
     if size is not None and spacing is None:
         raise InputError(f"a size of {size} px goes with --spacing; without it the crops stay as they are")
@@ -151,7 +142,7 @@ def _resampled(
         "crops_left_out_not_found_there": len(sources) - len(known),
         "native_spacing_mm": [min(native.values()), max(native.values())],
     }
-    console.print(
+    log.info(
         f"{len(native):,} of {len(lesions):,} lesions ({len(known):,} of {len(sources):,} crops) are in the built-in "
         f"annotations; resampled from {min(native.values()):.3f}-{max(native.values()):.3f} mm to {spacing:g} mm"
     )

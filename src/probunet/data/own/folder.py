@@ -7,6 +7,7 @@ nnU-Net's own ``labelsTr/<case>.<ext>`` is a case with a single reader.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from probunet.core.console import console
 from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import shown
@@ -25,6 +25,8 @@ from probunet.core.types import IGNORE
 from probunet.data.manifest import LONGEST_NAME, Split, sentence
 from probunet.io.formats import KINDS, ending, is_left_behind
 from probunet.io.pictures import Picture, read_file
+
+log = logging.getLogger(__name__)
 
 ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name not in ("DICOM", "JPEG"))
 """Of files that hold one image or one reading each; JPEG keeps no class ids."""
@@ -244,7 +246,7 @@ def _facts(file: Path) -> Facts:
         numbers = ", ".join(facts.channel_names)
         raise InputError(f"{shown(file)} numbers channel_names {numbers[:80]}; they must be 0, 1, 2, ...")
     if unread := sorted(facts.model_extra.keys() - NNUNET if facts.model_extra else ()):
-        console.print(f"note: {shown(file)} has '{unread[0][:80]}', which nothing here reads; see docs/data.md")
+        log.warning(f"note: {shown(file)} has '{unread[0][:80]}', which nothing here reads; see docs/data.md")
     return facts
 
 

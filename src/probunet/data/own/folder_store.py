@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probunet.core.console import console, progress_bar
+from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import Intensity
@@ -22,6 +23,8 @@ from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import resample_plane
 from probunet.data.splits import empty_split_note, split_by_patient
 from probunet.data.store import Store, marked
+
+log = logging.getLogger(__name__)
 
 Size = tuple[int, int]
 
@@ -83,21 +86,10 @@ def prepare_folder(
     splits (train, validation, test to lists of cases) and persistent_readers. Volumes are taken slice by slice. Slices
     on which no reader marked anything are left out and counted. The split is written to cases.csv of the store.
 
-    Args:
-        root: folder with dataset.json, imagesTr and labelsTr.
-        out: folder of the store to make.
-        size: height and width to which images are cropped or padded around their centre; needed where they differ.
-        spacing: mm of the pixels to which all images are brought, where their files say how large theirs are.
-        fractions: shares of patients for train, validation and test, where dataset.json does not give the splits.
-        seed: of the split by patient.
-        keep_empty: keep slices on which readers looked and marked nothing.
+    The arguments are those of the command ``probunet prepare folder``.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
-
-    Examples:
-        probunet prepare folder --root mine --out data/mine
-        probunet prepare folder --root mine --out data/mine --size 256 256 --spacing 0.5
     """
     read_case.cache_clear()
     dataset = open_folder(root)
@@ -201,7 +193,7 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
         "images_with_all_marks_outside_of_the_size": hidden,
     }
     if hidden:
-        console.print(
+        log.warning(
             f"note: on {hidden:,} slices all marks lie outside of the central {wanted[0]}x{wanted[1]} px and are lost; "
             "give a larger --size"
         )
@@ -242,7 +234,7 @@ def _common_spacing(spacings: Sequence[tuple[float, float] | None]) -> tuple[flo
         return None
     if len(known) < len(spacings) or not np.allclose(known, known[0], rtol=1e-3, atol=0):
         low, high = np.min(known), np.max(known)
-        console.print(
+        log.warning(
             f"note: pixel sizes differ between cases ({low:.4g} to {high:.4g} mm, {len(spacings) - len(known)} unknown)"
             "; the store has none. Give --spacing to bring all to one"
         )
@@ -264,7 +256,7 @@ def _parts(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[str,
     if not dataset.splits:
         patients = split_by_patient([case.patient for case in dataset.cases], fractions, seed)
         if note := empty_split_note(patients, fractions):
-            console.print(note)
+            log.warning(note)
         return {case.name: patients[case.patient] for case in dataset.cases}
     seen: dict[str, Split] = {}
     for case in dataset.cases:

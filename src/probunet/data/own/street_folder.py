@@ -140,17 +140,10 @@ def draw_photograph(image: Path, label: Path, lookup: npt.NDArray[np.int16], siz
 def prepare_labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> Store:
     """Prepare street photographs with stochastic label flips, by a class table.
 
-    Args:
-        root: folder with the unpacked files.
-        classes: YAML file with the class table, for example configs/classes/camvid.yaml.
-        out: folder of the store to make.
-        jobs: parallel processes, -1 for one per core.
+    The arguments are those of the command ``probunet prepare labelled``.
 
     Raises:
         InputError: the table or a file cannot be used; the message names it.
-
-    Examples:
-        probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid
     """
     return _prepare(root, load_class_table(classes), out, jobs, {"command": "prepare labelled", "table": classes.name})
 
@@ -161,16 +154,10 @@ def prepare_cityscapes(root: Path, out: Path, jobs: int = -1) -> Store:
     The official training images without Darmstadt, Moenchengladbach and Ulm are for training (2,701), those three
     cities for validation (274), the official validation images for testing (500).
 
-    Args:
-        root: folder that holds leftImg8bit and gtFine as they come from cityscapes-dataset.com.
-        out: folder of the store to make.
-        jobs: parallel processes, -1 for one per core.
+    The arguments are those of the command ``probunet prepare cityscapes``.
 
     Raises:
         InputError: a file is missing or cannot be used; the message names it.
-
-    Examples:
-        probunet prepare cityscapes --root cityscapes --out data/cityscapes
     """
     return _prepare(root, load_class_table(None), out, jobs, {"command": "prepare cityscapes"})
 

@@ -48,20 +48,10 @@ def prepare_readers(
     15,777 lesion slices of 875 patients, four readings each, split by patient. A slice on which every outline is so
     small that its interior is empty shows no lesion; it is left out and counted.
 
-    Args:
-        out: folder of the store to make.
-        spacing: mm of the pixels.
-        size: pixels along either side, at least 16.
-        limit: only this many lesion slices, spread over all patients.
-        seed: of the simulated CT.
-        jobs: parallel processes, -1 for one per core.
+    The arguments are those of the command ``probunet prepare readers``.
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
-
-    Examples:
-        probunet prepare readers --out data/readers
-        probunet prepare readers --out data/demo --spacing 1 --size 64
     """
     if not 0.1 <= spacing <= 5:
         raise InputError(f"a spacing of {spacing} mm is not between 0.1 and 5 mm; the paper uses 0.5")
@@ -108,19 +98,10 @@ def prepare_streets(
 ) -> Store:
     """Prepare simulated street scenes whose labels flip with the paper's five probabilities (32 known modes).
 
-    Args:
-        out: folder of the store to make.
-        images: how many for train, validation and test.
-        size: height and width in pixels, at least 32.
-        seed: of the scenes.
-        jobs: parallel processes, -1 for one per core.
+    The arguments are those of the command ``probunet prepare streets``.
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
-
-    Examples:
-        probunet prepare streets --out data/streets
-        probunet prepare streets --out data/wide --size 128 256 --seed 1
     """
     if len(images) != 3 or min(images) < 0 or not sum(images):
         raise InputError(f"images {list(images)} are not three counts for train, validation and test")
