@@ -294,3 +294,48 @@ def test_uploads_are_the_same_pictures(tmp_path):
         np.testing.assert_array_equal(read_upload(file.name, file.read_bytes()).values(), read_file(file).values())
     with pytest.raises(InputError, match="does not begin like a PNG file"):
         read_upload("a.png", (tmp_path / "a.dcm").read_bytes())
+
+
+NRRD = """NRRD0004
+type: uint8
+dimension: 3
+space: left-posterior-superior
+sizes: 4 3 2
+space directions: (50,0,0) (0,70,0) (0,0,200)
+{}encoding: raw
+space origin: (1,2,3)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "mm"),
+    [
+        ("", 1),
+        ('space units: "mm" "mm" "mm"\n', 1),
+        ('space units: "um" "um" "um"\n', 1e-3),
+        ('space units: "\u00b5m" "\u00b5m" "\u00b5m"\n', 1e-3),
+        ('space units: "cm" "cm" "cm"\n', 10),
+        ('space units: "meters" "meters" "meters"\n', 1000),
+    ],
+)
+def test_lengths_of_nrrd_and_metaimage_are_in_the_unit_that_the_header_names(tmp_path, line, mm):
+    (tmp_path / "a.nrrd").write_bytes(NRRD.format(line).encode() + bytes(range(24)))
+    picture = read_file(tmp_path / "a.nrrd")
+    np.testing.assert_allclose(picture.spacing_mm, np.array([200, 70, 50]) * mm)
+    np.testing.assert_allclose(picture.affine @ [0, 0, 0, 1], [-mm, -2 * mm, 3 * mm, 1])
+    np.testing.assert_array_equal(picture.slice(1)[0], np.arange(12, 24).reshape(3, 4))
+    said = line.split('"')[1] if line else "?"
+    if said in ("?", "mm", "um", "cm"):  # those of MetaIO
+        header = META.format(2, "LOCAL").replace(
+            "ElementType", f"ElementSpacing = 50 70\nDistanceUnits = {said}\nElementType"
+        )
+        (tmp_path / "a.mha").write_bytes(header.encode() + bytes(4))
+        np.testing.assert_allclose(read_file(tmp_path / "a.mha").spacing_mm[1:], np.array([70, 50]) * mm)
+
+
+@pytest.mark.parametrize("units", ['"mm" "um" "um"', '"parsec" "parsec" "parsec"'])
+def test_lengths_in_a_unit_that_is_not_known_or_in_several_are_refused(tmp_path, units):
+    (tmp_path / "a.nrrd").write_bytes(NRRD.format(f"space units: {units}\n").encode() + bytes(24))
+    with pytest.raises(InputError, match=r"a\.nrrd has lengths in .*; save it in mm"):
+        read_file(tmp_path / "a.nrrd").slice(0)

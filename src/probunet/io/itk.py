@@ -18,6 +18,13 @@ from probunet.io.stored import Stored
 _SUFFIX = {"NRRD": ".nrrd", "MetaImage": ".mha"}
 _IO = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 _ELSEWHERE = {"NRRD": rb"(?im)^data ?file:", "MetaImage": rb"(?im)^ElementDataFile[ \t]*=(?![ \t]*LOCAL[ \t\r]*$)"}
+_UNITS = {
+    "NRRD": rb"(?im)^(?:space )?units:(?!=)[ \t]*(.*)$",
+    "MetaImage": rb"(?im)^DistanceUnits[ \t]*=[ \t]*(.*)$",
+}
+_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 1e-3, "nm": 1e-6}
+_MM |= {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "micron": 1e-3, "nanometer": 1e-6}
+_MM |= {name + "s": mm for name, mm in _MM.items() if len(name) > 2} | {"": 1.0, "?": 1.0}
 _HEADER = 1 << 16
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "float": 4}
 
@@ -30,12 +37,14 @@ def read_itk(content: Content, kind: str) -> Stored:
         kind: ``NRRD`` or ``MetaImage``.
 
     Raises:
-        InputError: SimpleITK is not installed, damaged, voxels in another file, colour, or more than 3 dimensions.
+        InputError: SimpleITK is not installed, damaged, voxels in another file, colour, more than 3 dimensions, or
+            lengths in a unit that is not known.
     """
     sitk = _simpleitk(content.name)
     with content.open() as file:
         start = file.read(_HEADER)
-    if re.search(_ELSEWHERE[kind], start.split(b"\n\n")[0] if kind == "NRRD" else start):
+    start = _text(kind, start)
+    if re.search(_ELSEWHERE[kind], start):
         raise InputError(f"{content.name} keeps its voxels in another file; convert it to a single file")
     with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path:
         reader = _reader(sitk, path, kind)
@@ -54,7 +63,8 @@ def read_itk(content: Content, kind: str) -> Stored:
     shape = ((*sizes, 1)[2], sizes[1], sizes[0])
     word = re.search(r"(8|16|32|64)-bit", text)
     content.check(shape, int(word[1]) // 8 if word else 8, content.size() * DEFLATE)
-    affine = None
+    affine, unit = None, _unit(kind, start, content.name)
+    spacing, origin = [unit * size for size in spacing], [unit * place for place in origin]
     if _says_where(kind, start):
         affine = checked_affine(content.name, _affine(dims, spacing, origin, direction))
     mm = ((*spacing, None)[2], spacing[1], spacing[0])
@@ -76,6 +86,27 @@ def _reader(sitk: Any, path: os.PathLike[str], kind: str) -> Any:
     reader.SetImageIO(_IO[kind])  # by name: the content of a file chooses no decoder
     reader.SetFileName(os.fspath(path))
     return reader
+
+
+def _text(kind: str, start: bytes) -> bytes:
+    """The lines of the header, without the voxels behind it."""
+    end = rb"\r?\n\r?\n" if kind == "NRRD" else rb"(?im)(?<=^ElementDataFile)[^\n]*\n"
+    match = re.search(end, start)
+    return start[: match.end()] if match else start
+
+
+def _unit(kind: str, header: bytes, name: str) -> float:
+    """The millimetres of one unit of length.
+
+    Raises:
+        InputError: a unit that is not known, or several.
+    """
+    lines = [line.decode("utf-8", "replace").strip() for line in re.findall(_UNITS[kind], header)]
+    words = [word for line in lines for word in re.findall(r'"([^"]*)"', line) or [line]]
+    units = {word.strip().lower() for word in words} - {""}
+    if len(units) > 1 or not units <= set(_MM):
+        raise InputError(f"{name} has lengths in {said(', '.join(sorted(units)))}; save it in mm")
+    return _MM[units.pop()] if units else 1.0
 
 
 def _says_where(kind: str, start: bytes) -> bool:
