@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import struct
 import tarfile
@@ -13,25 +12,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PILImage
 
 from probunet.core.errors import InputError
+from probunet.io.content import Content, Limits
+from probunet.io.raster import read_raster
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
-LARGEST = 4096
-"""Pixels along a side: a crop is far smaller, and a PNG's header can claim what no memory holds."""
-_DAMAGE = (
-    OSError,
-    EOFError,
-    SyntaxError,  # Pillow's way to say that a chunk is broken
-    ValueError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    PILImage.DecompressionBombError,
-    Warning,
-)
-_BYTES = 1 << 26  # one PNG: far more than a crop of LARGEST pixels needs, far less than a memory
+CROPS = Limits(pixels=4096 * 4096, bytes=1 << 24)
+"""A crop is far smaller, and a PNG's header can claim what no memory holds."""
+_BYTES = 1 << 26  # one PNG: far more than a crop needs, far less than a memory
 
 
 def read_pngs(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -85,20 +74,13 @@ def decode_png(content: bytes, where: str) -> npt.NDArray[np.uint8]:
         (H, W) uint8.
 
     Raises:
-        InputError: truncated or damaged, another mode, or larger than ``LARGEST`` pixels along a side.
+        InputError: truncated or damaged, colours, 16 bits, or more than 4096x4096 px.
     """
-    size = struct.unpack(">II", content[16:24]) if len(content) >= 24 else (0, 0)
-    if max(size) > LARGEST:  # before Pillow sees the file: it warns about some of these and refuses others
-        raise InputError(f"{where} has a PNG of {size[1]}x{size[0]} px; crops are at most {LARGEST} px along a side")
-    try:
-        with PILImage.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode not in ("L", "1"):
-                raise InputError(f"{where} has a PNG of mode {image.mode}; an 8-bit grey one is needed")
-            return np.asarray(image.convert("L"))
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        raise InputError(f"{where} has a PNG that cannot be read ({error}); fetch the archive again") from error
+    picture = read_raster(Content(Path(where), content, CROPS), "PNG")
+    if picture.channels != 1 or picture.colours or picture.dtype != np.uint8:
+        kind = "colours" if picture.channels > 1 or picture.colours else "16 bits"
+        raise InputError(f"{where} is a PNG of {kind}; an 8-bit grey one is needed")
+    return picture.decode()[0, 0]
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, bytes]]:

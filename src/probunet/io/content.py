@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -156,7 +157,8 @@ def said(value: object) -> str:
 
 def reason_of(error: BaseException) -> str:
     """The first words of a library's message, or the kind of the error."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    words = re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))  # an object says nothing to a reader
+    return words[:160] or type(error).__name__
 
 
 def finite(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -68,12 +69,12 @@ IMAGE, MASK = "train/images/LIDC-IDRI-0002/z-101.5_c1.png", "train/gt/LIDC-IDRI-
     [
         (lambda f: f.pop(MASK), "LIDC-IDRI-0002/z-101.5_c1 lacks mask-2"),
         (lambda f: f.pop(IMAGE), "LIDC-IDRI-0002/z-101.5_c1 lacks image"),
-        (lambda f: f.update({MASK: f[MASK][:60]}), r"z-101.5_c1 \(mask-2\) has a PNG that cannot be read"),
-        (lambda f: f.update({IMAGE: f[IMAGE][:-30]}), r"z-101.5_c1 \(image\) has a PNG that cannot be read"),
-        (lambda f: f.update({IMAGE: b""}), r"z-101.5_c1 \(image\) has a PNG that cannot be read"),
+        (lambda f: f.update({MASK: f[MASK][:60]}), r"z-101.5_c1 \(mask-2\) cannot be read as PNG"),
+        (lambda f: f.update({IMAGE: f[IMAGE][:-30]}), r"z-101.5_c1 \(image\) cannot be read as PNG"),
+        (lambda f: f.update({IMAGE: b""}), r"z-101.5_c1 \(image\) cannot be read as PNG"),
         (lambda f: f.update({MASK: png(np.zeros((32, 31), "u1"))}), r"\(mask-2\) of 32x31 px where"),
         (lambda f: f.update({MASK: png(np.eye(32, dtype="u1") * 128 + 127)}), "mask values 0, 127, 255"),
-        (lambda f: f.update({IMAGE: png(np.zeros((32, 32), "u2"))}), r"\(image\) has a PNG of mode I;16"),
+        (lambda f: f.update({IMAGE: png(np.zeros((32, 32), "u2"))}), r"\(image\) is a PNG of 16 bits"),
         (lambda f: f.update({MASK.replace("l2", "l4"): f[MASK]}), "z-101.5_c1_l4.png, a mask-4; there are 4 readers"),
         (lambda f: f.update({"more/" + IMAGE: f[IMAGE]}), r"LIDC-IDRI-0002/z-101\.5_c1\.png twice"),
         (lambda f: f.update({"val/" + MASK.split("/", 1)[1]: f.pop(MASK)}), "z-101.5_c1 in .* and in"),
@@ -144,8 +145,9 @@ def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path):
     files = crop_files()
     content = bytearray(files[IMAGE])
     content[16:24] = (60_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")  # as a writer with intentions would
     files[IMAGE] = bytes(content)
-    with pytest.raises(InputError, match="60000x60000 px; crops are at most 4096"):
+    with pytest.raises(InputError, match="60000x60000 px; at most 16,777,216"):
         prepare_import(write_files(tmp_path / "crops", files), tmp_path / "store")
 
 

@@ -118,4 +118,8 @@ flips: {floor: 1/4}
     table.write_text(text.replace("train: a", "training: a"))
     assert "there is no split 'training'" in failing(*command)
     table.write_text("title: [")
-    assert "not a usable class table" in failing(*command)
+    assert "table.yaml is no valid YAML" in failing(*command)
+    table.write_text(text.replace("size: [16, 16]", "size: [16]"))
+    assert "table.yaml is not a usable class table" in failing(*command)
+    table.write_text(text.replace("floor: 1/4", "ceiling: 1/4"), encoding="utf-8-sig")  # as Windows' editors save it
+    assert "there is no class 'ceiling' to flip" in failing(*command)

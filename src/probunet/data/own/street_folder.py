@@ -10,17 +10,17 @@ import glob
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
+from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import with_flips
@@ -68,20 +68,19 @@ def load_class_table(file: Path | None) -> ClassTable:
     """Read a class table; the one of Cityscapes if no file is given.
 
     Raises:
-        InputError: not YAML, a key missing or unknown, or a split that does not exist.
+        InputError: no mapping in YAML, a key missing or unknown, or a split that does not exist.
     """
-    source = file or resources.files("probunet.data.own").joinpath("cityscapes.yaml")
+    source = file or Path(__file__).with_name("cityscapes.yaml")
+    values = read_yaml(source)
     try:
-        values = yaml.safe_load(source.read_text())
         values["flips"] = {name: _fraction(share) for name, share in values["flips"].items()}
         values["size"] = (int(values["size"][0]), int(values["size"][1]))
         table = ClassTable(**values)
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist") from error
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{file} is not a usable class table ({' '.join(str(error).split())})") from error
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{shown(source)} is not a usable class table ({reason})") from error
     if unknown := ({*table.folders, *table.cities} - set(SPLITS)):
-        raise InputError(f"{file}: there is no split '{unknown.pop()}'; use {', '.join(SPLITS)}")
+        raise InputError(f"{shown(source)}: there is no split '{unknown.pop()}'; use {', '.join(SPLITS)}")
     return table
 
 
