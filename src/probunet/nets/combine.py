@@ -49,8 +49,8 @@ class Combine(nn.Module):
         self.apply(initialise)
         with torch.no_grad():  # both halves of the first layer as one layer that sees features and z together
             inputs = feature_channels + latent_dims
-            self.from_features.weight *= math.sqrt(feature_channels / inputs)
-            self.from_latent.weight *= math.sqrt(latent_dims / inputs)
+            self.from_features.weight.mul_(math.sqrt(feature_channels / inputs))
+            self.from_latent.weight.mul_(math.sqrt(latent_dims / inputs))
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Compute W_f f + b, the part of the first layer that all hypotheses of an image share.
