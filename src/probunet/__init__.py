@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from probunet import metrics as metrics
     from probunet import models as models
     from probunet.core.errors import InputError as InputError
+    from probunet.core.intensity import Intensity as Intensity
     from probunet.core.version import VERSION as __version__  # noqa: F401
+    from probunet.data.own.items import make_store as make_store
+    from probunet.data.store import Store as Store
     from probunet.evaluation.evaluate import evaluate as evaluate
     from probunet.inference.predictor import Predictor as Predictor
     from probunet.models import *  # noqa: F403
@@ -21,18 +24,23 @@ if TYPE_CHECKING:
     from probunet.runs.hub import push_to_hub as push_to_hub
     from probunet.runs.trained import from_pretrained as from_pretrained
     from probunet.runs.trained import load as load
+    from probunet.training.train import train as train
 
 _HOMES = {
     "InputError": "core.errors",
+    "Intensity": "core.intensity",
     "Predictor": "inference.predictor",
+    "Store": "data.store",
     "__version__": "core.version",
     "evaluate": "evaluation.evaluate",
     "from_pretrained": "runs.trained",
     "load": "runs.trained",
+    "make_store": "data.own.items",
     "metrics": "",
     "models": "",
     "push_to_hub": "runs.hub",
     "save": "runs.exported",
+    "train": "training.train",
 }
 """Module of every public name that is no model; rooms have none."""
 

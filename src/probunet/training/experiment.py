@@ -374,7 +374,7 @@ def train(
     set_aside: bool = False,
     energy: EnergyScore | None = None,
     compile: bool = False,
-    trust: list[str] | None = None,
+    trust: Trust = (),
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -390,7 +390,7 @@ def train(
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust)
     plans = trainings(experiment.out, specifications, seed)
     if set_aside and is_first():
         _set_aside(experiment, [one for plan in plans.values() for one in plan])
