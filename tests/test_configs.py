@@ -1,6 +1,7 @@
 """Every shipped configuration parses, builds its models and trains a step."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,18 @@ from probunet.runs.specification import Specification
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
+def read(file: Path) -> dict[str, Any]:
+    """Parse a configuration; whole models are made without their values, which take the time."""
+    try:
+        with torch.device("meta"):
+            return parse("train", ["--config", str(file)])
+    except NotImplementedError:  # flows need values
+        return parse("train", ["--config", str(file)])
+
+
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_it_parses_and_its_models_take_a_step(file):
-    with torch.device("meta"):  # whole models without their values, which take the time
-        values = parse("train", ["--config", str(file)])
+    values = read(file)
     crop = values["data"].crop
     height, width = (crop, crop) if isinstance(crop, int) else crop
     size = max(height // 4, 16), max(width // 4, 16)  # for the sake of time
@@ -31,15 +40,14 @@ def test_it_parses_and_its_models_take_a_step(file):
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_printed_configuration_is_complete_and_reads_back(file, tmp_path, capsys):
-    with torch.device("meta"), pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit) as stopped:
         main(["train", "--config", str(file), "--print_config"])
     assert stopped.value.code == 0
     printed = tmp_path / "printed.yaml"
     printed.write_text(capsys.readouterr().out)
     models = yaml.safe_load(printed.read_text())["models"].values()
     assert all("in_channels" in model["init_args"] for model in models)  # a default that no configuration repeats
-    with torch.device("meta"):
-        first, second = (parse("train", ["--config", str(f)]) for f in (file, printed))
+    first, second = read(file), read(printed)
     assert first["data"] == second["data"]
     assert first["optimisation"] == second["optimisation"]
     assert first["energy"] == second["energy"]

@@ -118,7 +118,7 @@ def _check_configurations(words: Sequence[str]) -> None:
         return
     for file in options.config:
         content = read_yaml(file)
-        if content.get("trust") is not None:
+        if content.get("trust"):
             raise InputError(f"{file} says whose code to trust; that is yours to say: give --trust as an option")
         _check_classes(file, content, options.trust)
 
