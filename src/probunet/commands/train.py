@@ -54,5 +54,7 @@ def train(
         probunet train --config configs/demo.yaml --only unet --print_config
     """
     console.quiet = console.quiet or not is_first()
-    for run in train_models(out, data, models, optimisation, trainer, seed, only, set_aside, energy, compile, trust):
+    for run in train_models(
+        out, data, models, optimisation, trainer, seed, only, set_aside, energy, compile, trust or ()
+    ):
         tell_training(run)
