@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 import probunet as pu
-from probunet.distributions.base import SegmentationDistribution
+from probunet.models.base import Parts
+from probunet.nets.tiling import View
 from probunet.objectives.loss import Loss
 
 
@@ -23,8 +24,12 @@ class Wrapped(pu.SegmentationModel):
         self.in_channels, self.num_classes, self.shape = in_channels, num_classes, shape
         self.unet = pu.UNet(in_channels, num_classes, (shape.size, shape.size), convolutions=1)
 
-    def forward(self, image: torch.Tensor) -> SegmentationDistribution:
-        return self.unet(image)
+    def parts(self, image: torch.Tensor, corner: tuple[int, int] = (0, 0)) -> Parts:
+        return self.unet.parts(image, corner)
+
+    @property
+    def view(self) -> View:
+        return self.unet.view
 
     def loss(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         return self.unet.loss(image, label, generator)

@@ -26,6 +26,8 @@ Trust: TypeAlias = Sequence[str | type[SegmentationModel]]
 """Modules or packages by name, or classes, whose code a user wants to run."""
 LARGEST = 1 << 12
 """Of numbers in a stranger's description: channels, members, dimensions."""
+SPARE = 4
+"""Times as many values as a model keeps may come and go while it is made."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,7 @@ class Specification:
             arguments = typed_arguments(kind, self.arguments)
             if values is not None and _is_ours(kind):
                 _check_numbers(self.arguments)
-                with torch.device("meta"), _at_most(values), suppress(NotImplementedError):  # flows need more than that
-                    kind(**arguments)
+                _check_size(kind, arguments, values)
             return kind(**arguments)
         except InputError:
             raise
@@ -133,6 +134,14 @@ def _check_numbers(value: Any) -> None:
         if isinstance(item, int | float) and abs(item) > LARGEST:
             raise InputError(f"a model with {item:g} as an argument is described; {LARGEST:,} is the limit")
         _check_numbers(item)
+
+
+def _check_size(kind: type[SegmentationModel], arguments: dict[str, Any], values: int) -> None:
+    """Refuse a model of more parameters than there are values, without allocating it."""
+    with torch.device("meta"), _at_most(SPARE * values), suppress(NotImplementedError):  # flows need more than that
+        count = sum(parameter.numel() for parameter in kind(**arguments).parameters())
+        if count > values:
+            raise InputError(f"a model of {count:,} values is described, of which {values:,} are there")
 
 
 @contextmanager
