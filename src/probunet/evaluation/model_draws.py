@@ -25,7 +25,7 @@ def score_distribution(
     """Score the samples of some images as a user of the model would draw them.
 
     Independent samples are drawn once, the most that is asked for; all subsets of n of them then stand for n samples.
-    Where they are not independent (members without replacement, experts in turn) that is wrong: four samples of a
+    Where they are not independent (members without replacement) that is wrong: four samples of a
     model with four members are all of them, four of sixteen are not. So every n is drawn anew, and what does not
     depend on n is computed from all hypotheses, or from samples that are drawn one by one.
 

@@ -40,13 +40,13 @@ TIMED = 5
 
 def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> bool:
     """Whether ``evaluation.json`` answers this very question about these very weights."""
-    found = run.evaluation()
-    return found is not None and _question(run, store, split, numbers, seed) == {
-        "checkpoint": found["checkpoint"],
-        "data": found["data"]["checksum"],
-        "split": found["data"]["split"],
-        "n": [int(n) for n in found["ged2"]],
-        "seed": found["seed"],
+    past = run.evaluation()
+    return past is not None and _question(run, store, split, numbers, seed) == {
+        "checkpoint": past["checkpoint"],
+        "data": past["data"]["checksum"],
+        "split": past["data"]["split"],
+        "n": [int(n) for n in past["ged2"]],
+        "seed": past["seed"],
     }
 
 

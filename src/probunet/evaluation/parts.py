@@ -160,15 +160,15 @@ def _modes(store: Store, whole: Part, samples: int, groups: list[str], seed: int
     equals = np.concatenate(
         [batch.equal_modes for batch in whole.sets["model"].batches if batch.equal_modes is not None]
     )
-    found = mode_frequencies_from(counts, known, equals, groups=groups, seed=seed)
+    seen = mode_frequencies_from(counts, known, equals, groups=groups, seed=seed)
     rows = zip(store.flips, whole.pixels.tolist(), strict=True)
     return {
         "n": samples,
         "probabilities": known.tolist(),
-        "counts": found.counts.tolist(),
-        "total_variation": _interval(found.total_variation),
-        "total_variation_floor": found.total_variation_floor,
-        "kl": _interval(found.kl),
+        "counts": seen.counts.tolist(),
+        "total_variation": _interval(seen.total_variation),
+        "total_variation_floor": seen.total_variation_floor,
+        "kl": _interval(seen.kl),
         "pixels": [
             {
                 "class": store.classes[flip.class_id],

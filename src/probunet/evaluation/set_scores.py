@@ -94,31 +94,31 @@ class SetScores:
         parts = [batch.calibration for batch in self.batches if batch.calibration is not None]
         if not parts:
             return []
-        found = joined(parts)
-        empty = int((found.count.sum(axis=1) == 0).sum())
+        pooled = joined(parts)
+        empty = int((pooled.count.sum(axis=1) == 0).sum())
         rows = []
-        for name, statistic in (("ece", found.ece), ("brier", found.brier)):
-            row: dict[str, Any] = {"metric": name, "n": None, "convention": f"{found}; {MEANING[name]}"}
+        for name, statistic in (("ece", pooled.ece), ("brier", pooled.brier)):
+            row: dict[str, Any] = {"metric": name, "n": None, "convention": f"{pooled}; {MEANING[name]}"}
             row |= dict.fromkeys(("mean", "low", "high", "median"))
-            if empty < len(found.count):
+            if empty < len(pooled.count):
                 interval = statistic(groups, confidence=confidence, seed=seed)
                 row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
-            rows.append({**row, "images": len(found.count) - empty, "left_out": empty})
+            rows.append({**row, "images": len(pooled.count) - empty, "left_out": empty})
         return rows
 
     def _detection_rows(self) -> list[dict[str, Any]]:
         asked = [batch for batch in self.batches if batch.detections]
-        others = sum(batch.size for batch in self.batches if not batch.detections)
+        images = sum(batch.size for batch in self.batches)
         rows = []
         for name in asked[0].detections if asked else ():
             score = np.concatenate([batch.detections[name][0] for batch in asked])
             outcome = np.concatenate([batch.detections[name][1] for batch in asked])
-            found = detection(score, outcome, others + sum(b.left_out for b in asked))
-            for kind, value in (("auroc", found.auroc), ("ap", found.average_precision)):
+            detected = detection(score, outcome, images)
+            for kind, value in (("auroc", detected.auroc), ("ap", detected.average_precision)):
                 row: dict[str, Any] = {"metric": f"{name}_{kind}", "n": None, "convention": MEANING[name]}
                 row |= {"mean": value, "low": None, "high": None, "median": None}
-                row |= {"positives": found.positives, "negatives": found.negatives}
-                rows.append({**row, "images": len(score), "left_out": found.left_out})
+                row |= {"positives": detected.positives, "negatives": detected.negatives}
+                rows.append({**row, "images": len(score), "left_out": detected.left_out})
         return rows
 
     @staticmethod
@@ -137,7 +137,8 @@ MEANING = {
     "reader_diversity": "E d(Y, Y') of the V-statistic",
     "hungarian_iou": "first n samples, both sides repeated to the least common multiple",
     "best_dice": "first n samples, best of them for each reader",
-    "presence": "AUROC or average precision: do the readers disagree on presence, from all samples",
+    "presence": "AUROC or average precision: do the readers disagree on presence, from all samples; images without any "
+    "mark left out",
     "area": "AUROC or average precision: do the readers' areas differ by more than half, from all samples",
     "entropy_correlation": "pixel-wise entropy of all samples against that of the readers",
     "ece": "expected calibration error of the frequencies among all samples",
@@ -209,13 +210,13 @@ def distribution_scores(distances: Distances, draws: Draws) -> dict[Key, Floats]
 
 
 def comparisons(
-    found: Mapping[str, SetScores], groups: Groups | None, confidence: float, seed: int
+    sets: Mapping[str, SetScores], groups: Groups | None, confidence: float, seed: int
 ) -> list[dict[str, Any]]:
     """Tests between all pairs of sets; Holm's correction is over the pairs, within each metric and n."""
     rows: list[dict[str, Any]] = []
-    if len(found) < 2:
+    if len(sets) < 2:
         return rows
-    tables = {label: scores.values() for label, scores in found.items()}
+    tables = {label: scores.values() for label, scores in sets.items()}
     for key in next(iter(tables.values())):
         if key[0] not in ("ged2", "ged2_unbiased", "hungarian_iou", "best_dice"):
             continue

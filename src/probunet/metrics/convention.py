@@ -112,10 +112,10 @@ class Convention:
             InputError: fields are missing or have no meaning.
         """
         try:
-            found = {field.name: content[field.name] for field in fields(cls)}
+            values = {field.name: content[field.name] for field in fields(cls)}
             for name in ("classes", "weights"):
-                found[name] = None if found[name] is None else tuple(found[name])
-            return cls(**found)
+                values[name] = None if values[name] is None else tuple(values[name])
+            return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"this is no convention of a metric ({error!r}); score again to write it anew") from error
 

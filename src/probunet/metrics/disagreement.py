@@ -27,13 +27,14 @@ class Detection:
     positives: int
     negatives: int
     left_out: int
-    """Images without a defined distance."""
+    """Images that are neither: without a defined distance or, where presence is asked for, without any mark."""
 
 
 def presence_disagreement(distances: Distances, *, n: int | None = None, of_class: int = 0) -> Detection:
     """Find the images whose readers disagree on the presence of a class, from the samples alone.
 
-    An image is positive where some readers have the class and some have not. Its score is q (1 - q) with q
+    An image is positive where some readers have the class and some have not, and negative where all have it. Where
+    nobody has it there is nothing to agree about (a crop beside all marks): left out. Its score is q (1 - q) with q
     the fraction of the first n samples that have it: how likely two samples are to disagree.
 
     Args:
@@ -47,7 +48,7 @@ def presence_disagreement(distances: Distances, *, n: int | None = None, of_clas
     Source: Kohl et al. 2018, appendix E.
     """
     score, positive = presence_scores(distances, n=n, of_class=of_class)
-    return detection(score, positive, int(distances.left_out.sum()))
+    return detection(score, positive, len(distances.left_out))
 
 
 def presence_scores(
@@ -55,9 +56,9 @@ def presence_scores(
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Score and outcome of the images that are not left out, see ``presence_disagreement``."""
     mine, theirs = _areas(distances, n, of_class)
-    share = (mine > 0).mean(axis=1)
-    present = (theirs > 0).mean(axis=1)
-    return share * (1 - share), (present > 0) & (present < 1)
+    marked = (theirs > 0).any(axis=1)
+    share = (mine[marked] > 0).mean(axis=1)
+    return share * (1 - share), (theirs[marked] == 0).any(axis=1)
 
 
 def area_disagreement(
@@ -73,7 +74,7 @@ def area_disagreement(
         InputError: there are fewer than two readers.
     """
     score, positive = area_scores(distances, n=n, of_class=of_class, threshold=threshold)
-    return detection(score, positive, int(distances.left_out.sum()))
+    return detection(score, positive, len(distances.left_out))
 
 
 def area_scores(
@@ -84,8 +85,14 @@ def area_scores(
     return _area_spread(mine), _area_spread(theirs) > threshold
 
 
-def detection(score: Floats, positive: npt.NDArray[np.bool_], left_out: int) -> Detection:
-    """AUROC and average precision of finding the positive images (B,) by their score (B,), any finite numbers."""
+def detection(score: Floats, positive: npt.NDArray[np.bool_], images: int) -> Detection:
+    """AUROC and average precision of finding the positive images by their score, any finite numbers.
+
+    Args:
+        score: of the images that are not left out.
+        positive: which of these are.
+        images: how many there are with those that are left out.
+    """
     from torchmetrics.functional.classification import binary_auroc, binary_average_precision  # slow to load
 
     hits, misses = int(positive.sum()), int((~positive).sum())
@@ -95,7 +102,7 @@ def detection(score: Floats, positive: npt.NDArray[np.bool_], left_out: int) -> 
         ranks = torch.from_numpy(np.unique(score, return_inverse=True)[1] / len(score))
         target = torch.from_numpy(positive.astype(np.int64))
         auroc, average_precision = (float(of(ranks, target)) for of in (binary_auroc, binary_average_precision))
-    return Detection(auroc, average_precision, hits, misses, left_out)
+    return Detection(auroc, average_precision, hits, misses, images - len(score))
 
 
 def _areas(distances: Distances, n: int | None, of_class: int) -> tuple[Any, Any]:

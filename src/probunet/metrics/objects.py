@@ -265,7 +265,7 @@ class DisagreementMetric(Metric):
         state = getattr(self, self._state)
         pairs = (torch.cat(list(state)) if len(state) else torch.zeros(0)) if isinstance(state, list) else state
         score, positive = pairs.cpu().numpy().reshape(-1, 2).T
-        detected = detection(score, positive > 0, 0)
+        detected = detection(score, positive > 0, len(score))
         numbers = {"auroc": detected.auroc, "average_precision": detected.average_precision}
         return {name: torch.tensor(np.nan if x is None else x) for name, x in numbers.items()}
 

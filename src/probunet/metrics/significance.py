@@ -180,9 +180,9 @@ def compare_all(values: Mapping[str, npt.ArrayLike], groups: Groups | None = Non
     Raises:
         InputError: see ``compare``.
     """
-    found = [compare(values[a], values[b], groups, names=(a, b), **options) for a, b in combinations(values, 2)]
-    corrected = holm([c.p_value for c in found])
-    return [replace(c, p_holm=float(p)) for c, p in zip(found, corrected, strict=True)]
+    comparisons = [compare(values[a], values[b], groups, names=(a, b), **options) for a, b in combinations(values, 2)]
+    corrected = holm([c.p_value for c in comparisons])
+    return [replace(c, p_holm=float(p)) for c, p in zip(comparisons, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:

@@ -21,17 +21,20 @@ def section(results: Results) -> Section | None:
     names = results.names
     positions = np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int)
     labels = [results.images[int(i)]["labels"].numpy() for i in positions]
-    observed = np.array([1 - marked(one).mean() for one in labels])
+    observed = np.array([1 - marked(readings).mean() for readings in labels])
     figure = new_figure(10, 4)
     pixels, empty = figure.subplots(1, 2)
     rows, convention = [], results.store.convention()
     for i, name in enumerate(names):
         samples = results.many_samples(name, positions.tolist(), SAMPLES)
         frequencies = class_frequencies(samples, convention)
-        found = joined(
-            [reliability(frequencies[i : i + 1], one[None], convention, bins=8) for i, one in enumerate(labels)]
+        compared = joined(
+            [
+                reliability(frequencies[i : i + 1], readings[None], convention, bins=8)
+                for i, readings in enumerate(labels)
+            ]
         )
-        curve = found.curve()
+        curve = compared.curve()
         pixels.plot(curve[:, 1], curve[:, 2], **style(i), ms=5, label=name.replace("_", " "))
         predicted = (~samples.any(axis=(2, 3))).mean(axis=1)
         bins = np.minimum((predicted * LEVELS).astype(int), LEVELS - 1)

@@ -73,15 +73,15 @@ def read_log(folder: Path) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArr
     Returns:
         By quantity: steps and values, both (T,).
     """
-    found: dict[str, dict[float, float]] = {}
+    values: dict[str, dict[float, float]] = {}
     starts = sorted(folder.glob("version_*/metrics.csv"), key=lambda file: int(file.parent.name.split("_")[1]))
     for file in starts:
         with file.open(newline="") as handle:
             for row in csv.DictReader(handle):
                 for key, value in row.items():
                     if value and key not in ("step", "epoch"):
-                        found.setdefault(key, {})[float(row["step"])] = float(value)
-    return {key: (np.array(sorted(v)), np.array([v[step] for step in sorted(v)])) for key, v in found.items()}
+                        values.setdefault(key, {})[float(row["step"])] = float(value)
+    return {key: (np.array(sorted(v)), np.array([v[step] for step in sorted(v)])) for key, v in values.items()}
 
 
 def _row(results: Results, name: str) -> list[Any]:

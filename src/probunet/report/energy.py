@@ -97,8 +97,8 @@ def _over_images(results: Results, name: str, column: str) -> Estimate:
     values = results.values(name, column)
     if np.isnan(values).all():
         return None, None, None
-    found = bootstrap_interval(values, results.groups, seed=results.seed)
-    return found.mean, found.low, found.high
+    interval = bootstrap_interval(values, results.groups, seed=results.seed)
+    return interval.mean, interval.low, interval.high
 
 
 def _tests(results: Results, unlimited: bool) -> list[Comparison]:
@@ -107,7 +107,7 @@ def _tests(results: Results, unlimited: bool) -> list[Comparison]:
         name: results.values(name, "ged2_unlimited") if unlimited else results.values(name, column)
         for name in results.names
     }
-    values = {name: found for name, found in values.items() if not np.isnan(found).all()}
+    values = {name: column for name, column in values.items() if not np.isnan(column).all()}
     return compare_all(values, results.groups, seed=results.seed) if len(values) > 1 else []
 
 

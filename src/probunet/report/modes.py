@@ -15,8 +15,8 @@ from probunet.report.section import Picture, Section, Table, estimate, style
 
 def section(results: Results) -> Section | None:
     """Frequencies of whole modes and of single pixels' classes; only for label flips."""
-    found = {name: results.evaluations[name].get("modes") for name in results.names}
-    modes = {name: value for name, value in found.items() if value}
+    parts = {name: results.evaluations[name].get("modes") for name in results.names}
+    modes = {name: value for name, value in parts.items() if value}
     if not modes:
         return None
     first = next(iter(modes.values()))

@@ -18,8 +18,8 @@ def section(results: Results) -> Section | None:
     if results.store.flips or len(results.store.classes) != 2 or results.store.readers < 2:
         return None
     shown = [marked(results.images[i]["labels"].numpy()) for i in range(len(results.images))]
-    ambiguous = np.array([one.any() and not one.all() for one in shown])
-    agreed = np.array([bool(one.all()) for one in shown])
+    ambiguous = np.array([marks.any() and not marks.all() for marks in shown])
+    agreed = np.array([bool(marks.all()) for marks in shown])
     if ambiguous.all() or not ambiguous.any():
         return None
     most = max(results.numbers)
@@ -57,8 +57,8 @@ def _mean(results: Results, values: Floats, kind: npt.NDArray[np.bool_]) -> Esti
     if not len(chosen):
         return None, None, None
     groups = [results.groups[i] for i in chosen]
-    found = bootstrap_interval(values[chosen], groups, seed=results.seed)
-    return found.mean, found.low, found.high
+    interval = bootstrap_interval(values[chosen], groups, seed=results.seed)
+    return interval.mean, interval.low, interval.high
 
 
 def _rounded(value: float | None) -> float | None:

@@ -104,8 +104,8 @@ class Results:
                 for key in rows[0]
                 if key not in ("name", "patient")
             }
-        found = self._columns[name]
-        return found.get(column, np.full(len(next(iter(found.values()))), np.nan))
+        columns = self._columns[name]
+        return columns.get(column, np.full(len(next(iter(columns.values()))), np.nan))
 
     def path_of(self, name: str) -> Path:
         """Run directory of a run."""
@@ -114,8 +114,8 @@ class Results:
     def distribution(self, name: str, position: int) -> SegmentationDistribution:
         """What a model says of one image."""
         with torch.inference_mode():
-            found: SegmentationDistribution = self._model(name)(self.images[position]["image"][None])
-        return found
+            distribution: SegmentationDistribution = self._model(name)(self.images[position]["image"][None])
+        return distribution
 
     def _model(self, name: str) -> SegmentationModel:
         if name not in self._models:
@@ -134,13 +134,13 @@ class Results:
         """(images, n, H, W) hypotheses of several images, drawn in batches."""
         model = self._model(name)
         generator = torch.Generator().manual_seed(self.seed)
-        found = []
+        drawn = []
         with torch.inference_mode():
             for start in range(0, len(positions), BATCH):
                 batch = torch.stack([self.images[p]["image"] for p in positions[start : start + BATCH]])
                 batch = batch.contiguous(memory_format=torch.channels_last)
-                found.append(model(batch).sample(n, generator).movedim(1, 0).numpy())
-        return np.concatenate(found)
+                drawn.append(model(batch).sample(n, generator).movedim(1, 0).numpy())
+        return np.concatenate(drawn)
 
     def raw(self, position: int) -> npt.NDArray[Any]:
         """(C, H, W) image in the units of the store."""
@@ -148,9 +148,9 @@ class Results:
 
     def labels(self, position: int) -> npt.NDArray[np.uint8]:
         """(R, H, W) readings, or modes of the label flips with the most probable first."""
-        found = self.images[position]["labels"].numpy()
+        readings = self.images[position]["labels"].numpy()
         weights = self.store.convention().weights
-        return found if weights is None else found[np.argsort(-np.asarray(weights), kind="stable")]
+        return readings if weights is None else readings[np.argsort(-np.asarray(weights), kind="stable")]
 
     @cached_property
     def chosen(self) -> dict[str, list[int]]:
@@ -167,8 +167,8 @@ class Results:
         positions = np.arange(0, len(self.images), max(len(self.images) // 400, 1))
         labels = [self.images[int(i)]["labels"].numpy()[None] for i in positions]
         convention = self.store.convention()
-        disagreement = np.concatenate([energy_distance(one, one, convention).reader_diversity for one in labels])
-        complete = np.array([marked(one).all() for one in labels])
+        disagreement = np.concatenate([energy_distance(maps, maps, convention).reader_diversity for maps in labels])
+        complete = np.array([marked(maps).all() for maps in labels])
         quarter = max(len(labels) // 4, 1)
         clear = np.argsort(np.where(complete, disagreement, np.inf))
         pools = {
@@ -181,7 +181,7 @@ class Results:
             for place in random.permutation(pool):
                 patients.setdefault(self.patients[positions[place]], int(positions[place]))
             result[kind] = list(patients.values())[:CASES]
-        return {kind: found for kind, found in result.items() if found}
+        return {kind: images for kind, images in result.items() if images}
 
 
 def is_full(run: Run) -> bool:
