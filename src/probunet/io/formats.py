@@ -63,7 +63,7 @@ _LEFT_BEHIND = {"thumbs.db", "desktop.ini", "__macosx"}
 def ending(path: Path) -> str:
     """The ending by which a file is read, in small letters, or an empty text."""
     name = path.name.lower()
-    return next((known for known in KINDS if name.endswith(known)), "")
+    return next(filter(name.endswith, KINDS), "")
 
 
 def stem(path: Path) -> str:
@@ -72,9 +72,9 @@ def stem(path: Path) -> str:
     return path.name[:-length] if length and length < len(path.name) else path.name
 
 
-def is_left_behind(path: Path) -> bool:
-    """Whether a system made a file, not a person: dot files, Thumbs.db, what a Mac adds to archives."""
-    return path.name.startswith(".") or path.name.lower() in _LEFT_BEHIND
+def is_left_behind(name: str) -> bool:
+    """Whether a system made a file of this name, not a person: dot files, Thumbs.db, what a Mac adds to archives."""
+    return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
 def read_stored(content: Content) -> Stored:

@@ -113,7 +113,8 @@ class _Array(MapSet):
 class _Folder(MapSet):
     def __init__(self, path: Path) -> None:
         self.path, self.has_names = path, True
-        cases = sorted((case for case in path.iterdir() if case.is_dir() and not is_left_behind(case)), key=_natural)
+        folders = (folder for folder in path.iterdir() if folder.is_dir() and not is_left_behind(folder.name))
+        cases = sorted(folders, key=_natural)
         self._files = {case.name: _maps_in(case) for case in cases}
         self.names = list(self._files)
         if not self.names:
@@ -135,7 +136,7 @@ class _Folder(MapSet):
 def _maps_in(case: Path) -> list[Path]:
     """The label maps of a case: those in its folder of samples where it has one, as ``probunet sample`` writes it."""
     folder = case / SAMPLES if (case / SAMPLES).is_dir() else case
-    return sorted((f for f in folder.iterdir() if ending(f) in ENDINGS and not is_left_behind(f)), key=_natural)
+    return sorted((f for f in folder.iterdir() if ending(f) in ENDINGS and not is_left_behind(f.name)), key=_natural)
 
 
 def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:

@@ -262,7 +262,7 @@ def _splits(facts: Facts, where: Path) -> dict[str, Split]:
 
 def _listed(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if not is_left_behind(path))
+        return sorted(path for path in folder.iterdir() if not is_left_behind(path.name))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); the folder is needed") from error
 
