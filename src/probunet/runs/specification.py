@@ -147,12 +147,11 @@ def _check_size(kind: type[SegmentationModel], arguments: dict[str, Any], values
 @contextmanager
 def _at_most(values: int) -> Iterator[None]:
     """Refuse a model while it is made, as soon as its parameters hold more values than this."""
-    count = 0
+    sizes: dict[tuple[int, str], int] = {}
 
     def add(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal count
-        count += 0 if parameter is None else parameter.numel()
-        if count > values:
+        sizes[id(module), name] = 0 if parameter is None else parameter.numel()  # one that is set again counts once
+        if sum(sizes.values()) > values:
             raise InputError(f"a model of more than {values:,} values is described, which are not there")
 
     handle = register_module_parameter_registration_hook(add)
