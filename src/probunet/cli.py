@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     quiet = "--quiet" in words
     words = [word for word in words if word != "--quiet"]
-    signals = _Signals()
+    signals = Signals()
     with signals:
         try:
             _run(words, signals, quiet)
@@ -93,7 +93,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     return arguments.parse(load(name), name, words)
 
 
-def _run(words: list[str], signals: _Signals, quiet: bool) -> None:
+def _run(words: list[str], signals: Signals, quiet: bool) -> None:
     if words[:1] == ["--version"]:
         from probunet.core.version import VERSION
 
@@ -142,7 +142,7 @@ def _stop(code: int, message: str) -> None:
     raise SystemExit(code)
 
 
-class _Signals:
+class Signals:
     """Ctrl-C and SIGTERM end the command, also where they come while something swallows exceptions.
 
     Attributes:

@@ -158,14 +158,14 @@ def _wait_until_handled(pid):
 def test_a_signal_is_not_lost_where_python_swallows_exceptions():
     script = """
 import os, signal, sys, time
-from probunet.cli import _Signals
+from probunet.cli import Signals
 class Ends:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
 """
     ending = "ends = Ends(); del ends; time.sleep(10); print('went on')"
-    code = script + f"signals = _Signals(); signals.at_work = True\nwith signals:\n    {ending}\n"
+    code = script + f"signals = Signals(); signals.at_work = True\nwith signals:\n    {ending}\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "KeyboardInterrupt" in done.stderr
     assert done.stdout == ""

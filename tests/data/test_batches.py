@@ -22,6 +22,12 @@ def stream(store, **changes) -> TrainingBatches:
     return TrainingBatches(**{"store": store, "crop": 32, "batch_size": 4, "augmentation": NONE, "seed": 0, **changes})
 
 
+def rows_of(batches: TrainingBatches, step: int) -> list[int]:
+    """Where the cases of a batch are in the store."""
+    rows = {case.name: row for row, case in enumerate(batches.store.cases)}
+    return [rows[name] for name in batches.names(step)]
+
+
 def test_a_stream_that_starts_later_continues_with_the_same_batches(store):
     whole = iter(stream(store, augmentation=Augmentation()))
     batches = [next(whole) for _ in range(7)]
@@ -132,8 +138,9 @@ def test_crops_that_show_marks_are_the_same_with_and_without_moving(store):
 
 
 def test_batches_know_the_reader(store):
-    batch, chosen = stream(store, all_readers=True).batch(1), stream(store)._chosen(1)
-    for row, index in enumerate(chosen):
+    batches = stream(store, all_readers=True)
+    batch = batches.batch(1)
+    for row, index in enumerate(rows_of(batches, 1)):
         assert np.array_equal(batch.label[row], store.labels[index, batch.reader[row]])
     assert EvaluationImages(store, "test")[0]["readers"].tolist() == [0, 1, 2, 3]
 
@@ -147,8 +154,8 @@ def test_the_map_of_a_model_is_used_where_it_is_given(store):
 @pytest.mark.parametrize("crop", [(23, 24), (24, 23), (31, 32), (32, 1)])
 def test_training_without_augmentation_sees_the_crops_of_evaluation(store, crop):
     images, batches = EvaluationImages(store, "train", crop), stream(store, crop=crop, all_readers=True)
-    batch, chosen = batches.batch(0), batches._chosen(0)
-    for row, index in enumerate(chosen):
+    batch = batches.batch(0)
+    for row, index in enumerate(rows_of(batches, 0)):
         case = images[int(np.flatnonzero(images.indices == index)[0])]
         assert np.array_equal(batch.image[row], case["image"])
         assert np.array_equal(batch.labels[row], case["labels"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
+from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.data.manifest import SPLITS, Split
 
@@ -66,6 +66,6 @@ def load_reader_split() -> dict[str, Split]:
     Returns:
         From patient id (``LIDC-IDRI-0001``) to split.
     """
-    content = json.loads(resources.files("probunet.data.lidc").joinpath("lidc_readers_split.json").read_text())
+    content = read_json(Path(__file__).with_name("lidc") / "lidc_readers_split.json")
     parts: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
     return {patient: split for key, split in parts.items() for patient in content[key]}

@@ -96,12 +96,12 @@ class Parts:
         file = self._file(number)
         try:
             content = _each(read_checkpoint(file), torch.Tensor, torch.Tensor.numpy)
-        except InputError as error:
+            sets = {name: SetScores([_batch(fields)]) for name, fields in content["sets"].items()}
+            return Part(**{**content, "sets": sets})
+        except (InputError, KeyError, TypeError, AttributeError) as error:
             if not file.is_file():
                 raise FileNotFoundError(file) from error
             raise InputError(f"{file} is damaged; remove it and give the same command again") from error
-        sets = {name: SetScores([_batch(fields)]) for name, fields in content["sets"].items()}
-        return Part(**{**content, "sets": sets})
 
 
 def score_part(

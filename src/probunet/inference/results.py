@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.array_file import ArrayFile, array_file
-from probunet.core.descriptions import write_json
+from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
 from probunet.core.files import remove_remains, shown, writing_folder
 from probunet.core.names import safe_name
@@ -93,8 +92,8 @@ class Results:
         if not folder.exists():
             return False
         try:
-            question = json.loads((folder / SUMMARY).read_text())["request"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            question = read_json(folder / SUMMARY)["request"]
+        except (InputError, KeyError) as error:
             raise InputError(
                 f"{shown(folder)} exists and is no result of this command; remove it or choose another --out"
             ) from error

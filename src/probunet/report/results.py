@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store, marked
@@ -97,15 +98,22 @@ class Results:
     def values(self, name: str, column: str) -> Floats:
         """(images,) scores of one run, NaN where they are not defined; all NaN where the column is missing."""
         if name not in self._columns:
-            with (self.path_of(name) / "evaluation.csv").open(newline="") as file:
-                rows = list(csv.DictReader(file))
-            self._columns[name] = {
+            self._columns[name] = self._read_columns(self.path_of(name) / "evaluation.csv")
+        return self._columns[name].get(column, np.full(len(self.images), np.nan))
+
+    def _read_columns(self, file: Path) -> dict[str, Floats]:
+        rows = list(csv.DictReader(read_text(file).splitlines()))
+        try:
+            columns = {
                 key: np.array([float(row[key] or "nan") for row in rows])
-                for key in rows[0]
+                for key in (rows[0] if rows else ())
                 if key not in ("name", "patient")
             }
-        columns = self._columns[name]
-        return columns.get(column, np.full(len(next(iter(columns.values()))), np.nan))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{file} holds something else than numbers; evaluate {file.parent} again") from error
+        if len(rows) != len(self.images) or any(None in row.values() for row in rows):
+            raise InputError(f"{file} is not whole; remove {file.parent / 'evaluation.json'} and evaluate it again")
+        return columns
 
     def path_of(self, name: str) -> Path:
         """Run directory of a run."""

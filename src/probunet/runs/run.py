@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -22,6 +23,11 @@ from probunet.runs.description import TrainedModel
 from probunet.runs.specification import Trust
 
 DESCRIPTION = "run.yaml"
+WRITTEN: dict[str, dict[str, type | UnionType]] = {
+    "training.json": {"steps": int, "seconds": float | int, "parameters": int, "best_validation_ged2": float | None},
+    "evaluation.json": {"data": dict, "ged2": dict, "scores": list, "checkpoint": str, "seed": int},
+}
+"""What others read of the results in a run directory."""
 
 
 class Run(TrainedModel):
@@ -57,16 +63,30 @@ class Run(TrainedModel):
         return self.path / "checkpoints" / "previous.ckpt"
 
     def training(self) -> dict[str, Any] | None:
-        """What ``training.json`` says; ``None`` while the training is not complete."""
+        """What ``training.json`` says; ``None`` while the training is not complete.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         return self._json("training.json")
 
     def evaluation(self) -> dict[str, Any] | None:
-        """What ``evaluation.json`` says; ``None`` before the first evaluation."""
+        """What ``evaluation.json`` says; ``None`` before the first evaluation.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         return self._json("evaluation.json")
 
     def _json(self, name: str) -> dict[str, Any] | None:
         file = self.path / name
-        return read_json(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        content = read_json(file)
+        for key, kind in WRITTEN[name].items():
+            if not isinstance(content.get(key), kind):
+                raise InputError(f"{file} does not say '{key}' as it was written; remove it and make it again")
+        return content
 
     def weights(self) -> tuple[Path, dict[str, torch.Tensor]]:
         """The weights of the best checkpoint; see the base class."""

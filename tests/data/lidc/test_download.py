@@ -120,6 +120,14 @@ def test_an_interrupted_run_goes_on_where_it_was(download, tmp_path, monkeypatch
     assert sorted(made) == sorted(set(PATIENTS) - {broken.parts[-4]})
     made.clear()
     broken.write_bytes(content)
+    kept = next((tmp_path / ".store-scans").glob("*/part.json"))
+    whole = kept.read_text()
+    for damaged in ("", "{}", "[]", whole[:40]):
+        kept.write_text(damaged)
+        with pytest.raises(InputError, match=r"part\.json is damaged; remove .* and give the same command again"):
+            prepare_lidc(download, tmp_path / "store", size=32, jobs=1)
+    kept.write_text(whole)
+    made.clear()
     store, _ = prepare_lidc(download, tmp_path / "store", size=32, jobs=1)
     assert made == [broken.parts[-4]]
     assert len(store.cases) == 6

@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.data.lidc.annotations import AnnotationTable, load_table
@@ -178,14 +179,13 @@ def make_part(job: Job) -> Part:
 
 
 def _read_part(job: Job) -> Part:
-    content = json.loads((job.part / "part.json").read_text())
-    return Part(
-        content["folder"],
-        job.part,
-        [Scan(**scan) for scan in content["scans"]],
-        content["others"],
-        content["errors"],
-    )
+    file = job.part / "part.json"
+    try:
+        content = read_json(file)
+        scans = [Scan(**scan) for scan in content["scans"]]
+        return Part(content["folder"], job.part, scans, content["others"], content["errors"])
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged; remove {job.part} and give the same command again") from error
 
 
 def _scan(series: Series, job: Job) -> tuple[Scan, Crops]:

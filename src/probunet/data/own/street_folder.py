@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
+from pydantic import ConfigDict, TypeAdapter
 
 from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
-from probunet.core.files import shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import with_flips
-from probunet.data.manifest import SPLITS, Case, Split
+from probunet.data.manifest import SPLITS, Case, Split, sentence
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.store import Store
 
@@ -63,25 +63,21 @@ class ClassTable:
     cities: dict[Split, list[str]] = field(default_factory=dict)
     counts: dict[Split, int] = field(default_factory=dict)
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
 
 def load_class_table(file: Path | None) -> ClassTable:
     """Read a class table; the one of Cityscapes if no file is given.
 
     Raises:
-        InputError: no mapping in YAML, a key missing or unknown, or a split that does not exist.
+        InputError: no YAML, a key missing or unknown, a value of another kind, or a split that does not exist.
     """
     source = file or Path(__file__).with_name("cityscapes.yaml")
-    values = read_yaml(source)
-    try:
-        values["flips"] = {name: _fraction(share) for name, share in values["flips"].items()}
-        values["size"] = (int(values["size"][0]), int(values["size"][1]))
-        table = ClassTable(**values)
-    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{shown(source)} is not a usable class table ({reason})") from error
-    if unknown := ({*table.folders, *table.cities} - set(SPLITS)):
-        raise InputError(f"{shown(source)}: there is no split '{unknown.pop()}'; use {', '.join(SPLITS)}")
-    return table
+    content = read_yaml(source)
+    if isinstance(content.get("flips"), dict):
+        content["flips"] = {name: _fraction(share) for name, share in content["flips"].items()}
+    with sentence(source, "see configs/classes and docs/data.md"):
+        return TypeAdapter(ClassTable).validate_python(content)
 
 
 def find_photographs(root: Path, table: ClassTable) -> list[CaseSource]:
@@ -222,8 +218,8 @@ def _read(file: Path, mode: str | None) -> npt.NDArray[Any]:
         raise InputError(f"{file} cannot be read as an image ({error}); fetch it again") from error
 
 
-def _fraction(share: float | str) -> float:
-    """``8/17`` or a number."""
-    if isinstance(share, str) and (match := re.fullmatch(r"(\d+)/(\d+)", share)):
+def _fraction(share: Any) -> Any:
+    """The number of ``8/17``; anything else as it is."""
+    if isinstance(share, str) and (match := re.fullmatch(r"(\d{1,9})/([1-9]\d{0,8})", share)):
         return int(match[1]) / int(match[2])
-    return float(share)
+    return share
