@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main
+from probunet.core.errors import InputError
 from probunet.data.prepare import write_store
 from probunet.data.store import Store
+from probunet.evaluation.evaluate import evaluate
+from probunet.evaluation.model_scores import is_evaluated
 from probunet.evaluation.reference_points import REFERENCE_POINTS
 from probunet.metrics import Convention, energy_distance
+from probunet.runs.exported import save_run
+from probunet.runs.run import Run
 
 NUMBERS = ["1", "2", "4"]
 
@@ -102,3 +108,30 @@ def test_bad_input_is_one_sentence(copy, tmp_path, failing):
     assert "has no checkpoint (checkpoints/best.ckpt is missing)" in failing("evaluate", str(copy / "unet"))
     (copy / "unet" / "run.yaml").write_text("model: [")
     assert "run.yaml is no valid YAML" in failing("evaluate", str(copy / "unet"))
+
+
+def test_numbers_of_other_readings_or_splits_of_the_same_images_are_not_taken_for_its_own(trained, store, tmp_path):
+    run = Run(trained / "unet")
+    assert is_evaluated(run, store, "test", [1, 2, 4], 0)
+
+    def turned(source):
+        image, labels = source.draw()
+        return image, labels[::-1].copy()
+
+    other = [dataclasses.replace(source, draw=partial(turned, source)) for source in blobs(24)]
+    other = write_store(tmp_path / "readings", other, DESCRIPTION, np.uint8, jobs=1)
+    assert (other.path / "images.npy").read_bytes() == (store.path / "images.npy").read_bytes()
+    assert not is_evaluated(run, other, "test", [1, 2, 4], 0)
+
+
+def test_an_exported_model_is_not_tested_on_its_own_training_patients(trained, tmp_path):
+    save_run(Run(trained / "unet"), tmp_path / "model")
+    swap = {"train": "test", "test": "train", "validation": "validation"}
+    sources = [
+        dataclasses.replace(source, case=dataclasses.replace(source.case, split=swap[source.case.split]))
+        for source in blobs(24)
+    ]
+    swapped = write_store(tmp_path / "swapped", sources, DESCRIPTION, np.uint8, jobs=1)
+    for model in (tmp_path / "model", trained / "unet"):
+        with pytest.raises(InputError, match=r"6 patients of the test split .* \(patient-000, patient-001"):
+            evaluate(model, swapped, device="cpu")

@@ -17,6 +17,7 @@ from probunet.core.types import IGNORE
 from probunet.data.batches import Crop, EvaluationImages, SharedBatches
 from probunet.data.manifest import Split
 from probunet.data.store import Store
+from probunet.evaluation.fit import check_fit
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.model_draws import score_distribution
 from probunet.evaluation.set_scores import SetScores
@@ -134,6 +135,7 @@ def evaluate(
     numbers = sorted({int(count) for count in n})
     if not numbers or numbers[0] < 1:
         raise InputError(f"n={list(numbers)}: give one or more numbers of samples, each at least 1")
+    trained = None
     if not isinstance(model, SegmentationModel):
         trained = model if isinstance(model, TrainedModel) else open_model(model, trust)
         model, crop = trained.model(), crop or trained.crop
@@ -141,7 +143,9 @@ def evaluate(
     by = "image" if groups is None else "group"
     if isinstance(data, Store | Path | str):
         store = data if isinstance(data, Store) else Store(data)
-        shown = EvaluationImages(store, split, crop)
+        if trained:
+            check_fit(trained, store, split)
+        shown = EvaluationImages(store, split, crop, intensity=model.intensity)
         if groups is None:
             groups, by = independent_groups([store.cases[i].patient for i in shown.indices])
         convention = convention or store.convention()

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 
 from probunet.core.console import progress_bar
 from probunet.core.descriptions import write_json
-from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.core.processes import Tell
 from probunet.core.shards import WHOLE, Shard
@@ -25,6 +24,7 @@ from probunet.core.version import VERSION as PROBUNET
 from probunet.data.batches import Crop, EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store, sha256
+from probunet.evaluation.fit import check_fit
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
@@ -43,7 +43,7 @@ def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed:
     past = run.evaluation()
     return past is not None and _question(run, store, split, numbers, seed) == {
         "checkpoint": past["checkpoint"],
-        "data": past["data"]["checksum"],
+        "identity": past["data"].get("identity"),
         "split": past["data"]["split"],
         "n": [int(n) for n in past["ged2"]],
         "seed": past["seed"],
@@ -76,9 +76,7 @@ def evaluate_run(
         The content of ``evaluation.json``; ``None`` where other shards are not ready.
     """
     model = run.model(device)
-    _check_fit(run, model, store)
-    if split == "test":
-        _check_patients(run, store)
+    check_fit(run, store, split)
     images = EvaluationImages(store, split, run.crop, intensity=run.intensity)
     if note := images.hidden_note():
         log.warning(note)
@@ -120,13 +118,13 @@ def evaluate_run(
 
 def _question(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
     """What the numbers of an evaluation depend on."""
-    checksum = store.manifest["files"]["images.npy"]["sha256"]
-    return {"checkpoint": sha256(run.best), "data": checksum, "split": split, "n": list(numbers), "seed": seed}
+    identity = store.identity().as_json()
+    return {"checkpoint": sha256(run.best), "identity": identity, "split": split, "n": list(numbers), "seed": seed}
 
 
 def _parts(run: Run, store: Store, question: dict[str, Any], count: int) -> Parts:
     """Where the parts of this evaluation are kept, and of no other one."""
-    whole = {**question, "files": store.manifest["files"], "batch": BATCH, "version": PROBUNET}
+    whole = {**question, "batch": BATCH, "version": PROBUNET}
     name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
     return Parts(run.path / f"evaluation-{name}.parts", count)
 
@@ -189,7 +187,7 @@ def _data_facts(store: Store, split: Split, crop: Crop, patients: list[str]) -> 
         "readers": store.readers,
         "crop": crop if isinstance(crop, int) else list(crop),
         "spacing_mm": store.manifest["spacing_mm"],
-        "checksum": store.manifest["files"]["images.npy"]["sha256"],
+        "identity": store.identity().as_json(),
     }
 
 
@@ -201,25 +199,6 @@ def _write_csv(file: Path, names: list[str], patients: list[str], scores: SetSco
         for i, (name, patient) in enumerate(zip(names, patients, strict=True)):
             values = [float(column[i]) for column in columns.values()]
             writer.writerow([name, patient, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
-
-
-def _check_fit(run: Run, model: SegmentationModel, store: Store) -> None:
-    channels, classes = int(store.images.shape[1]), len(store.classes)
-    if (channels, classes) != (model.in_channels, model.num_classes):
-        raise InputError(
-            f"{store.path} has {channels} channel(s) and {classes} classes, the model of {run.path} takes "
-            f"{model.in_channels} and {model.num_classes}; evaluate it on data of its own kind"
-        )
-
-
-def _check_patients(run: Run, store: Store) -> None:
-    """Refuse a test on patients that the model was trained on, or chosen by."""
-    seen = {patient for names in (run.settings.get("patients") or {}).values() for patient in names}
-    if both := sorted(seen & set(store.patients("test"))):
-        raise InputError(
-            f"{len(both)} patients of the test split of {store.path} are ones that {run.path} was trained on or chosen "
-            f"by ({', '.join(both[:5])}, ...); prepare the data with the splits of the training, or with other patients"
-        )
 
 
 def tell_other_units(run: Run, store: Store) -> None:

@@ -5,9 +5,11 @@ A description comes from people and from strangers. It is checked as a whole bef
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,6 +126,11 @@ class TrainedModel(ABC):
         self.classes = description.input.classes
         self.spacing_mm = description.input.spacing_mm
 
+    def knows(self, patients: Iterable[str]) -> list[str]:
+        """Which of some patients it was trained on or chosen by, as far as its description says."""
+        known = {name for names in (self.settings.get("patients") or {}).values() for name in names}
+        return sorted(patient for patient in set(patients) if known & {patient, hashed(patient)})
+
     @abstractmethod
     def weights(self) -> tuple[Path, dict[str, torch.Tensor]]:
         """Read the weights, and say from which file.
@@ -151,6 +158,11 @@ class TrainedModel(ABC):
             raise InputError(f"{file} holds weights that are NaN or infinite; make it again")
         model.intensity = self.intensity
         return model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def hashed(patient: str) -> str:
+    """What an exported model says of a patient: enough to find this patient again, not to name one."""
+    return hashlib.sha256(f"probunet patient {patient}".encode()).hexdigest()
 
 
 def check_description(file: Path, settings: Any) -> Description:

@@ -20,7 +20,7 @@ from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.version import VERSION as PROBUNET
 from probunet.models.base import SegmentationModel
-from probunet.runs.description import FORMAT, VERSION, TrainedModel, check_description
+from probunet.runs.description import FORMAT, VERSION, TrainedModel, check_description, hashed
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification, Trust
 
@@ -64,11 +64,6 @@ class ExportedModel(TrainedModel):
             return file, from_bytes(content)
         except (OSError, SafetensorError) as error:
             raise InputError(f"{file} cannot be read ({error}); export the model again") from error
-
-
-def hashed(patient: str) -> str:
-    """What an exported model says of a patient: enough to find this patient again, not to name one."""
-    return hashlib.sha256(f"probunet patient {patient}".encode()).hexdigest()
 
 
 def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
