@@ -93,10 +93,10 @@ def score(
     sets = dict(zip(_labels(paths), [open_maps(path, "samples") for path in paths], strict=True))
     names, missing = _partners([readers, *sets.values()], allow_missing)
     groups = None if patients is None else _patients(patients, names)
-    found = {label: _score_set(held, readers, names, chosen, convention, calibration) for label, held in sets.items()}
+    scored = {label: _score_set(held, readers, names, chosen, convention, calibration) for label, held in sets.items()}
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
-    rows = {label: scores.summaries(groups, **interval) for label, scores in found.items()}
-    tests = comparisons(found, groups, **interval)
+    rows = {label: scores.summaries(groups, **interval) for label, scores in scored.items()}
+    tests = comparisons(scored, groups, **interval)
     for label, summaries in rows.items():
         print_scores(label, str(convention), summaries)
     print_comparisons(tests)
@@ -114,7 +114,7 @@ def score(
     }
     with writing_file(out) as file:
         file.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    _write_csv(out.with_suffix(".csv"), names, groups, found)
+    _write_csv(out.with_suffix(".csv"), names, groups, scored)
 
 
 def _checked_row(columns: Sequence[str]) -> list[RowCheck]:
@@ -147,8 +147,8 @@ def _partners(sets: Sequence[MapSet], allow_missing: bool) -> tuple[list[str], d
     every = list(dict.fromkeys(name for held in sets for name in held.names))
     missing = {}
     for held in sets:
-        there = set(held.names)
-        lacking = [name for name in every if name not in there]
+        held_names = set(held.names)
+        lacking = [name for name in every if name not in held_names]
         if lacking:
             missing[str(held.path)] = lacking
     if missing and not all(held.has_names for held in sets):
@@ -227,12 +227,12 @@ def _with_place(
     return error
 
 
-def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, found: dict[str, SetScores]) -> None:
+def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, scored: dict[str, SetScores]) -> None:
     with writing_file(path) as file, file.open("w", newline="") as stream:
         writer = csv.writer(stream)
-        columns = list(next(iter(found.values())).columns())
+        columns = list(next(iter(scored.values())).columns())
         writer.writerow(["set", "case", "patient", *columns])
-        for label, scores in found.items():
+        for label, scores in scored.items():
             table = scores.columns()
             for i, name in enumerate(names):
                 values = ["" if np.isnan(table[c][i]) else repr(float(table[c][i])) for c in columns]

@@ -79,51 +79,51 @@ def run_in_processes(title: str, tasks: Sequence[Task], workers: int | None = No
         try:
             while waiting or active:
                 while waiting and slots:
-                    one = _start(waiting.pop(0), slots.pop(0), threads, gpus, display)
-                    active[one.channel] = one
+                    job = _start(waiting.pop(0), slots.pop(0), threads, gpus, display)
+                    active[job.channel] = job
                 for channel in wait(list(active), timeout=1.0):
-                    one = active[channel]  # type: ignore[index]
-                    if not _listen(one, display):
-                        _finish(one, display)
-                        del active[one.channel]
-                        slots.append(one.slot)
-                        display.remove_task(one.bar)
-                shares = sum(display.tasks[display.task_ids.index(one.bar)].completed for one in active.values())
+                    job = active[channel]  # type: ignore[index]
+                    if not _listen(job, display):
+                        _finish(job, display)
+                        del active[job.channel]
+                        slots.append(job.slot)
+                        display.remove_task(job.bar)
+                shares = sum(display.tasks[display.task_ids.index(job.bar)].completed for job in active.values())
                 ended = len(tasks) - len(waiting) - len(active)
                 display.update(whole, completed=ended + shares, state=f"{ended} of {len(tasks)}")
         finally:
-            for one in active.values():
-                one.process.terminate()
-            for one in active.values():
-                one.process.join()
+            for job in active.values():
+                job.process.terminate()
+            for job in active.values():
+                job.process.join()
 
 
 def _start(task: Task, slot: int, threads: int, gpus: int, display: Progress) -> _Active:
     context = mp.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(task, there, threads, slot if gpus > 1 else None), name=task.name)
+    here, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(task, sender, threads, slot if gpus > 1 else None), name=task.name)
     process.start()
-    there.close()
+    sender.close()
     return _Active(task, process, here, display.add_task(f"  {task.name}", total=1.0, state="starting"), slot)
 
 
-def _listen(one: _Active, display: Progress) -> bool:
+def _listen(job: _Active, display: Progress) -> bool:
     """Take one message; False when there will be no more."""
     try:
-        share, state = one.channel.recv()
+        share, state = job.channel.recv()
     except EOFError:
         return False
     if share is None:
-        one.process.join()
-        raise InputError(f"{one.task.name}: {state}")
-    display.update(one.bar, completed=share, state=state)
+        job.process.join()
+        raise InputError(f"{job.task.name}: {state}")
+    display.update(job.bar, completed=share, state=state)
     return True
 
 
-def _finish(one: _Active, display: Progress) -> None:
-    one.process.join()
-    if one.process.exitcode:
-        raise RuntimeError(f"{one.task.name} ended with exit code {one.process.exitcode}")
+def _finish(job: _Active, display: Progress) -> None:
+    job.process.join()
+    if job.process.exitcode:
+        raise RuntimeError(f"{job.task.name} ended with exit code {job.process.exitcode}")
 
 
 def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> None:

@@ -110,7 +110,7 @@ class TrainingBatches(IterableDataset[Batch]):
         chosen = self._chosen(step)
         seed = seed_of(self.seed, 1 + step * ranks + rank)
         generator = torch.Generator().manual_seed(seed)
-        there = generator if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
+        on_device = generator if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
         raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
         image = torch.from_numpy(self.store.normalised(chosen, raw)).to(self.device)
         reader = self._readers(chosen, generator)
@@ -118,11 +118,11 @@ class TrainingBatches(IterableDataset[Batch]):
         labels = torch.from_numpy(self.store.readings(chosen[:, None], taken)).to(self.device)
         source = (int(image.shape[-2]), int(image.shape[-1]))
         move = partial(self._towards_marks, chosen=chosen, source=source, seed=seed_of(seed, "marks"))
-        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, there, move)
+        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, on_device, move)
         warped = warp_labels(labels, grid)
         label = warped[np.arange(len(chosen)), reader] if self.all_readers else warped[:, 0]
         if self.store.flips:
-            label = draw_flips(label, self.store.flips, there)
+            label = draw_flips(label, self.store.flips, on_device)
             warped = label[:, None]
         return Batch(warp_image(image, grid), label, warped if self.all_readers else None, torch.from_numpy(reader))
 
@@ -207,14 +207,14 @@ class EvaluationImages(Dataset[dict[str, Any]]):
 
     def batches(self, size: int) -> list[list[int]]:
         """Positions in order, cut where a batch is full or the number of readers changes: one batch is one array."""
-        found: list[list[int]] = []
+        cut: list[list[int]] = []
         counts = self.store.present[self.indices].sum(axis=1)
         for position in range(len(self)):
-            if position and len(found[-1]) < size and counts[position] == counts[position - 1]:
-                found[-1].append(position)
+            if position and len(cut[-1]) < size and counts[position] == counts[position - 1]:
+                cut[-1].append(position)
             else:
-                found.append([position])
-        return found
+                cut.append([position])
+        return cut
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """Give ``image`` (C, h, w), ``labels`` (R, h, w) of ``readers`` (R,) (columns of the store), and ``index``."""

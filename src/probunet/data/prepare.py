@@ -143,7 +143,7 @@ def _write_chunk(
 
 def _write_present(folder: Path) -> None:
     labels = np.load(folder / "labels.npy", mmap_mode="r")
-    present = np.stack([(one != IGNORE).any(axis=(1, 2)) for one in labels])
+    present = np.stack([(readings != IGNORE).any(axis=(1, 2)) for readings in labels])
     if not present.all():
         np.save(folder / "present.npy", present)
 
@@ -179,7 +179,7 @@ def _keep_rows(file: Path, kept: npt.NDArray[np.bool_]) -> None:
 def _facts(folder: Path, description: Description, cases: Sequence[Case], left_out: int) -> dict[str, Any]:
     images = np.load(folder / "images.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy", mmap_mode="r")
-    shown = np.stack([marked(one) for one in labels])
+    shown = np.stack([marked(readings) for readings in labels])
     present = np.load(folder / "present.npy") if (folder / "present.npy").is_file() else np.ones_like(shown)
     empty = Counter(int(n) for n in (present & ~shown).sum(axis=1))
     splits = {}

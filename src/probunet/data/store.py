@@ -217,11 +217,11 @@ class Store:
         """
         if split not in SPLITS:
             raise InputError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")
-        found = np.flatnonzero([case.split == split for case in self.cases])
-        if not len(found):
+        rows = np.flatnonzero([case.split == split for case in self.cases])
+        if not len(rows):
             counts = {name: facts["cases"] for name, facts in self.manifest["splits"].items()}
             raise InputError(f"{self.path} has no cases in split '{split}' (it has {counts})")
-        return found
+        return rows
 
     def verify(self) -> None:
         """Compare the SHA-256 of every file with the manifest.

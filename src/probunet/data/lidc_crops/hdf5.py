@@ -47,11 +47,11 @@ def prepare_hdf5(file: Path, out: Path, fractions: Sequence[float] | None, seed:
     """
     cases, rows = _cases(file)
     if fractions is not None:
-        parts = split_by_patient([one.patient for one in cases], fractions, seed)
-        cases = [Case(one.name, one.patient, parts[one.patient]) for one in cases]
-    sources = [CaseSource(one, partial(_draw, file, *row)) for one, row in zip(cases, rows, strict=True)]
+        parts = split_by_patient([case.patient for case in cases], fractions, seed)
+        cases = [Case(case.name, case.patient, parts[case.patient]) for case in cases]
+    sources = [CaseSource(case, partial(_draw, file, *row)) for case, row in zip(cases, rows, strict=True)]
     log.info(
-        f"{len(sources):,} slices of {len({one.patient for one in cases}):,} series; split by series: the file does "
+        f"{len(sources):,} slices of {len({case.patient for case in cases}):,} series; split by series: the file does "
         "not say which patient a series is of"
     )
     description = Description(

@@ -60,8 +60,8 @@ def prepare_pickle(file: Path, out: Path, fractions: Sequence[float] | None, see
         patients, notes = _patients(slices)
         parts = split_by_patient(patients, fractions, seed)
         sources = [
-            CaseSource(Case(one.name, patient, parts[patient]), partial(_draw, folder, row, (len(slices), *shape)))
-            for row, (one, patient) in enumerate(zip(slices, patients, strict=True))
+            CaseSource(Case(entry.name, patient, parts[patient]), partial(_draw, folder, row, (len(slices), *shape)))
+            for row, (entry, patient) in enumerate(zip(slices, patients, strict=True))
         ]
         description = Description(
             title="LIDC-IDRI slices of data_lidc.pickle, four readers",
@@ -153,11 +153,11 @@ def _patients(slices: list[_Slice]) -> tuple[list[str], dict[str, Any]]:
     table = load_table()
     known_patients = dict(zip(table.scan_series, table.scan_patient, strict=True))
     patients, known = [], 0
-    for one in slices:
-        named = _PATIENT.match(one.name)
-        patient = known_patients.get(one.series) or (named[0] if named else None)
+    for entry in slices:
+        named = _PATIENT.match(entry.name)
+        patient = known_patients.get(entry.series) or (named[0] if named else None)
         known += patient is not None
-        patients.append(patient or one.series)
+        patients.append(patient or entry.series)
     text = "split by patient"
     if known < len(slices):
         text = f"{len(slices) - known:,} slices are of series that LIDC-IDRI does not have: split by series there"

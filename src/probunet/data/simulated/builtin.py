@@ -73,8 +73,11 @@ def prepare_readers(
         slices = [slices[i] for i in np.linspace(0, len(slices) - 1, limit).round().astype(int)]
     parts = load_reader_split()
     sources = [
-        CaseSource(Case(one.name, one.patient, parts[one.patient]), partial(draw_simulated, one, spacing, size, seed))
-        for one in slices
+        CaseSource(
+            Case(lesion_slice.name, lesion_slice.patient, parts[lesion_slice.patient]),
+            partial(draw_simulated, lesion_slice, spacing, size, seed),
+        )
+        for lesion_slice in slices
     ]
     return write_store(out, sources, description, np.int16, jobs=jobs)
 
