@@ -28,15 +28,16 @@ def read_array(content: Content, kind: str) -> Stored:
     with decoding(content.name, kind), content.open() as file:
         if kind == "NPY":
             shape, fortran, dtype = _header(file, content.name)
-            content.check(_volume(shape, content.name), dtype.itemsize, content.size() - file.tell())
-            if content.size() - file.tell() != math.prod(shape) * dtype.itemsize:
-                raise InputError(f"{content.name} has more bytes than its {said(shape)} {dtype} take; write it again")
+            held = content.size() - file.tell()
         else:
             with zipfile.ZipFile(file) as archive:
                 member = _only_member(archive, content.name)
                 with archive.open(member) as stream:
                     shape, fortran, dtype = _header(stream, content.name)
-            content.check(_volume(shape, content.name), dtype.itemsize, member.file_size)
+                    held = member.file_size - stream.tell()
+        content.check(_volume(shape, content.name), dtype.itemsize, held)
+        if held != math.prod(shape) * dtype.itemsize:
+            raise InputError(f"{content.name} has more bytes than its {said(shape)} {dtype} take; write it again")
     whole = _volume(shape, content.name)
     decode = partial(_decode, content, kind, shape, fortran, dtype)
     return Stored(kind, whole, np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("="), decode)
