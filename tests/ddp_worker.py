@@ -6,8 +6,20 @@ import torch.distributed as dist
 from probunet import metrics
 
 
+def every_kind():
+    """One metric of every kind of state: means of images, sums of bins, lists of scores."""
+    return (
+        metrics.EnergyDistanceMetric(),
+        metrics.BestDiceMetric(),
+        metrics.HungarianIoUMetric(),
+        metrics.CalibrationMetric(),
+        metrics.DisagreementMetric("presence"),
+        metrics.DisagreementMetric("area"),
+    )
+
+
 def score_in_process(rank, port, results, samples, readers):
-    """Update three metrics with this process's part of six images and report what the group computes.
+    """Update metrics of every kind of state with this process's part of six images and report what the group computes.
 
     Once with two and four images, and once with none and six: fewer batches than processes.
     """
@@ -16,8 +28,7 @@ def score_in_process(rank, port, results, samples, readers):
     try:
         for kind, first in (("uneven", 2), ("idle", 0)):
             rows = slice(0, first) if rank == 0 else slice(first, 6)
-            made = (metrics.EnergyDistanceMetric(), metrics.CalibrationMetric(), metrics.DisagreementMetric())
-            for place, metric in enumerate(made):
+            for place, metric in enumerate(every_kind()):
                 if len(samples[rows]):
                     metric.update(samples[rows], readers[rows])
                 value = metric.compute()

@@ -12,7 +12,7 @@ from probunet.metrics import objects as torchmetric
 RNG = np.random.default_rng(0)
 SAMPLES = torch.from_numpy(RNG.integers(0, 2, (6, 4, 5, 5)))
 READERS = torch.from_numpy(RNG.integers(0, 2, (6, 4, 5, 5)))
-READERS[0, 1:] = 0
+READERS[0, 2:] = 0
 SAMPLES[1] = READERS[1] = 0
 
 FREQUENCIES = metrics.class_frequencies(SAMPLES)
@@ -104,19 +104,22 @@ def test_two_processes_give_the_same_as_one():
     ]
     for worker in workers:
         worker.start()
-    found = sorted(results.get(timeout=120) for _ in range(12))
+    found = sorted(results.get(timeout=120) for _ in range(24))
     for worker in workers:
         worker.join(timeout=10)
     distances = metrics.pairwise_distances(SAMPLES, READERS)
     expected = [
         metrics.energy_distance(SAMPLES, READERS).mean(),
+        metrics.best_dice(SAMPLES, READERS).mean(),
+        metrics.hungarian_iou(SAMPLES, READERS).mean(),
         metrics.reliability(FREQUENCIES, READERS).ece().mean,
         metrics.presence_disagreement(distances).auroc,
+        metrics.area_disagreement(distances).auroc,
     ]
     for rank in range(2):
         for kind in ("uneven", "idle"):
             mine = {place: value for r, k, place, value in found if (r, k) == (rank, kind)}
-            np.testing.assert_allclose([mine[place] for place in range(3)], expected)
+            np.testing.assert_allclose([mine[place] for place in range(6)], expected)
 
 
 def test_every_shell_is_exported():
