@@ -118,6 +118,7 @@ def test_a_run_directory_that_disappears_is_one_sentence(experiment_file, tmp_pa
     message = failing("train", "--config", str(experiment_file), *UNET)
     assert f"{tmp_path / 'run' / 'unet'} is gone" in message
     assert not (tmp_path / "run" / "unet").exists()
+    (tmp_path / "run").mkdir(exist_ok=True)
     (tmp_path / "away").rename(tmp_path / "run" / "unet")
     train(experiment_file)
     assert_same(weights(Run(tmp_path / "whole" / "unet")), weights(Run(tmp_path / "run" / "unet")))

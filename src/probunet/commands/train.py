@@ -50,7 +50,7 @@ def train(
 
     Examples:
         probunet train --config configs/demo.yaml
-        probunet train --config configs/demo.yaml --out runs/longer --trainer.max_time 00:00:20:00
+        probunet train --config configs/demo.yaml --out runs/longer --trainer.max_steps 20000
         probunet train --config configs/demo.yaml --only unet --print_config
     """
     console.quiet = console.quiet or not is_first()
