@@ -53,7 +53,7 @@ def page(browser, served):
     opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.goto(served[0])
-    opened.wait_for_selector(".mode")
+    opened.wait_for_selector(".group")
     opened.complaints = complaints
     yield opened
     opened.close()
@@ -72,13 +72,13 @@ def seen(page) -> str:
     return page.evaluate("document.getElementById('view').toDataURL()")
 
 
-def test_choose_a_case_and_a_mode(page):
+def test_choose_a_case_and_a_group(page):
     before = seen(page)
     page.select_option("#cases", index=1)
     until(page, f"document.getElementById('view').toDataURL() !== {before!r}")
     assert "case=1" in page.url
     page.keyboard.press("ArrowRight")
-    assert page.locator(".mode[aria-selected=true]").count() == 1
+    assert page.locator(".group[aria-selected=true]").count() == 1
     assert "%" in page.inner_text("#absent")
     for name in ("probability", "entropy"):
         shown = seen(page)
@@ -129,7 +129,7 @@ def test_a_link_restores_what_was_seen(page, served):
     address, shown = page.url, seen(page)
     page.goto("about:blank")
     page.goto(address)
-    page.wait_for_selector(".mode")
+    page.wait_for_selector(".group")
     until(page, f"document.getElementById('view').toDataURL() === {shown!r}")
     assert page.complaints == []
 
@@ -144,7 +144,7 @@ def test_a_double_click_moves_the_field(page):
     address, shown = page.url, seen(page)
     page.goto("about:blank")
     page.goto(address)
-    page.wait_for_selector(".mode")
+    page.wait_for_selector(".group")
     page.click("#whole")
     until(page, f"document.getElementById('view').toDataURL() === {shown!r}")
     assert page.complaints == []

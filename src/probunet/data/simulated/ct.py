@@ -4,7 +4,7 @@ LIDC-IDRI's images cannot be shipped, its readers' outlines can. This module dra
 could come from: lung tissue, vessels, bronchi, at times chest wall or mediastinum, and in the middle the
 lesion. It is simulated CT, not CT, and says nothing about how well a model would do on patients.
 
-The lesion enters by a *hidden truth*: one outline, which lies somewhere between what one and what all readers
+The lesion enters by a *hidden lesion*: one outline, which lies somewhere between what one and what all readers
 drew, and one contrast, which is random whatever the number of readers who drew. Only the shape of the *mean* of the
 readings' filled outlines and the *mean* of the ratings enter, so the image cannot tell who drew what, and how many
 drew shows in the size of the lesion and in its ratings alone.
@@ -78,11 +78,11 @@ def simulate_ct(lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180
     scene = _draw_scene(np.random.default_rng(identity), lesion_slice)
     rng = np.random.default_rng((*identity, round((lesion_slice.z + 10_000) * 1000)))
     canvas = Canvas(size, spacing)
-    truth = hidden_truth(rng, scene, mean_outline(lesion_slice, spacing, size))
+    hidden = hidden_lesion(rng, scene, mean_outline(lesion_slice, spacing, size))
     image = _tissue(rng, canvas, scene)
     _add_vessels(rng, canvas, scene, image, lesion_slice)
-    _add_walls(rng, canvas, scene, image, truth)
-    _add_lesion(rng, canvas, scene, image, truth, lesion_slice)
+    _add_walls(rng, canvas, scene, image, hidden)
+    _add_lesion(rng, canvas, scene, image, hidden, lesion_slice)
     sigma = np.hypot(scene.sharpness, 0.35 * lesion_slice.pixel_spacing) / spacing
     image = ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=2.5)
     image += _noise(rng, canvas, scene)
@@ -112,7 +112,7 @@ def mean_outline(lesion_slice: LesionSlice, spacing: float, size: int) -> Field:
     return mean
 
 
-def hidden_truth(rng: np.random.Generator, scene: _Scene, mean: Field) -> Field:
+def hidden_lesion(rng: np.random.Generator, scene: _Scene, mean: Field) -> Field:
     """Draw what is really there: one outline and how well it is seen.
 
     Args:
