@@ -59,6 +59,7 @@ async function open(key, { z = null, slice = null, row = null, column = null, st
   const mine = ++turn, path = `/api/cases/${encodeURIComponent(key)}`;
   Object.assign(chosen, { slice, row, column });
   at("view").setAttribute("aria-busy", "true");
+  say(""); // at once: what is said later may be of something newer
   try {
     const found = await json(`${path}?${place()}`);
     const [values, drawn] = await Promise.all([array(`${path}/picture?${place()}`, Float32Array), array(`${path}/readers?${place()}`, Uint8Array)]);
@@ -85,7 +86,6 @@ async function open(key, { z = null, slice = null, row = null, column = null, st
     await draw(mine);
     if (!stay) fit();
     if (z) decode();
-    say("");
   } catch (error) { if (mine === turn) say(error.message); }
   at("view").removeAttribute("aria-busy");
 }
