@@ -18,6 +18,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from probunet.data.lidc.annotations import RATINGS, AnnotationTable, load_table
 from probunet.data.lidc.contours import Contour, Grid, rasterise
@@ -235,21 +237,14 @@ def middle_of(boxes: Iterable[Box]) -> tuple[float, float]:
 
 def connected(nodes: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Group ``nodes`` that ``pairs`` join, directly or through others; groups and members ascend."""
-    parent = {node: node for node in nodes}
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for a, b in pairs:
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
+    ordered = np.array(sorted(nodes), dtype=np.intp)
+    ends = np.searchsorted(ordered, np.array(list(pairs), dtype=np.intp).reshape(-1, 2))
+    joined = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(ordered), len(ordered)))
+    _, numbers = connected_components(joined, directed=False)
     groups: dict[int, list[int]] = defaultdict(list)
-    for node in sorted(parent):
-        groups[root(node)].append(node)
-    return [tuple(groups[first]) for first in sorted(groups)]
+    for node, number in zip(ordered.tolist(), numbers.tolist(), strict=True):
+        groups[number].append(node)
+    return [tuple(members) for members in groups.values()]
 
 
 def fold_readings(slices: dict[int, dict[float, Box]]) -> tuple[tuple[int, ...], ...]:
