@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+FAR = 50.0
+"""Beyond this, a value cannot be of an image that was mapped to the order of one."""
+
 
 @dataclass(frozen=True)
 class Intensity:

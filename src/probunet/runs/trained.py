@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import FAR
 from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
 from probunet.runs.exported import DESCRIPTION as EXPORTED
@@ -15,9 +16,6 @@ from probunet.runs.exported import ExportedModel
 from probunet.runs.hub import HUB, fetch
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Trust
-
-FAR = 50.0
-"""Beyond this, a value cannot be of an image that was mapped to the order of one."""
 
 
 def open_model(path: Path | str, trust: Trust = ()) -> TrainedModel:

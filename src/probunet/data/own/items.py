@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.intensity import Intensity
+from probunet.core.intensity import FAR, Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
@@ -19,8 +19,6 @@ from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
 
 AS_GIVEN = Intensity("as given", offset=0.0, scale=1.0)
-FAR = 50.0
-"""Beyond this, a value cannot be of an image that was mapped to the order of one."""
 
 
 class Dataset(Protocol):
