@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(f"{file} is no file; train the model first, or go on with its training")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch warns of pickles that are none of its own; they are refused below
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(file, map_location="cpu", weights_only=True)
         expected = content.pop(CHECKSUM)
     except (OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0][:160]
