@@ -6,7 +6,7 @@ A new model is one file with one class, see docs/add_a_model.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, final, runtime_checkable
 
@@ -24,6 +24,9 @@ from probunet.nets.decode import Decode
 from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, View, make_tiling, reduced
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.objectives.loss import Loss
+
+LEAST = {"in_channels": 1, "num_classes": 2, "channels": 1, "convolutions": 1, "latent_dims": 1, "combine_channels": 1}
+"""Smallest number that an argument of this name may be, or hold, in any model."""
 
 
 @runtime_checkable
@@ -79,7 +82,7 @@ class SegmentationModel(nn.Module, ABC):
 
         Raises:
             InputError: the model could not be made again: a class inside a function or class, or an argument that is
-                no plain data.
+                no plain data; or an argument is below ``LEAST``.
         """
         if cls.__qualname__ != cls.__name__:
             raise InputError(
@@ -87,7 +90,9 @@ class SegmentationModel(nn.Module, ABC):
                 "put the class at the outermost level of a file"
             )
         model = super().__new__(cls)
-        object.__setattr__(model, "arguments", record_arguments(cls, args, kwargs))
+        arguments = record_arguments(cls, args, kwargs)
+        check_sizes(cls.__name__, arguments)
+        object.__setattr__(model, "arguments", arguments)
         return model
 
     @final
@@ -169,6 +174,26 @@ class SegmentationModel(nn.Module, ABC):
         Raises:
             InputError: as in :meth:`forward`, or a label out of range.
         """
+
+
+def check_sizes(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse the arguments of a network without classes, scales, channels or convolutions.
+
+    Args:
+        name: of the model.
+        arguments: of its constructor, as plain data.
+
+    Raises:
+        InputError: an argument is below ``LEAST``, or a list that is empty.
+    """
+    for argument, least in LEAST.items():
+        value = arguments.get(argument)
+        sizes = value if isinstance(value, list) else [value]
+        if not sizes or any(isinstance(size, int | float) and size < least for size in sizes):
+            raise InputError(
+                f"{name}({argument}=...) is {str(value)[:80]}; give "
+                + (f"numbers of at least {least}, one or more" if isinstance(value, list) else f"at least {least}")
+            )
 
 
 def check_image(image: Image, in_channels: int) -> None:

@@ -98,10 +98,9 @@ def check_levels(latent_dims: Sequence[int], most: int) -> None:
     """Refuse latents that have no scale to be at.
 
     Raises:
-        InputError: no level, more than ``most`` levels, or a level without channels.
+        InputError: more than ``most`` levels.
     """
-    if not 1 <= len(latent_dims) <= most or min(latent_dims) < 1:
+    if len(latent_dims) > most:
         raise InputError(
-            f"latent_dims={list(latent_dims)} does not fit the scales; give 1 to {most} levels with at least 1 "
-            "channel each, or more channels"
+            f"latent_dims={list(latent_dims)} does not fit the scales; give at most {most} levels, or more channels"
         )
