@@ -96,14 +96,14 @@ def shares(name: str, seconds: float, textbook: float, count: int, limit: float)
     }
 
 
-def measure(size: int, batch: int, channels: list[int], repeats: int) -> dict[str, Any]:
+def measure(size: int, batch: int, channels: list[int], repeats: int, matrix: int) -> dict[str, Any]:
     torch.manual_seed(0)
     step, fast = ours(channels, bf16=False), ours(channels, bf16=True)
     plain = textbook(channels)
     image = torch.randn(batch, 1, size, size, device=DEVICE)
     label = (torch.rand(batch, size, size, device=DEVICE) < 0.1).to(torch.uint8)
-    product, product_flops = matrix_product()
-    product_bf16, _ = matrix_product(torch.bfloat16)
+    product, product_flops = matrix_product(size=matrix)
+    product_bf16, _ = matrix_product(torch.bfloat16, matrix)
     count = flops(step, image, label)
     with tempfile.TemporaryDirectory() as folder:
         batches = iter(TrainingBatches(store(Path(folder), size), size, batch, Augmentation(), seed=0, device=DEVICE))
@@ -147,9 +147,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32 if DEVICE == "cuda" else 4)
     parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--matrix", type=int, default=2048, help="rows of the matrices whose product is the limit")
     given = parser.parse_args()
     where = machine()
-    print(json.dumps({"machine": where, **measure(given.size, given.batch, given.channels, given.repeats)}, indent=2))
+    measured = measure(given.size, given.batch, given.channels, given.repeats, given.matrix)
+    print(json.dumps({"machine": where, **measured}, indent=2))
 
 
 if __name__ == "__main__":

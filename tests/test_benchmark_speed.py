@@ -18,7 +18,8 @@ def measured(script: str, *arguments: str) -> dict:
 
 
 def test_train_step():
-    found = measured("train_step.py", "--size", "32", "--batch", "2", "--channels", "4", "8", "--repeats", "1")
+    small = ("--size", "32", "--batch", "2", "--channels", "4", "8", "--matrix", "256")
+    found = measured("train_step.py", *small, "--repeats", "1")
     assert found["times_textbook_bf16"] == pytest.approx(found["textbook_seconds"] / found["step_seconds_bf16"])
     assert found["step_gflop"] > 0
     assert found["data_over_step"] > 0
