@@ -55,4 +55,6 @@ def test_the_command_makes_a_store_with_32_modes(tmp_path, failing):
     assert [store.classes[f.class_id] for f in store.flips] == ["sidewalk", "person", "car", "vegetation", "road"]
     assert len(store.convention().weights) == 32
     assert "16" in failing("prepare", "streets", "--out", str(tmp_path / "t"), "--size", "16", "64")
-    assert "not three counts" in failing("prepare", "streets", "--out", str(tmp_path / "t"), "--images", "3", "1")
+    assert "--images takes 3 values, got 2" in failing(
+        "prepare", "streets", "--out", str(tmp_path / "t"), "--images", "3", "1"
+    )
