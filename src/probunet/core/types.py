@@ -5,8 +5,6 @@ B images in a batch, C channels, H x W pixels, K classes, N samples (hypotheses)
 
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 Image: TypeAlias = torch.Tensor
@@ -23,9 +21,6 @@ Samples: TypeAlias = torch.Tensor
 
 Latent: TypeAlias = torch.Tensor
 """(B, D) float32."""
-
-LabelArray: TypeAlias = npt.NDArray[np.integer]
-"""Integer label maps as NumPy array; the shape is stated where it is used."""
 
 IGNORE = 255
 """Label of pixels that count nowhere: not in the loss, not in a metric."""
