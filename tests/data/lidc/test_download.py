@@ -120,8 +120,8 @@ def test_an_interrupted_run_goes_on_where_it_was(download, tmp_path, monkeypatch
     assert sorted(made) == sorted(set(PATIENTS) - {broken.parts[-4]})
     made.clear()
     broken.write_bytes(content)
-    kept = next((tmp_path / ".store-scans").glob("*/part.json"))
-    whole = kept.read_text()
+    parts = {path: path.read_text() for path in (tmp_path / ".store-scans").glob("*/part.json")}
+    kept, whole = next((path, text) for path, text in parts.items() if not json.loads(text)["errors"])
     for damaged in ("", "{}", "[]", whole[:40]):
         kept.write_text(damaged)
         with pytest.raises(InputError, match=r"part\.json is damaged; remove .* and give the same command again"):
