@@ -19,7 +19,8 @@ from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification
-from probunet.training.experiment import Experiment, TrainingData
+from probunet.training.data import TrainingData
+from probunet.training.experiment import Experiment
 from probunet.training.members import Training, trainings
 from probunet.training.task import Optimisation
 

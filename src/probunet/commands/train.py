@@ -9,7 +9,7 @@ from probunet.commands.outcomes import tell_training
 from probunet.core.console import console
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
-from probunet.training.experiment import TrainingData
+from probunet.training.data import TrainingData
 from probunet.training.experiment import train as train_models
 from probunet.training.placement import is_first
 from probunet.training.task import Optimisation

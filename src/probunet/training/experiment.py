@@ -3,70 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
-import platform
 import shutil
-import signal
-import warnings
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch.utils.data import DataLoader
 
-from probunet.core.descriptions import write_json, write_yaml
+from probunet.core.descriptions import write_yaml
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder
-from probunet.core.machine import peak_memory_mb
 from probunet.core.processes import Tell
-from probunet.core.version import VERSION as PROBUNET
-from probunet.data.augment import Augmentation
-from probunet.data.batches import Crop, EvaluationImages, SharedBatches, TrainingBatches
 from probunet.data.store import Store
-from probunet.models.base import LearnsFromReaders, SegmentationModel
+from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.description import FORMAT, VERSION
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Specification, Trust
-from probunet.training.batch_norm import share_batch_norm
-from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
-from probunet.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints, newest_readable
-from probunet.training.compiled import CompileNetworks
+from probunet.training.data import TrainingData
+from probunet.training.fit import Fit
 from probunet.training.members import Training, assemble, trainings
-from probunet.training.nonfinite import SkipNotFinite
-from probunet.training.placement import ending_together, highest, is_first, without_placement
-from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
-from probunet.training.trainer_arguments import VALIDATE_EVERY, check_trainer
+from probunet.training.placement import is_first, without_placement
+from probunet.training.task import Optimisation
+from probunet.training.trainer_arguments import check_trainer
 
 log = logging.getLogger(__name__)
-
-VALIDATION_BATCH = 16
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What to train on.
-
-    Attributes:
-        store: folder of the prepared store.
-        crop: height and width that the model sees, in pixels; one number for both.
-        batch_size: images a step, over all processes.
-        augmentation: how strongly to deform.
-        validation_images: how many images of the validation split are used for D_GED^2, spread evenly.
-    """
-
-    store: Path
-    crop: Crop
-    batch_size: int = 32
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    validation_images: int = 256
 
 
 class Experiment:
@@ -152,8 +114,8 @@ class Experiment:
                 f"model '{training.folder.name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
-        self._batches(training.seed, lambda: 0, (0, 1))
-        EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
+        self.data.batches(self.store, training.seed)
+        self.data.validation(self.store)
         if _was_begun(training.folder):
             _refuse_other_settings(self.run(training), self.settings(training))
 
@@ -168,15 +130,13 @@ class Experiment:
     def train(self, training: Training, tell: Tell | None = None) -> Run:
         """Train one network, go on with it, or reuse it when it is complete.
 
-            Args:
-                training: what, where and with which seed.
-                tell: told how far it is; a bar shows it if not given.
-
-            The arguments are those of the command ``probunet train``.
+        Args:
+            training: what, where and with which seed.
+            tell: told how far it is; a bar shows it if not given.
 
         Raises:
-                InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
-                KeyboardInterrupt: stopped by the user; the state was saved.
+            InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
+            KeyboardInterrupt: stopped by the user; the state was saved.
         """
         if self.is_complete(training):
             log.info(f"{training.folder} is trained already and is reused")
@@ -184,9 +144,12 @@ class Experiment:
         torch.manual_seed(training.seed)
         model = training.specification.build(self.trust)
         write_yaml(training.folder / DESCRIPTION, self.settings(training))
-        run = self.run(training)
+        run, energy = self.run(training), self.energy_of(training.folder)
+        fit = Fit(
+            run, self.store, self.data, self.optimisation, self.trainer, training.seed, energy, self.compile, tell
+        )
         try:
-            self._fit(run, model, training.seed, tell)
+            fit(model)
         except BaseException:
             if not _was_begun(run.path) and is_first():
                 _leave_nothing(run, self.out)
@@ -199,125 +162,6 @@ class Experiment:
         if plan != [whole] and all(map(self.is_complete, plan)) and not self.is_complete(whole):
             members = [self.run(training) for training in plan]
             assemble(whole.folder, self.settings(whole), members)
-
-    def _fit(self, run: Run, model: SegmentationModel, seed: int, tell: Tell | None) -> None:
-        trainer: pl.Trainer | None = None
-
-        def progress() -> float:
-            return training_progress(trainer) if trainer else 0.0
-
-        def shared_progress() -> float:  # where time ends the training, processes do not agree to the last digit
-            return highest(trainer, progress()) if trainer else 0.0
-
-        convention, energy = self.store.convention(), self.energy_of(run.path)
-        task = SegmentationTask(model, self.optimisation, seed, shared_progress, convention, energy=energy)
-        stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(run.path)
-        compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
-        bars: list[pl.Callback] = [TellProgress(tell, progress) if tell else TrainingBar(run.name, progress)]
-        trainer = self._make_trainer(run, [stop, watch, skip, *compiling, *(bars if is_first() else [])])
-        if trainer.world_size > 1:
-            share_batch_norm(model)
-        loaders = self._loaders(trainer, seed, all_readers=energy is not None or isinstance(model, LearnsFromReaders))
-        resume = newest_readable(run)
-        with ending_together(trainer, run), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            warnings.filterwarnings("ignore", module="torch")
-            trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
-            trainer.save_checkpoint(run.last)
-            best = self._validated(trainer, task, run, loaders[1]) if stop.received is None else None
-        if stop.received is not None:
-            if not trainer.is_global_zero:
-                raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
-            log.info(f"stopped at step {trainer.global_step}; the same command goes on from there")
-            raise KeyboardInterrupt if stop.received is signal.SIGINT else SystemExit(128 + stop.received)
-        if trainer.is_global_zero:
-            write_json(run.path / "training.json", _summary(trainer, model, watch.seconds, skip.skipped, best))
-
-    def _validated(
-        self, trainer: pl.Trainer, task: SegmentationTask, run: Run, images: DataLoader[Any]
-    ) -> float | None:
-        """Make sure that a finished training leaves a validated model; give its D_GED^2."""
-        checkpoint = next(c for c in trainer.callbacks if isinstance(c, BestCheckpoint))  # type: ignore[attr-defined]
-        score = checkpoint.best_model_score
-        if score is None or not run.best.is_file():
-            best = trainer.validate(task, images, verbose=False)[0][VALIDATION]
-            trainer.save_checkpoint(run.best, weights_only=True)
-        else:
-            best = float(score)
-        return best if math.isfinite(best) else None
-
-    def _batches(
-        self,
-        seed: int,
-        first_step: Callable[[], int],
-        part: tuple[int, int],
-        all_readers: bool = False,
-        device: str | torch.device = "cpu",
-    ) -> TrainingBatches:
-        data = self.data
-        return TrainingBatches(
-            self.store,
-            data.crop,
-            data.batch_size,
-            data.augmentation,
-            seed,
-            first_step=first_step,
-            part=part,
-            all_readers=all_readers,
-            device=device,
-        )
-
-    def _loaders(self, trainer: pl.Trainer, seed: int, all_readers: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        part, device = (trainer.global_rank, trainer.world_size), trainer.strategy.root_device
-        where = device if device.type == "cuda" else "cpu"  # others cannot do all that augmentation needs
-        batches = self._batches(seed, lambda: trainer.global_step, part, all_readers, where)
-        images = EvaluationImages(self.store, "validation", self.data.crop, self.data.validation_images)
-        if part[0] == 0 and (note := images.hidden_note()):
-            log.warning(note)
-        shared = SharedBatches(images, VALIDATION_BATCH, batches.part)
-        return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
-
-    def _make_trainer(self, run: Run, callbacks: list[pl.Callback]) -> pl.Trainer:
-        for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        chosen = {"accelerator": "auto", "val_check_interval": VALIDATE_EVERY, **self.trainer}
-        return _trainer(
-            **chosen,
-            max_epochs=-1,
-            check_val_every_n_epoch=None,
-            default_root_dir=run.path,
-            callbacks=[*callbacks, BestCheckpoint(run), LastCheckpoint(run)],
-            plugins=[WholeCheckpoints(run)],
-            logger=[CSVLogger(run.path, name="log"), TensorBoardLogger(str(run.path), name="log", version="")],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-
-
-def _trainer(**arguments: Any) -> pl.Trainer:
-    """Make Lightning's Trainer.
-
-    Raises:
-        InputError: a device, a precision or another argument that it does not take, or that needs a package.
-    """
-    try:
-        return pl.Trainer(**arguments)
-    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise InputError(f"--trainer: {reason}; change precision, accelerator or devices") from error
-
-
-def training_progress(trainer: pl.Trainer) -> float:
-    """Share of the training that is done, 0 to 1, by steps or by time, whichever is further."""
-    shares = [0.0]
-    if trainer.max_steps > 0:
-        shares.append(trainer.global_step / trainer.max_steps)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Timer) and callback._duration:
-            shares.append(callback.time_elapsed() / callback._duration)
-    return min(max(shares), 1.0)
 
 
 def _was_begun(folder: Path) -> bool:
@@ -341,26 +185,6 @@ def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
                 f"{run.path} was trained with another '{part}' than is asked for now; "
                 "choose another --out, or remove it"
             )
-
-
-def _summary(
-    trainer: pl.Trainer, model: SegmentationModel, seconds: float, skipped: int, best: float | None
-) -> dict[str, Any]:
-    return {
-        "steps": trainer.global_step,
-        "skipped_steps": skipped,
-        "seconds": round(seconds, 1),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "best_validation_ged2": best,
-        "peak_memory_mb": peak_memory_mb(),
-        "device": str(trainer.strategy.root_device),
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "probunet": PROBUNET,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-    }
 
 
 def train(

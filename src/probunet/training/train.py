@@ -17,7 +17,7 @@ from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.run import Run
-from probunet.training.experiment import TrainingData
+from probunet.training.data import TrainingData
 from probunet.training.experiment import train as train_models
 from probunet.training.task import Optimisation
 from probunet.training.trainer_arguments import VALIDATE_EVERY

@@ -1,5 +1,6 @@
 """``probunet prepare lidc`` on small downloads: what it makes, resumes, skips, counts and refuses."""
 
+import json
 import shutil
 from pathlib import Path
 
