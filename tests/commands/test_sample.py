@@ -198,6 +198,12 @@ def test_dicom_in_and_segmentations_out(trained, tmp_path):
     assert first.SeriesDescription == f"group 1 of {len(alike)}, frequency {alike[0]['frequency']:.2f}"
     assert first.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
     assert pydicom.dcmread(folder / "maps/probabilities.dcm").SegmentationType == "FRACTIONAL"
+    again, seeds = tmp_path / "again", [pydicom.dcmread(file).SOPInstanceUID for file in files]
+    run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--out", again, *ALL)
+    assert [(again / file.relative_to(out)).read_bytes() for file in files] == [file.read_bytes() for file in files]
+    run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--seed", 1, "--out", tmp_path / "other")
+    others = [pydicom.dcmread(file).SOPInstanceUID for file in (tmp_path / "other").rglob("hypothesis-*.dcm")]
+    assert not set(seeds) & set(others)
     assert any("range as 0 to 255" in note for note in summary(folder)["notes"])
 
 

@@ -12,7 +12,7 @@ from lidc_download import ct_slice, save, uid, write_series
 
 from probunet.core.errors import InputError
 from probunet.io.dicom_pictures import affine, stored_series
-from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
+from probunet.io.dicom_seg import NO_DATE, Hypothesis, SegmentationWriter
 from probunet.io.nifti import write_nifti
 from probunet.io.series import make_series, read_headers
 
@@ -89,6 +89,47 @@ def test_hypotheses_are_read_back_with_pydicom(axial, tmp_path):
     assert len({one.SeriesNumber for one in datasets}) == 2
     segment = datasets[0].SegmentSequence[0]
     assert (segment.SegmentLabel, segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning) == ("lesion", "Lesion")
+
+
+def uids(dataset):
+    """Of the object and its series, and of its dimensions."""
+    own = [dataset.SOPInstanceUID, dataset.SeriesInstanceUID]
+    return {*own, dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID}
+
+
+def test_the_same_content_of_the_same_origin_gives_the_same_bytes_whenever_it_is_written(axial, tmp_path):
+    """Another seed, another model, other labels and another hypothesis have UIDs that have nothing in common."""
+    one, other = (Hypothesis(blob(axial, 2, slice(4, 9), column), "hypothesis") for column in (7, 8))
+    shares = np.full((5, 2, 48, 48), 0.5, np.float32)
+
+    def written(name, model="m", origin="seed 0", hypotheses=(one, one, other)):
+        writer = SegmentationWriter(axial, CLASSES, model, origin)
+        writer.probabilities(tmp_path / name / "p.dcm", shares)
+        return [*writer.hypotheses(tmp_path / name, hypotheses), tmp_path / name / "p.dcm"]
+
+    first = written("a")
+    assert [file.read_bytes() for file in written("b")] == [file.read_bytes() for file in first]
+    everything = [*first, *written("c", origin="seed 1"), *written("d", model="n")]
+    datasets = [pydicom.dcmread(file) for file in everything]
+    assert len(set.union(*map(uids, datasets))) == 3 * len(everything)
+    assert all(dataset.ContentDate == NO_DATE for dataset in datasets)
+    assert all(pydicom.uid.UID(one).is_valid for dataset in datasets for one in uids(dataset))
+
+
+@pytest.mark.parametrize(
+    ("known", "date", "time"),
+    [
+        ({"StudyDate": "20010203", "StudyTime": "040506"}, "20010203", "040506"),
+        ({"StudyDate": "", "SeriesDate": "20020304"}, "20020304", "000000"),
+    ],
+)
+def test_a_segmentation_has_the_date_of_its_source(tmp_path, known, date, time):
+    write_series(tmp_path / "ct", SERIES, 1, FrameOfReferenceUID=FRAME, **known)
+    series = series_of(tmp_path / "ct")
+    (file,) = SegmentationWriter(series, CLASSES, "m").hypotheses(tmp_path, [Hypothesis(blob(series, 0, 0), "h")])
+    dataset = pydicom.dcmread(file)
+    assert (dataset.ContentDate, dataset.ContentTime) == (date, time)
+    assert "InstanceCreationDate" not in dataset
 
 
 def test_an_oblique_series_keeps_its_place(oblique, tmp_path):

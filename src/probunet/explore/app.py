@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -274,7 +275,9 @@ def _written(drawn: Drawn, pick: int | None, z: str | None) -> Written:
         "seed": None if z is not None else drawn.seed,
         "latents": latents,
     }
-    return Written(shown.picture, whole, None, None, [], drawn.engine.predictor.classes, facts["model"], facts)
+    predictor = drawn.engine.predictor
+    origin = json.dumps([predictor.identity, facts["seed"], facts["latents"]])
+    return Written(shown.picture, whole, None, None, [], predictor.classes, facts["model"], origin, facts)
 
 
 def _combine(engine: Engine) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -145,7 +146,8 @@ class _Folder:
         shares, entropy, marginal = (self._map(name) for name in ("probabilities", "entropy", "marginal"))
         classes = self.predictor.classes
         alike = groups(samples, len(classes), self.request.group_distance) if self.request.grouped else []
-        drawn = Drawn(self.prediction.picture, samples, shares, entropy, alike, classes, self.predictor.kind)
+        kind, origin = self.predictor.kind, self._origin(question)
+        drawn = Drawn(self.prediction.picture, samples, shares, entropy, alike, classes, kind, origin)
         WRITERS[self.request.format](self.path, drawn, self.request.write)
         if "sheet" in self.request.write:
             self._sheet(drawn)
@@ -155,6 +157,11 @@ class _Folder:
                 (self.maps / f"{name}.npy").unlink(missing_ok=True)
         if "samples" not in self.request.write:
             (self.path / SAMPLES).unlink()
+
+    def _origin(self, question: dict[str, Any]) -> str:
+        """What the samples were drawn with, wherever the input lies and whatever is written of them."""
+        asked = {key: question[key] for key in sorted(question.keys() - {"input", "write", "format"})}
+        return json.dumps(asked, sort_keys=True)
 
     def _map(self, name: str) -> npt.NDArray[np.float32] | None:
         file = self.maps / f"{name}.npy"

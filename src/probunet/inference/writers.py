@@ -37,6 +37,7 @@ class Drawn:
         groups: of like samples; empty where nobody asked.
         classes: names, background first.
         model: its class.
+        origin: what the samples were drawn with (weights, seed, ...) as text, for formats that name every object.
         facts: further plain data that formats for programs keep.
     """
 
@@ -47,6 +48,7 @@ class Drawn:
     groups: list[Group]
     classes: list[str]
     model: str
+    origin: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def maps(self, wanted: Collection[str]) -> Iterator[tuple[str, npt.NDArray[np.float32], float]]:
@@ -122,7 +124,7 @@ def write_dicomseg(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
         (group.representative, f"group {i} of {total}, frequency {group.frequency:.2f}")
         for i, group in enumerate(drawn.groups, start=1)
     ] or [(i, f"hypothesis {i + 1} of {len(samples)}") for i in range(len(samples))]
-    writer = SegmentationWriter(picture.series, drawn.classes, drawn.model)
+    writer = SegmentationWriter(picture.series, drawn.classes, drawn.model, drawn.origin)
     writer.hypotheses(folder, (Hypothesis(np.array(picture.native(samples[i])), words) for i, words in described))
     if "probabilities" in wanted and drawn.probabilities is not None:
         shares = picture.native(np.moveaxis(np.asarray(drawn.probabilities), 1, 0))

@@ -1,11 +1,13 @@
 """DICOM Segmentation objects of a CT series: a series for each hypothesis or group, and one of probabilities.
 
 Written with highdicom (``pip install 'probunet[dicom]'``). Every object refers to the slices it was made from and
-lies on their grid. UIDs are new every time, as DICOM demands of a new object; the pixels are what was given.
+lies on their grid. The same content of the same origin gives the same bytes: UIDs are made of both, so that another
+content or another origin has other UIDs, and dates are those of the source, for there is no clock in a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +55,10 @@ _MAY_BE_EMPTY = (
 
 
 _CHECKED = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
+_DATED = ("Study", "Series", "Acquisition", "Content")
+"""What a date and a time in a source are of, the first that is known taken for the segmentation."""
+NO_DATE = "19000101"
+"""Date of a segmentation whose source has none; DICOM does not let it be empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +81,14 @@ class SegmentationWriter:
         series: the source; its files are read again for patient and study.
         classes: names of all classes, background first.
         model: name of the model, for ``ManufacturerModelName`` and the algorithm.
+        origin: what the hypotheses were drawn with (weights, seed, ...) as text; another one gives other UIDs.
 
     Raises:
         InputError: highdicom is not installed, a source file cannot be used, two slices are at one place, or there
             is no class but the background.
     """
 
-    def __init__(self, series: Series, classes: Sequence[str], model: str) -> None:
+    def __init__(self, series: Series, classes: Sequence[str], model: str, origin: str = "") -> None:
         _highdicom(series)
         if len(classes) < 2:
             raise InputError(f"the classes {list(classes)} hold no foreground; name the background and at least one")
@@ -89,7 +96,7 @@ class SegmentationWriter:
         if same.size:
             low, high = series.slices[same[0]].path, series.slices[same[0] + 1].path
             raise InputError(f"{low} and {high} are at the same place; a segmentation needs one slice per place")
-        self.classes, self.model = list(classes), model
+        self.classes, self.model, self.origin = list(classes), model, origin
         self.shape = (len(series.slices), *series.slices[0].shape)
         self._sources = [_source(one.content) for one in series.slices]
         self._sop_classes = {source.SOPInstanceUID: source.SOPClassUID for source in self._sources}
@@ -150,11 +157,21 @@ class SegmentationWriter:
     ) -> None:
         from highdicom.seg import Segmentation
 
+        content = self._content(pixels, kind, description, number)
         with _naming(file):
-            segmentation = self._made(Segmentation, pixels, kind, description, number, present)
+            segmentation = self._made(Segmentation, pixels, kind, description, number, present, content)
         segmentation.walk(self._name_classes)
+        _without_clock(segmentation, self._sources[0], _uid("dimensions", content))
         with writing_file(file) as temporary:
             segmentation.save_as(temporary)
+
+    def _content(self, pixels: npt.NDArray[Any], kind: str, description: str, number: int) -> str:
+        """All that an object depends on, as a checksum."""
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+        facts = [self.origin, self.model, version("probunet"), *self.classes, kind, description, number, pixels.shape]
+        for fact in [*facts, *(source.SOPInstanceUID for source in self._sources)]:
+            digest.update(f"{fact!s}\0".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
 
     def _name_classes(self, dataset: pydicom.Dataset, element: pydicom.DataElement) -> None:
         """Give references the SOP class that the source has, also where highdicom does not know it."""
@@ -162,16 +179,16 @@ class SegmentationWriter:
             element.value = self._sop_classes.get(dataset.ReferencedSOPInstanceUID, element.value)
 
     def _made(
-        self, make: Any, pixels: npt.NDArray[Any], kind: str, description: str, number: int, present: bool
+        self, make: Any, pixels: npt.NDArray[Any], kind: str, description: str, number: int, present: bool, content: str
     ) -> Segmentation:
         return make(
             self._sources,
             pixels,
             kind,
             [self._segment(i, name) for i, name in enumerate(self.classes[1:], start=1)],
-            series_instance_uid=generate_uid(),
+            series_instance_uid=_uid("series", content),
             series_number=number,
-            sop_instance_uid=generate_uid(),
+            sop_instance_uid=_uid("instance", content),
             instance_number=1,
             manufacturer="probunet",
             manufacturer_model_name=self.model,
@@ -192,6 +209,28 @@ class SegmentationWriter:
         family = Code("123109", "DCM", "Artificial Intelligence")
         algorithm = AlgorithmIdentificationSequence(self.model, family, version("probunet"))
         return SegmentDescription(number, name[:LONGEST], category, what, "AUTOMATIC", algorithm)
+
+
+def _uid(of: str, content: str) -> str:
+    """A UID of a part of a content, the same for the same one (DICOM PS3.5, B)."""
+    return generate_uid(entropy_srcs=[of, content])
+
+
+def _without_clock(segmentation: pydicom.Dataset, source: pydicom.Dataset, dimensions: str) -> None:
+    """Put what is known of the source in the place of the time of writing, and a fixed UID in that of a random one."""
+    dated = [key for key in _DATED if source.get(f"{key}Date") and _is_valid(source, f"{key}Date")]
+    date = str(source.get(f"{dated[0]}Date")) if dated else NO_DATE
+    timed = [key for key in dated[:1] if source.get(f"{key}Time") and _is_valid(source, f"{key}Time")]
+    segmentation.ContentDate = date
+    segmentation.ContentTime = str(source.get(f"{timed[0]}Time")) if timed else "000000"
+
+    def change(dataset: pydicom.Dataset, element: pydicom.DataElement) -> None:
+        if element.keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributionDateTime"):
+            del dataset[element.tag]
+        elif element.keyword == "DimensionOrganizationUID":
+            element.value = dimensions
+
+    segmentation.walk(change)
 
 
 def _highdicom(series: Series) -> None:
