@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+import probunet as pu
 from probunet.cli import main
 from probunet.data.store import Store
 from probunet.runs.checkpoints import read_checkpoint
@@ -38,10 +39,26 @@ def config(tmp_path: Path, store: Store, crop: str = "24") -> Path:
     return file
 
 
-def test_trains_evaluates_reports_and_reuses(store, tmp_path, capsys):
-    file = config(tmp_path, store)
-    main(["compare", "--config", str(file)])
-    out = tmp_path / "out"
+def test_trains_evaluates_reports_and_reuses(trained, store, tmp_path, capsys):
+    """With a model that is trained already and takes part as it is: it is only read."""
+    published, out = tmp_path / "published", tmp_path / "out"
+    main(["export", str(trained / "probabilistic_unet"), "--out", str(published)])
+    before = {file: file.stat().st_mtime_ns for file in published.rglob("*")}
+    command = ["compare", "--config", str(config(tmp_path, store)), "--trained.published", str(published)]
+    main(command)
+    assert {file: file.stat().st_mtime_ns for file in published.rglob("*")} == before
+    assert sorted(file.name for file in (out / "published").iterdir()) == [
+        *("evaluation.csv", "evaluation.json", "guest.yaml")
+    ]
+    guest = json.loads((out / "published" / "evaluation.json").read_text())
+    assert guest["trained"] == str(published)
+    same = pu.evaluate(trained / "probabilistic_unet", store, n=(1, 4))
+    assert {n: cell["mean"] for n, cell in guest["ged2"].items()} == {
+        str(n): interval.mean for n, interval in same.ged2.items()
+    }
+    assert f"published was trained elsewhere ({published})" in (out / "report.html").read_text()
+    with (out / "tables" / "costs.csv").open(newline="") as handle:
+        assert {row["model"]: row["steps"] for row in csv.DictReader(handle)}["published"] == "6"
     assert (out / "report.html").is_file()
     members = yaml.safe_load((out / "ensemble" / "run.yaml").read_text())["members"]
     assert [Path(m).relative_to(out).as_posix() for m in members] == ["unet", "ensemble/members/1"]
@@ -55,8 +72,8 @@ def test_trains_evaluates_reports_and_reuses(store, tmp_path, capsys):
     assert {tuple(e["ged2"]) for e in found.values()} == {("1", "4")}
     files = {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
     capsys.readouterr()
-    main(["compare", "--config", str(file)])
-    assert "3 of 3 models are evaluated already" in capsys.readouterr().err
+    main(command)
+    assert "4 of 4 models are evaluated already" in capsys.readouterr().err
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
 
 
@@ -121,3 +138,19 @@ def test_a_model_that_does_not_fit_is_told_before_anything_is_trained(store, tmp
     file.write_text(file.read_text().replace("num_classes: 2", "num_classes: 3"))
     assert "takes 1 channel(s) and 3 classes" in failing("compare", "--config", str(file))
     assert not (tmp_path / "out").exists()
+
+
+def test_guests_that_cannot_take_part_are_told_before_anything_is_trained(trained, streets, store, tmp_path, failing):
+    out, model = tmp_path / "out", str(trained / "unet")
+    alone = ["compare", "--out", str(out), "--data.crop", "16", "--data.store"]
+    knows = [*alone, str(store.path), "--split", "validation", "--trained.model", model]
+    assert "patients of the validation split" in failing(*knows)
+    assert "has 3 channel(s)" in failing(*alone, str(streets.path), "--trained.model", model)
+    assert "holds no trained model" in failing(*alone, str(store.path), "--trained.model", str(tmp_path))
+    assert "cannot be the name of a model" in failing(*alone, str(store.path), "--trained.a/b", model)
+    both = ["compare", "--config", str(config(tmp_path, store)), "--trained.unet", model]
+    assert "'unet' is to be trained and trained already" in failing(*both)
+    assert "nothing to compare" in failing(*alone, str(store.path))
+    assert not out.exists()
+    inside = ["compare", "--out", str(trained), *alone[3:], str(store.path), "--trained.unet", model]
+    assert "was trained in this experiment" in failing(*inside)

@@ -1,7 +1,8 @@
-"""Compare models: train each under the same conditions, evaluate all on the same images, show it on one page."""
+"""Compare models: train some under the same conditions, take others as they are, evaluate all on the same images."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,26 +12,34 @@ from rich.table import Table as RichTable
 from probunet.commands.outcomes import tell_report
 from probunet.core.console import console
 from probunet.core.devices import chosen_device
+from probunet.core.errors import InputError
+from probunet.core.files import check_out_folder
 from probunet.core.processes import Task, Tell, run_in_processes
 from probunet.data.manifest import Split
 from probunet.data.store import Store
+from probunet.evaluation.fit import check_fit, check_patients
 from probunet.evaluation.model_scores import evaluate_run, is_evaluated
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
+from probunet.runs.description import TrainedModel
+from probunet.runs.guest import DESCRIPTION as GUEST
+from probunet.runs.guest import check_place, invite
 from probunet.runs.run import Run
-from probunet.runs.specification import Specification
+from probunet.runs.specification import Specification, Trust
+from probunet.runs.trained import open_model
 from probunet.training.data import TrainingData
 from probunet.training.experiment import Experiment
-from probunet.training.members import Training, trainings
+from probunet.training.members import Training, checked_name, trainings
 from probunet.training.task import Optimisation
 
 
 def compare(
     out: Path,
     data: TrainingData,
-    models: dict[str, SegmentationModel],
     optimisation: Optimisation,
     trainer: dict[str, Any],
+    models: dict[str, SegmentationModel] | None = None,
+    trained: dict[str, str] | None = None,
     seed: int = 0,
     n: tuple[int, ...] = (1, 4, 8, 16),
     split: Split = "test",
@@ -47,9 +56,11 @@ def compare(
     Args:
         out: folder of the comparison.
         data: what to train on.
-        models: name, class and constructor arguments of every model.
         optimisation: how to minimise the loss.
         trainer: arguments of Lightning's Trainer: max_steps, max_time, devices, precision, ...
+        models: name, class and constructor arguments of every model to train.
+        trained: name, and run directory, exported folder or hub:owner/model, of every model that is trained already
+            and takes part as it is. It is only read, evaluated on the same crops, and must not know their patients.
         seed: of initial weights, order, augmentation, latents, evaluation and bootstrap.
         n: numbers of samples to evaluate with.
         split: part of the store to evaluate on.
@@ -64,27 +75,64 @@ def compare(
     Examples:
         probunet compare --config configs/compare_readers_quick.yaml
         probunet compare --config configs/compare_streets_quick.yaml --out runs/mine --workers 1
+        probunet compare --config configs/compare_slices_quick.yaml --trained.published lesions
     """
+    models = models or {}
     specifications = {name: Specification.of(model) for name, model in models.items()}
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
-    plans = trainings(experiment.out, specifications, seed)
+    guests = _checked_guests(Path(out), trained or {}, specifications, Store(data.store), split, trust or ())
+    _tell_parameters(models | {name: guest.model() for name, guest in guests.items()})
+    if specifications:
+        experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
+        _train_missing(experiment, specifications, workers)
+    else:
+        check_out_folder(out, [data.store])
+    runs = [Run(Path(out) / name, trust or ()) for name in specifications]
+    for name, guest in guests.items():
+        runs.append(invite(Path(out) / name, guest, (trained or {})[name], data.store, data.crop))
+    _evaluate_missing(runs, data.store, split, n, seed, workers)
+    from probunet.report.page import write_report  # matplotlib takes a second to load
+
+    tell_report(write_report(Path(out)))
+
+
+def _checked_guests(
+    out: Path, trained: dict[str, str], models: Collection[str], store: Store, split: Split, trust: Trust
+) -> dict[str, TrainedModel]:
+    """Open the models that are trained already, before any other is trained.
+
+    Raises:
+        InputError: no model, none that fits the data, a name that is no folder's or is another model's, or nothing to
+            compare at all.
+    """
+    if not (models or trained):
+        raise InputError("there is nothing to compare; give models to train, or trained ones (--trained.NAME PATH)")
+    if both := sorted(set(models) & set(trained)):
+        raise InputError(f"'{both[0]}' is to be trained and trained already; give one of them another name")
+    for name in models:
+        if (out / name / GUEST).is_file():
+            raise InputError(f"{out / name} belongs to a model that was trained elsewhere; give yours another name")
+    guests = {}
+    for name, path in trained.items():
+        check_place(out / checked_name(name))
+        guests[name] = open_model(path, trust)
+        check_fit(guests[name], store, split)
+        check_patients(guests[name], store, split)
+    return guests
+
+
+def _train_missing(experiment: Experiment, models: dict[str, Specification], workers: int | None) -> None:
+    """Train what is not complete, each network once, and put ensembles together."""
+    plans = trainings(experiment.out, models, experiment.seed)
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():
         experiment.check(training)
-    _tell_parameters(models)
     missing = [training for training in every.values() if not experiment.is_complete(training)]
     tasks = [Task(str(t.folder.relative_to(experiment.out)), partial(_train, experiment, t)) for t in missing]
     run_in_processes("training", tasks, workers)
     for name, plan in plans.items():
-        experiment.assemble(name, specifications[name], plan)
-    _evaluate_missing(
-        [Run(experiment.out / name, experiment.trust) for name in specifications], data.store, split, n, seed, workers
-    )
-    from probunet.report.page import write_report  # matplotlib takes a second to load
-
-    tell_report(write_report(experiment.out))
+        experiment.assemble(name, models[name], plan)
 
 
 def _tell_parameters(models: dict[str, SegmentationModel]) -> None:

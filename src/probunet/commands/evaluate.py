@@ -40,7 +40,7 @@ def evaluate(
     several processes can share the work (shard). Their number does not change the numbers.
 
     Args:
-        run: run directory, or an experiment with several of them.
+        run: run directory, exported folder, hub:owner/model, or an experiment with several runs.
         data: prepared store to evaluate on, for example patients from elsewhere; the training store if not given.
         split: which part of the store.
         n: numbers of samples, 1 4 8 16 if not given.
@@ -71,7 +71,7 @@ def evaluate(
             result = evaluate_model(trained, data, numbers, split=split, seed=seed, device=device)
             _show(str(run), result.convention, result.rows, result.grouped_by)
             continue
-        store = Store(data or trained.settings["data"]["store"])
+        store = Store(data or trained.store)
         tell_other_units(trained, store)
         if share.count > 1 and is_evaluated(trained, store, split, numbers, seed):
             console.print(f"{trained.path} is evaluated already; remove its evaluation.json to do it again")

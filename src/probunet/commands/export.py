@@ -10,6 +10,7 @@ from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.runs.exported import save_run
+from probunet.runs.guest import Guest
 from probunet.runs.onnx_graphs import write_onnx
 from probunet.runs.run import Run
 from probunet.runs.trained import open_model
@@ -30,7 +31,7 @@ def export(
     beside PyTorch; probunet.json tells the largest difference, and everything about the input.
 
     Args:
-        model: run directory, or (for ONNX) an exported folder.
+        model: run directory, or (for ONNX) an exported folder or hub:owner/model.
         out: folder to make.
         format: folder or onnx.
         licence: of the weights, as text.
@@ -44,6 +45,7 @@ def export(
         probunet export runs/demo/probabilistic_unet --out demo_onnx --format onnx
     """
     trained = open_model(model, trust or ())
+    trained = trained.elsewhere if isinstance(trained, Guest) else trained
     if format == "onnx":
         with writing_folder(out) as folder:
             difference = write_onnx(trained.model(), folder)
@@ -52,5 +54,5 @@ def export(
     elif isinstance(trained, Run):
         save_run(trained, out, licence)
     else:
-        raise InputError(f"{model} is an exported folder already; copy it, or choose --format onnx")
+        raise InputError(f"{trained.path} is an exported folder already; copy it, or choose --format onnx")
     console.print(f"{model} is exported to {out}")

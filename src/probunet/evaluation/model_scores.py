@@ -29,6 +29,7 @@ from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
 from probunet.models.base import SegmentationModel
+from probunet.runs.guest import Guest
 from probunet.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed:
         "checkpoint": past["checkpoint"],
         "identity": past["data"].get("identity"),
         "split": past["data"]["split"],
+        "crop": past["data"].get("crop"),
         "n": [int(n) for n in past["ged2"]],
         "seed": past["seed"],
     }
@@ -93,6 +95,7 @@ def evaluate_run(
     groups, grouped_by = independent_groups(patients)
     content = {
         "run": str(run.path),
+        **({"trained": str(run.elsewhere.path)} if isinstance(run, Guest) else {}),
         "model": run.specification.kind,
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": _data_facts(store, split, run.crop, patients),
@@ -119,7 +122,18 @@ def evaluate_run(
 def _question(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
     """What the numbers of an evaluation depend on."""
     identity = store.identity().as_json()
-    return {"checkpoint": sha256(run.best), "identity": identity, "split": split, "n": list(numbers), "seed": seed}
+    return {
+        "checkpoint": sha256(run.weights_file),
+        "identity": identity,
+        "split": split,
+        "crop": _plain(run.crop),
+        "n": list(numbers),
+        "seed": seed,
+    }
+
+
+def _plain(crop: Crop) -> int | list[int]:
+    return crop if isinstance(crop, int) else list(crop)
 
 
 def _parts(run: Run, store: Store, question: dict[str, Any], count: int) -> Parts:
@@ -185,7 +199,7 @@ def _data_facts(store: Store, split: Split, crop: Crop, patients: list[str]) -> 
         "images": len(patients),
         "patients": len(set(patients)),
         "readers": store.readers,
-        "crop": crop if isinstance(crop, int) else list(crop),
+        "crop": _plain(crop),
         "spacing_mm": store.manifest["spacing_mm"],
         "identity": store.identity().as_json(),
     }

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from probunet.drawing.pictures import new_figure
 from probunet.report.results import Results
 from probunet.report.section import Picture, Section, Table, style
+from probunet.runs.guest import Guest
 
 
 def section(results: Results) -> Section:
@@ -33,7 +34,9 @@ def section(results: Results) -> Section:
         "What each model was given is in the columns. An ensemble's training is the sum over its members, of which the "
         "first may be the deterministic U-Net. Times depend on what else the machine did."
     ]
-    logs = {run.name: run.path / "log" for run in results.runs if (run.path / "log").is_dir()}
+    guests = [run for run in results.runs if isinstance(run, Guest)]
+    text += [f"{guest.name} was trained elsewhere ({guest.elsewhere.path}), on data of its own." for guest in guests]
+    logs = {run.name: run.log for run in results.runs if run.log.is_dir()}
     picture = Picture("training", "Training curves", training_figure(logs), "Smoothed over a fiftieth of the curve.")
     return Section("Training and costs", text, [Table("costs", "", columns, rows)], [picture] if logs else [])
 

@@ -14,6 +14,7 @@ import torch
 
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
 from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store, marked
 from probunet.distributions.base import SegmentationDistribution
@@ -70,8 +71,13 @@ class Results:
     @cached_property
     def images(self) -> EvaluationImages:
         """The images that all runs were evaluated on."""
+        return self._images(self.store.intensity)
+
+    def _images(self, intensity: Intensity) -> EvaluationImages:
+        """The images with values mapped for a model, which a guest was not trained with the map of this store for."""
         crop = self.data["crop"]
-        return EvaluationImages(self.store, self.data["split"], crop if isinstance(crop, int) else tuple(crop))
+        size = crop if isinstance(crop, int) else tuple(crop)
+        return EvaluationImages(self.store, self.data["split"], size, intensity=intensity)
 
     @property
     def groups(self) -> list[str]:
@@ -117,17 +123,25 @@ class Results:
 
     def path_of(self, name: str) -> Path:
         """Run directory of a run."""
-        return next(run.path for run in self.runs if run.name == name)
+        return self._run(name).path
+
+    def _run(self, name: str) -> Run:
+        return next(run for run in self.runs if run.name == name)
+
+    def _image(self, name: str, position: int) -> torch.Tensor:
+        """(C, H, W) image as a model sees it."""
+        image: torch.Tensor = self._images(self._run(name).intensity)[position]["image"]
+        return image
 
     def distribution(self, name: str, position: int) -> SegmentationDistribution:
         """What a model says of one image."""
         with torch.inference_mode():
-            distribution: SegmentationDistribution = self._model(name)(self.images[position]["image"][None])
+            distribution: SegmentationDistribution = self._model(name)(self._image(name, position)[None])
         return distribution
 
     def _model(self, name: str) -> SegmentationModel:
         if name not in self._models:
-            self._models[name] = next(run for run in self.runs if run.name == name).model()
+            self._models[name] = self._run(name).model()
         return self._models[name]
 
     def samples(self, name: str, position: int, n: int) -> npt.NDArray[np.uint8]:
@@ -145,7 +159,7 @@ class Results:
         drawn = []
         with torch.inference_mode():
             for start in range(0, len(positions), BATCH):
-                batch = torch.stack([self.images[p]["image"] for p in positions[start : start + BATCH]])
+                batch = torch.stack([self._image(name, p) for p in positions[start : start + BATCH]])
                 batch = batch.contiguous(memory_format=torch.channels_last)
                 drawn.append(model(batch).sample(n, generator).movedim(1, 0).numpy())
         return np.concatenate(drawn)

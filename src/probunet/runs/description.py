@@ -9,8 +9,9 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal
 
 import torch
@@ -131,6 +132,19 @@ class TrainedModel(ABC):
         known = {name for names in (self.settings.get("patients") or {}).values() for name in names}
         return sorted(patient for patient in set(patients) if known & {patient, hashed(patient)})
 
+    @property
+    @abstractmethod
+    def weights_file(self) -> Path:
+        """The file that holds its weights."""
+
+    @abstractmethod
+    def training(self) -> dict[str, Any] | None:
+        """How long and how well it was trained, see ``training.json``; ``None`` where nothing says so.
+
+        Raises:
+            InputError: what is said is damaged.
+        """
+
     @abstractmethod
     def weights(self) -> tuple[Path, dict[str, torch.Tensor]]:
         """Read the weights, and say from which file.
@@ -158,6 +172,26 @@ class TrainedModel(ABC):
             raise InputError(f"{file} holds weights that are NaN or infinite; make it again")
         model.intensity = self.intensity
         return model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+TRAINING: dict[str, type | UnionType] = {
+    "steps": int,
+    "seconds": float | int,
+    "parameters": int,
+    "best_validation_ged2": float | None,
+}
+"""What others read of the account of a training."""
+
+
+def check_written(file: Path, content: Mapping[str, Any], kinds: Mapping[str, type | UnionType]) -> None:
+    """Refuse results that are not as they were written.
+
+    Raises:
+        InputError: a key is missing, or its value is of another kind.
+    """
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key), kind):
+            raise InputError(f"{file} does not say '{key}' as it was written; remove it and make it again")
 
 
 def hashed(patient: str) -> str:

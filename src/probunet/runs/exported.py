@@ -20,7 +20,7 @@ from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.version import VERSION as PROBUNET
 from probunet.models.base import SegmentationModel
-from probunet.runs.description import FORMAT, VERSION, TrainedModel, check_description, hashed
+from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, check_description, check_written, hashed
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification, Trust
 
@@ -51,9 +51,21 @@ class ExportedModel(TrainedModel):
             raise InputError(f"{path} is no exported model (no {DESCRIPTION}); see 'probunet export'")
         super().__init__(Path(path), file, read_json(file), trust)
 
+    @property
+    def weights_file(self) -> Path:
+        """The file of its weights."""
+        return self.path / WEIGHTS
+
+    def training(self) -> dict[str, Any] | None:
+        """What the description says of its training; see the base class."""
+        training = self.settings.get("training")
+        if training is not None:
+            check_written(self.path / DESCRIPTION, training, TRAINING)
+        return training
+
     def weights(self) -> tuple[Path, dict[str, torch.Tensor]]:
         """The weights of the folder; see the base class."""
-        file = self.path / WEIGHTS
+        file = self.weights_file
         if not file.is_file():
             raise InputError(f"{file} cannot be read (it is missing); export the model again")
         try:

@@ -19,12 +19,12 @@ import torch
 from probunet.core.descriptions import read_json, read_yaml
 from probunet.core.errors import InputError
 from probunet.runs.checkpoints import read_checkpoint
-from probunet.runs.description import TrainedModel
+from probunet.runs.description import TRAINING, TrainedModel, check_written
 from probunet.runs.specification import Trust
 
 DESCRIPTION = "run.yaml"
 WRITTEN: dict[str, dict[str, type | UnionType]] = {
-    "training.json": {"steps": int, "seconds": float | int, "parameters": int, "best_validation_ged2": float | None},
+    "training.json": TRAINING,
     "evaluation.json": {"data": dict, "ged2": dict, "scores": list, "checkpoint": str, "seed": int},
 }
 """What others read of the results in a run directory."""
@@ -46,6 +46,21 @@ class Run(TrainedModel):
         if not file.is_file():
             raise InputError(f"{path} is not a run directory (no {DESCRIPTION}); train one with 'probunet train'")
         super().__init__(Path(path), file, read_yaml(file), trust)
+
+    @property
+    def store(self) -> Path:
+        """The prepared store that it was trained on."""
+        return Path(self.settings["data"]["store"])
+
+    @property
+    def log(self) -> Path:
+        """Where the log of its training is."""
+        return self.path / "log"
+
+    @property
+    def weights_file(self) -> Path:
+        """The best checkpoint."""
+        return self.best
 
     @property
     def best(self) -> Path:
@@ -83,9 +98,7 @@ class Run(TrainedModel):
         if not file.is_file():
             return None
         content = read_json(file)
-        for key, kind in WRITTEN[name].items():
-            if not isinstance(content.get(key), kind):
-                raise InputError(f"{file} does not say '{key}' as it was written; remove it and make it again")
+        check_written(file, content, WRITTEN[name])
         return content
 
     def weights(self) -> tuple[Path, dict[str, torch.Tensor]]:

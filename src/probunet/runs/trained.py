@@ -13,6 +13,8 @@ from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
 from probunet.runs.exported import DESCRIPTION as EXPORTED
 from probunet.runs.exported import ExportedModel
+from probunet.runs.guest import DESCRIPTION as GUEST
+from probunet.runs.guest import Guest, Place
 from probunet.runs.hub import HUB, fetch
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Trust
@@ -41,30 +43,46 @@ def models_in(path: Path | str, trust: Trust = ()) -> list[TrainedModel]:
     Raises:
         InputError: there is none.
     """
-    if str(path).startswith(HUB):
-        return [ExportedModel(fetch(str(path).removeprefix(HUB)), trust)]
-    path = Path(path)
-    if (path / EXPORTED).is_file():
-        return [ExportedModel(path, trust)]
-    return list(runs_in(path, trust))
+    exported = _exported(path, trust)
+    return [exported] if exported else list(runs_in(path, trust))
 
 
 def runs_in(path: Path | str, trust: Trust = ()) -> list[Run]:
-    """The run directory itself, or all run directories of an experiment, by name.
+    """The run directory itself, or all run directories and guests of an experiment, by name.
 
     Raises:
         InputError: there is none.
     """
     path = Path(path)
-    if (path / DESCRIPTION).is_file():
-        return [Run(path, trust)]
-    folders = sorted(file.parent for file in path.glob(f"*/{DESCRIPTION}"))
+    if (path / EXPORTED).is_file():
+        raise InputError(
+            f"{path} is an exported model, beside which no results are kept; give it to compare (--trained.NAME {path})"
+        )
+    if any((path / name).is_file() for name in (DESCRIPTION, GUEST)):
+        return [_run(path, trust)]
+    folders = sorted({file.parent for name in (DESCRIPTION, GUEST) for file in path.glob(f"*/{name}")})
     if not folders:
         raise InputError(
             f"{path} holds no trained model (no {DESCRIPTION} of a run, no {EXPORTED} of an exported one); "
             "train one with 'probunet train'"
         )
-    return [Run(folder, trust) for folder in folders]
+    return [_run(folder, trust) for folder in folders]
+
+
+def _run(folder: Path, trust: Trust) -> Run:
+    """A run, or the place of a model that was trained elsewhere."""
+    if not (folder / GUEST).is_file():
+        return Run(folder, trust)
+    place = Place.read(folder)
+    elsewhere = _exported(place.model, trust) or Run(place.model, trust)
+    return Guest(folder, place, elsewhere)
+
+
+def _exported(path: Path | str, trust: Trust) -> ExportedModel | None:
+    """A published model or an exported folder, ``None`` for anything else."""
+    if str(path).startswith(HUB):
+        return ExportedModel(fetch(str(path).removeprefix(HUB)), trust)
+    return ExportedModel(path, trust) if (Path(path) / EXPORTED).is_file() else None
 
 
 def load(path: Path | str, device: str = "cpu", trust: Trust = ()) -> SegmentationModel:

@@ -46,8 +46,7 @@ def trainings(out: Path, specifications: Mapping[str, Specification], seed: int)
     """
     plans: dict[str, list[Training]] = {}
     for name, specification in specifications.items():
-        if safe_name(name) != name:
-            raise InputError(f"'{name[:60]}' cannot be the name of a model, as it cannot be one of a folder; rename it")
+        checked_name(name)
         if specification.name != Ensemble.__name__:
             plans[name] = [Training(out / name, specification, seed)]
             continue
@@ -59,6 +58,17 @@ def trainings(out: Path, specifications: Mapping[str, Specification], seed: int)
         folders[0] = out / same[0] if same else folders[0]
         plans[name] = [Training(folder, member, seed + i) for i, folder in enumerate(folders)]
     return plans
+
+
+def checked_name(name: str) -> str:
+    """Give the name of a model back.
+
+    Raises:
+        InputError: it is no name of a folder.
+    """
+    if safe_name(name) != name:
+        raise InputError(f"'{name[:60]}' cannot be the name of a model, as it cannot be one of a folder; rename it")
+    return name
 
 
 def assemble(folder: Path, settings: dict[str, Any], members: list[Run]) -> Run:
