@@ -1,6 +1,6 @@
 """Names for the arrays that flow through the package, with their shapes.
 
-B images in a batch, C channels, H x W pixels, K classes, N samples (hypotheses), R readers, D latents.
+B images in a batch, C channels, H x W pixels, K classes, D latents.
 """
 
 from typing import TypeAlias
@@ -15,9 +15,6 @@ Label: TypeAlias = torch.Tensor
 
 Logits: TypeAlias = torch.Tensor
 """(B, K, H, W) float32 unnormalised class scores (nats)."""
-
-Samples: TypeAlias = torch.Tensor
-"""(N, B, H, W) uint8 class ids: N hypotheses for every image."""
 
 Latent: TypeAlias = torch.Tensor
 """(B, D) float32."""

@@ -10,7 +10,8 @@ from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
 from probunet.core.errors import InputError
-from probunet.core.types import IGNORE, Label, Latent, Logits, Samples
+from probunet.core.samples import Samples
+from probunet.core.types import IGNORE, Label, Latent, Logits
 from probunet.distributions.noise import Noise, Reconstruction, spread
 from probunet.nets.decode import Decode, most_probable
 from probunet.nets.tiling import Tiles
@@ -68,7 +69,7 @@ class SegmentationDistribution:
         """Give the hypotheses of a noise: the most probable class of every pixel.
 
         Returns:
-            (n, B, H, W) uint8 class ids.
+            (n, B, H, W) uint8 class ids, which metrics take as they are.
         """
         return self._labels(self._noise.place(noise))
 
@@ -102,7 +103,7 @@ class SegmentationDistribution:
         """Draw n hypotheses of every image, (n, B, H, W) uint8 class ids; see :meth:`noise`."""
         return self.labels(self.noise(n, generator, cover))
 
-    def stream(self, noise: torch.Tensor) -> Iterator[tuple[Samples, torch.Tensor]]:
+    def stream(self, noise: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Give :meth:`labels` and :meth:`probabilities` of a noise together, decoding once; memory holds one strip.
 
         Yields:
@@ -181,7 +182,7 @@ class SegmentationDistribution:
     def _labels(self, variables: torch.Tensor) -> Samples:
         with torch.no_grad():
             strips = [decode.labels(variables) for decode in self._strips]
-        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=-2)
+        return (strips[0] if len(strips) == 1 else torch.cat(strips, dim=-2)).as_subclass(Samples)
 
     def _logits(self, variables: torch.Tensor) -> torch.Tensor:
         strips = [torch.stack([decode(v).float() for v in variables]) for decode in self._strips]

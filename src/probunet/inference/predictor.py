@@ -16,6 +16,7 @@ import torch
 
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
+from probunet.core.samples import array_of_samples
 from probunet.core.seeds import checked_seed, seed_of
 from probunet.distributions.base import SegmentationDistribution
 from probunet.inference.view import View, with_channels
@@ -289,7 +290,7 @@ class Prediction:
 
     def labels(self, noise: torch.Tensor | Latents) -> Labels:
         """The hypotheses of a noise: (n, slices, H, W) uint8 class ids."""
-        return np.stack([piece.labels for piece in self.slices(noise)], axis=1)
+        return array_of_samples(np.stack([piece.labels for piece in self.slices(noise)], axis=1))
 
     def probabilities(self, noise: torch.Tensor | Latents) -> npt.NDArray[np.float32]:
         """The softmax averaged over the hypotheses of a noise: (slices, K, H, W) float32."""

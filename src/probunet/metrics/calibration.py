@@ -12,6 +12,7 @@ import torch
 from scipy.special import entr
 
 from probunet.core.errors import InputError
+from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps, checked_mask, reference_probabilities
 from probunet.metrics.overlap import Maps, as_array
@@ -97,7 +98,7 @@ def joined(parts: Sequence[Calibration]) -> Calibration:
 
 def class_frequencies(maps: Maps, convention: Convention = FOREGROUND) -> Floats:
     """(B, num_classes, ...) fraction of the maps (B, N, ...) that give each pixel each class."""
-    array = as_array(maps)
+    array = as_array(images_first(maps))
     out = np.empty((len(array), convention.num_classes, *array.shape[2:]))
     for label in range(convention.num_classes):
         out[:, label] = (array == label).mean(axis=1)
@@ -168,6 +169,7 @@ def _pixels(
     probabilities: Probabilities, references: Maps, convention: Convention, mask: Maps | None
 ) -> Iterator[tuple[int, Floats, Floats]]:
     """Each image: its number, predicted and observed frequencies (K, P) of the pixels that count."""
+    references = images_first(references)
     check_maps(references, references)
     images, readers, classes = references.shape[0], references.shape[1], convention.num_classes
     expected = (images, classes, *references.shape[2:])

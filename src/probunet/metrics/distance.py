@@ -14,6 +14,7 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.machine import cores
+from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention, Overlap
 from probunet.metrics.overlap import Maps, count_overlaps
 
@@ -63,7 +64,7 @@ def pairwise_distances(
 
     Args:
         samples: (B, N, ...) integer labels; NumPy array (memory-mapped ones are read block by block) or
-            tensor on any device.
+            tensor on any device. Those of a model, (n, B, ...), are taken as they are, here and in every metric.
         references: (B, R, ...) integer labels of the same spatial shape.
         convention: what is compared, and how.
         mask: (B, ...) True where a pixel is left out, besides those that ``convention.ignore`` leaves out.
@@ -94,6 +95,7 @@ def pairwise_distance(
     Without ``second``, among the maps of ``first``. An ignore label counts where any map of the last given set has
     it.
     """
+    first = images_first(first)
     if second is None:
         return pairwise_distances(first[:, :0], first, replace(convention, weights=None), workers=workers).references
     return pairwise_distances(first, second, convention, workers=workers).cross
@@ -108,6 +110,7 @@ def _measured(
     workers: int | None,
 ) -> list[Distances]:
     """The distances of each kind of overlap, from pixels that are counted once."""
+    samples, references = images_first(samples), images_first(references)
     check_maps(samples, references)
     images, count, readers = len(samples), samples.shape[1], references.shape[1]
     reference_probabilities(convention, readers)

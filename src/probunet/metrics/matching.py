@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.optimize import LinearConstraint, linear_sum_assignment, milp
 
 from probunet.core.errors import InputError
+from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Distances, Floats, check_maps, pairwise_distances
 from probunet.metrics.energy import mean_within
@@ -109,6 +110,7 @@ def sample_diversity(
     Raises:
         InputError: see ``pairwise_distances``; or ``"unbiased"`` with one sample.
     """
+    samples = images_first(samples)
     if estimator == "unbiased" and (samples.shape[1] if n is None else n) < 2:
         raise InputError("one sample has no diversity to estimate without bias; give two or more")
     distances = pairwise_distances(samples, samples[:, :0], replace(convention, weights=None), mask=mask)
@@ -127,6 +129,7 @@ def reconstruction_iou(
     Raises:
         InputError: see ``pairwise_distances``; or the two shapes differ.
     """
+    reconstructions, references = images_first(reconstructions), images_first(references)
     check_maps(reconstructions, references)
     if reconstructions.shape != references.shape:
         raise InputError(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import rel_entr
 
 from probunet.core.errors import InputError
+from probunet.core.samples import images_first
 from probunet.metrics.distance import Distances, Floats, check_maps
 from probunet.metrics.overlap import Maps, as_array
 from probunet.metrics.significance import Groups, Interval, bootstrap_sums
@@ -168,6 +169,7 @@ def pixel_frequencies(label: Maps, samples: Maps, switches: Sequence[tuple[int, 
 
     Source: the authors' evaluation of stochastic Cityscapes (Kohl et al. 2018, Fig. 5 and appendix).
     """
+    samples = images_first(samples)
     check_maps(samples, label[:, None])
     labels, drawn = as_array(label), as_array(samples)
     counts = np.zeros((len(switches), 3), np.int64)

@@ -124,6 +124,12 @@ class SegmentationModel(nn.Module, ABC):
         """What the network behind ``Parts.decode`` needs around a pixel; see ``probunet.nets.tiling``."""
 
     @final  # type: ignore[misc]
+    def __call__(self, image: Image) -> SegmentationDistribution:
+        """Give :meth:`forward` with the hooks of PyTorch."""
+        distribution: SegmentationDistribution = super().__call__(image)
+        return distribution
+
+    @final  # type: ignore[misc]
     def forward(self, image: Image) -> SegmentationDistribution:
         """Give the distribution over segmentations of every image.
 

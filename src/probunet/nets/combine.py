@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from probunet.core.types import Samples
 from probunet.nets.decode import BLOCK, labels_in_blocks
 from probunet.nets.unet import FeatureUNet, initialise
 
@@ -157,7 +156,7 @@ class Decoder:
         full = self._projected.dtype == self._combine.from_latent.weight.dtype and not torch.is_autocast_enabled("cpu")
         return ready and full and len(self._combine.rest) > 1 and self._combine.classes == 2
 
-    def labels(self, variables: torch.Tensor) -> Samples:
+    def labels(self, variables: torch.Tensor) -> torch.Tensor:
         """Give the labels (n, B, H, W) of latents (n, B, D); see ``Combine.labels``."""
         if self.fuses:
             return self._combine.labels(self._projected, variables[:, 0])[:, None]

@@ -7,7 +7,7 @@ from typing import Protocol, final
 
 import torch
 
-from probunet.core.types import Logits, Samples
+from probunet.core.types import Logits
 
 BLOCK = 2**15
 """Pixels that are decoded together: with fewer, starting the work takes longer than doing it; more leave the cache."""
@@ -24,7 +24,7 @@ class Decode(Protocol):
         """
         ...
 
-    def labels(self, variables: torch.Tensor) -> Samples:
+    def labels(self, variables: torch.Tensor) -> torch.Tensor:
         """Give the most probable class of every pixel, (n, B, H, W) uint8, of variables (n, B, ...)."""
         ...
 
@@ -48,7 +48,7 @@ class Network:
         """Run the function; see ``Decode``."""
         return self._function(variables)
 
-    def labels(self, variables: torch.Tensor) -> Samples:
+    def labels(self, variables: torch.Tensor) -> torch.Tensor:
         """See ``Decode``."""
         return labels_in_blocks(self, variables)
 
@@ -73,7 +73,7 @@ class MemberMaps:
         images = torch.arange(self._maps.shape[1], device=self._maps.device)
         return self._maps[variables, images]
 
-    def labels(self, variables: torch.Tensor) -> Samples:
+    def labels(self, variables: torch.Tensor) -> torch.Tensor:
         """Compare the classes of every member once; see ``Decode``."""
         members = torch.stack([most_probable(logits) for logits in self._maps])
         return members[variables, torch.arange(members.shape[1], device=members.device)]
@@ -95,7 +95,7 @@ def most_probable(logits: Logits) -> torch.Tensor:
 
 
 @torch.no_grad()
-def labels_in_blocks(decode: Callable[[torch.Tensor], Logits], variables: torch.Tensor) -> Samples:
+def labels_in_blocks(decode: Callable[[torch.Tensor], Logits], variables: torch.Tensor) -> torch.Tensor:
     """Decode variables (n, B, ...) to labels (n, B, H, W); of a single image, as many together as the cache holds."""
     first = most_probable(decode(variables[0]))
     n = len(variables)

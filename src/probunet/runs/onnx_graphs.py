@@ -165,6 +165,8 @@ def check(model: SegmentationModel, folder: Path) -> float:
         z = torch.randn(batch, split.latent_dims, generator=generator)
         with torch.inference_mode():
             latent = model(image).latent
+            assert latent is not None
+            assert latent.axes is not None
             mean, sigma = latent.axes
             expected = [split.project(image), mean, sigma.log(), latent.logits(z)]
         found = encode.run(OUTPUTS, {"image": image.numpy()})
