@@ -40,11 +40,20 @@ def test_where_nobody_marked_there_is_nothing_to_agree_about():
 
 
 def test_area():
-    readers = np.stack([lines(10, 2), lines(10, 9), lines(0, 0)])
+    readers = np.stack([lines(10, 2), lines(10, 9), lines(5, 5)])
     samples = np.stack([lines(10, 4), lines(9, 9), lines(5, 6)])
     found = area_disagreement(pairwise_distances(samples, readers))
     assert found.auroc == found.average_precision == 1.0
     assert (found.positives, found.negatives) == (1, 2)
+
+
+def test_where_nobody_marked_there_is_no_area_to_agree_about():
+    readers = np.stack([lines(10, 2), lines(10, 9), lines(0, 0)])
+    samples = np.stack([lines(10, 5), lines(10, 4), lines(0, 0)])  # spread 1/2, 3/5 and 0
+    detected = area_disagreement(pairwise_distances(samples, readers))
+    assert detected.auroc == 0.0  # with the last image as a negative, 1/2
+    assert detected.average_precision == 0.5
+    assert (detected.positives, detected.negatives, detected.left_out) == (1, 1, 1)
 
 
 def test_one_sided_truth_is_none_and_left_out_is_counted():

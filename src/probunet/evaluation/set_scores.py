@@ -139,7 +139,8 @@ MEANING = {
     "best_dice": "first n samples, best of them for each reader",
     "presence": "AUROC or average precision: do the readers disagree on presence, from all samples; images without any "
     "mark left out",
-    "area": "AUROC or average precision: do the readers' areas differ by more than half, from all samples",
+    "area": "AUROC or average precision: do the readers' areas differ by more than half, from all samples; images "
+    "without any mark left out",
     "entropy_correlation": "pixel-wise entropy of all samples against that of the readers",
     "ece": "expected calibration error of the frequencies among all samples",
     "brier": "mean squared error of the frequencies among all samples against each reader",

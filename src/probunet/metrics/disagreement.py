@@ -27,7 +27,7 @@ class Detection:
     positives: int
     negatives: int
     left_out: int
-    """Images that are neither: without a defined distance or, where presence is asked for, without any mark."""
+    """Images that are neither: without a defined distance, or without any mark."""
 
 
 def presence_disagreement(distances: Distances, *, n: int | None = None, of_class: int = 0) -> Detection:
@@ -56,9 +56,8 @@ def presence_scores(
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Score and outcome of the images that are not left out, see ``presence_disagreement``."""
     mine, theirs = _areas(distances, n, of_class)
-    marked = (theirs > 0).any(axis=1)
-    share = (mine[marked] > 0).mean(axis=1)
-    return share * (1 - share), (theirs[marked] == 0).any(axis=1)
+    share = (mine > 0).mean(axis=1)
+    return share * (1 - share), (theirs == 0).any(axis=1)
 
 
 def area_disagreement(
@@ -68,7 +67,8 @@ def area_disagreement(
 
     Disagreement is the mean over all pairs of 1 - smaller / larger area (0 if both are empty, 1 if one is);
     an image is positive where the readers' is above ``threshold``, and its score is that of the first n
-    samples. Arguments as for ``presence_disagreement``.
+    samples. Where nobody has the class there is no area to agree about: left out. Arguments as for
+    ``presence_disagreement``.
 
     Raises:
         InputError: there are fewer than two readers.
@@ -106,14 +106,16 @@ def detection(score: Floats, positive: npt.NDArray[np.bool_], images: int) -> De
 
 
 def _areas(distances: Distances, n: int | None, of_class: int) -> tuple[Any, Any]:
+    """Areas (kept, n) of the samples and (kept, R) of the readers in the images that are not left out."""
     available, readers = distances.cross.shape[1:]
     n = available if n is None else n
     if not 1 <= n <= available:
         raise InputError(f"n={n} samples an image were asked for, but there are {available}")
     if readers < 2:
         raise InputError(f"readers can disagree only if there are two or more, not {readers}")
-    kept = ~distances.left_out
-    return distances.sample_area[kept, :n, of_class], distances.reference_area[kept, :, of_class]
+    theirs = distances.reference_area[..., of_class]
+    kept = ~distances.left_out & (theirs > 0).any(axis=1)
+    return distances.sample_area[kept, :n, of_class], theirs[kept]
 
 
 def _area_spread(area: npt.NDArray[np.int64]) -> Floats:

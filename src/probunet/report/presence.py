@@ -19,7 +19,7 @@ def section(results: Results) -> Section | None:
         return None
     shown = [marked(results.images[i]["labels"].numpy()) for i in range(len(results.images))]
     ambiguous = np.array([marks.any() and not marks.all() for marks in shown])
-    agreed = np.array([bool(marks.all()) for marks in shown])
+    agreed = np.array([len(marks) > 1 and bool(marks.all()) for marks in shown])
     if ambiguous.all() or not ambiguous.any():
         return None
     most = max(results.numbers)
@@ -39,17 +39,22 @@ def section(results: Results) -> Section | None:
     text = [
         "On an ambiguous image at least one reader marked a lesion and at least one marked none. AUROC and average "
         f"precision say how well the variance of presence among {most} samples tells these images from the others "
-        f"(a guess has {ambiguous.mean():.2f} average precision). "
-        + _nobody(len(shown) - int(ambiguous.sum()) - int(agreed.sum()))
+        f"(a guess has {ambiguous.sum() / (ambiguous | agreed).sum():.2f} average precision). "
+        + _neither([marks for marks in shown if len(marks) < 2 or not marks.any()])
     ]
     return Section("On which images do readers disagree on presence?", text, [Table("presence", "", columns, rows)])
 
 
-def _nobody(count: int) -> str:
-    """Images without any mark are no agreement about a lesion: said, and in neither of the two columns."""
-    return (
-        f"On {count:,} images nobody marked anything inside; they are in neither of the two columns." if count else ""
-    )
+def _neither(shown: list[npt.NDArray[np.bool_]]) -> str:
+    """Images without any mark, or that one reader alone looked at, are no agreement: said, and in neither column."""
+    empty = sum(not marks.any() for marks in shown)
+    notes = [
+        f"On {empty:,} images nobody marked anything inside; they are in neither of the two columns." if empty else "",
+        f"On {len(shown) - empty:,} images a single reader looked and marked; they are in neither, too."
+        if len(shown) > empty
+        else "",
+    ]
+    return " ".join(note for note in notes if note)
 
 
 def _mean(results: Results, values: Floats, kind: npt.NDArray[np.bool_]) -> Estimate:

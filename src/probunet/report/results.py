@@ -180,8 +180,8 @@ class Results:
 
         Drawn at random from the quarter with most and the quarter with least disagreement between readers.
 
-        Clear images are drawn among those where every reader marked something; a patient is shown once. With label
-        flips, where every image is equally ambiguous, images are drawn from all.
+        Clear images are drawn among those where two or more readers looked and each marked something; a patient is
+        shown once. With label flips, where every image is equally ambiguous, images are drawn from all.
         """
         random = np.random.default_rng(self.seed)
         if self.store.flips:
@@ -190,7 +190,7 @@ class Results:
         labels = [self.images[int(i)]["labels"].numpy()[None] for i in positions]
         convention = self.store.convention()
         disagreement = np.concatenate([energy_distance(maps, maps, convention).reader_diversity for maps in labels])
-        complete = np.array([marked(maps).all() for maps in labels])
+        complete = np.array([maps.shape[1] > 1 and marked(maps).all() for maps in labels])
         quarter = max(len(labels) // 4, 1)
         clear = np.argsort(np.where(complete, disagreement, np.inf))
         pools = {
