@@ -200,9 +200,11 @@ def test_a_trainer_without_steps_is_refused(experiment_file, tmp_path, failing, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_test_on_patients_of_the_training_is_refused_and_names_them(trained, tmp_path, failing):
-    swapped = {"train": "test", "test": "train", "validation": "validation"}
-    sources = [replace(s, case=replace(s.case, split=swapped[s.case.split])) for s in blobs(24)]
+@pytest.mark.parametrize(("split", "words"), [("test", "trained on or chosen by"), ("validation", "trained on")])
+def test_patients_of_the_training_in_another_split_are_refused_and_named(trained, tmp_path, failing, split, words):
+    swapped = {"train": split, split: "train"}
+    sources = [replace(s, case=replace(s.case, split=swapped.get(s.case.split, s.case.split))) for s in blobs(24)]
     write_store(tmp_path / "store", sources, DESCRIPTION, "u1", jobs=1)
-    message = failing("evaluate", str(trained / "unet"), "--data", str(tmp_path / "store"))
-    assert "was trained on or chosen by (patient-000, patient-001" in message
+    message = failing("evaluate", str(trained / "unet"), "--data", str(tmp_path / "store"), "--split", split)
+    assert f"of the {split} split" in message
+    assert f"was {words} (patient-000, patient-001" in message

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal
@@ -127,9 +127,10 @@ class TrainedModel(ABC):
         self.classes = description.input.classes
         self.spacing_mm = description.input.spacing_mm
 
-    def knows(self, patients: Iterable[str]) -> list[str]:
-        """Which of some patients it was trained on or chosen by, as far as its description says."""
-        known = {name for names in (self.settings.get("patients") or {}).values() for name in names}
+    def knows(self, patients: Iterable[str], splits: Sequence[str]) -> list[str]:
+        """Which of some patients were in these splits of its training data, as far as its description says."""
+        mine = self.settings.get("patients") or {}
+        known = {name for split in splits for name in mine.get(split, ())}
         return sorted(patient for patient in set(patients) if known & {patient, hashed(patient)})
 
     @property
