@@ -25,7 +25,7 @@ from PIL import Image
 
 import probunet as pu
 from probunet.commands.sample import sample
-from probunet.io.pictures import find_pictures
+from probunet.io.search import find_pictures
 
 SIDE, N, EACH = 128, 16, 100
 

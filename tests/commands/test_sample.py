@@ -164,6 +164,15 @@ def test_shards_write_what_one_process_writes(trained, image, tmp_path):
         assert sha256(tmp_path / "whole" / name / "samples.npy") == sha256(tmp_path / "shards" / name / "samples.npy")
 
 
+def test_two_pictures_of_one_name_are_refused_and_both_are_named(trained, image, tmp_path, failing):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.png").write_bytes(image.read_bytes())
+    words = ["sample", str(trained / "unet"), str(tmp_path / "a"), str(tmp_path / "b"), "-n", "1"]
+    sentence = failing(*words, "--out", str(tmp_path / "out"))
+    assert all(str(tmp_path / folder / "same.png") in sentence for folder in "ab")
+
+
 def test_a_volume_keeps_its_place_and_shares_the_random_part(trained, tmp_path):
     nibabel = pytest.importorskip("nibabel")
     place = np.array([[-0.7, 0, 0, 5], [0, -0.7, 0, 6], [0, 0, 2.0, 7], [0, 0, 0, 1]])

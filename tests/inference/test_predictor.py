@@ -15,7 +15,7 @@ from probunet.cli import main
 from probunet.core.seeds import seed_of
 from probunet.inference.predictor import Predictor
 from probunet.inference.units import in_units
-from probunet.io.pictures import find_pictures
+from probunet.io.search import find_pictures
 
 SEED, N = 5, 11
 

@@ -17,7 +17,8 @@ from PIL import Image
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from probunet.core.errors import InputError
-from probunet.io.pictures import find_pictures, picture_of, read_file, read_picture
+from probunet.io.pictures import picture_of, read_file
+from probunet.io.search import find_pictures, read_picture
 from probunet.io.uploads import read_upload
 
 SERIES = uid(5)

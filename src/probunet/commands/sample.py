@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast, get_args
@@ -15,11 +14,11 @@ from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder, shown
 from probunet.core.seeds import checked_seed
-from probunet.core.shards import read_shard
+from probunet.core.shards import Shard, read_shard
 from probunet.inference.predictor import Predictor
 from probunet.inference.results import Kind, Request, Results
 from probunet.inference.writers import Format
-from probunet.io.pictures import Picture, find_pictures
+from probunet.io.search import Search
 from probunet.runs.trained import open_model
 
 DEFAULT: tuple[Kind, ...] = ("samples", "groups")
@@ -99,15 +98,15 @@ def sample(
     )
     share, device = read_shard(shard), chosen_device(device)
     check_out_folder(out, inputs)
-    pictures = share.of(find_pictures(inputs, without=out))
+    pictures = Search(inputs, without=out)
     predictor = Predictor(open_model(model, trust or ()), share.device(device))
     made = not out.exists()
     try:
-        kept = _all(pictures, Results(out, predictor, request))
+        count, kept = _all(pictures, share, Results(out, predictor, request))
     finally:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
-    done = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'} in {shown(out)}"
+    done = f"{count} picture{'' if count == 1 else 's'} in {shown(out)}"
     console.print(
         f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""),
         markup=False,
@@ -115,23 +114,26 @@ def sample(
     )
 
 
-def _all(pictures: Sequence[Picture], results: Results) -> int:
-    """Go through the pictures; give how many were there already."""
-    kept = 0
+def _all(pictures: Search, share: Shard, results: Results) -> tuple[int, int]:
+    """Go through the pictures of a shard; give how many they were, and how many of them were there already."""
+    count = kept = done = 0
     notes: set[str] = set()
     with progress_bar() as bar:
-        task = bar.add_task("sampling", total=len(pictures))
-        for done, picture in enumerate(pictures):
-            if results.has(picture):
-                kept += 1
-            else:
-                said = results.write(picture, partial(bar.advance, task, 1 / picture.shape[0]))
-                new = set(said) - notes
-                notes |= new
-                for note in sorted(new) if len(notes) <= SHOWN_NOTES else ():
-                    console.print(f"note: {picture.name}: {note}", markup=False, highlight=False)
-            bar.update(task, completed=done + 1)
-    return kept
+        task = bar.add_task("sampling", total=pictures.count_files())
+        for number, picture in enumerate(pictures):
+            if number % share.count == share.index:
+                count += 1
+                if results.has(picture):
+                    kept += 1
+                else:
+                    said = results.write(picture, partial(bar.advance, task, picture.files / picture.shape[0]))
+                    new = set(said) - notes
+                    notes |= new
+                    for note in sorted(new) if len(notes) <= SHOWN_NOTES else ():
+                        console.print(f"note: {picture.name}: {note}", markup=False, highlight=False)
+            done += picture.files
+            bar.update(task, completed=done)
+    return count, kept
 
 
 def read_latents(text: str) -> npt.NDArray[np.float32]:

@@ -17,7 +17,8 @@ from probunet.data.flips import modes as flip_modes
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.explore.recent import Recent
-from probunet.io.pictures import Picture, find_pictures, picture_of
+from probunet.io.pictures import Picture, picture_of
+from probunet.io.search import find_pictures
 from probunet.io.uploads import read_upload
 
 UPLOADED_BYTES = 256 * 2**20

@@ -20,7 +20,8 @@ from probunet.core.samples import array_of_samples
 from probunet.core.seeds import checked_seed, seed_of
 from probunet.distributions.base import SegmentationDistribution
 from probunet.inference.view import View, with_channels
-from probunet.io.pictures import Picture, picture_of, read_picture
+from probunet.io.pictures import Picture, picture_of
+from probunet.io.search import read_picture
 from probunet.models.base import SegmentationModel
 from probunet.nets.tiling import TILE
 from probunet.runs.description import TrainedModel

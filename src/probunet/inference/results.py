@@ -98,7 +98,13 @@ class Results:
             raise InputError(
                 f"{shown(folder)} exists and is no result of this command; remove it or choose another --out"
             ) from error
-        if question != self._question(picture):
+        asked = self._question(picture)
+        if question != asked and {**question, "input": asked["input"]} == asked:
+            raise InputError(
+                f"{shown(folder)} holds the samples of {question['input']}, and {asked['input']} has that name too; "
+                "take them one by one, each with its own --out"
+            )
+        if question != asked:
             raise InputError(
                 f"{shown(folder)} holds samples that were asked for differently; remove it or choose another --out"
             )

@@ -1,14 +1,12 @@
 """A picture: what is in a file of any kind, in one orientation, with its unit and its place in space.
 
-``read_picture`` and ``find_pictures`` open files, :func:`probunet.io.uploads.read_upload` takes bytes; the decoders
-are the same. A header is read when something of it is asked for, and pixels when a slice is.
+:mod:`probunet.io.search` finds pictures on disk, :func:`probunet.io.uploads.read_upload` takes bytes; the decoders are
+the same. A header is read when something of it is asked for, and pixels when a slice is.
 """
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,12 +19,10 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.names import safe_name
 from probunet.io.content import Content, finite
-from probunet.io.dicom import Slice, is_dicom, read_slices
-from probunet.io.dicom_pictures import stored_series
-from probunet.io.formats import ENDINGS, ending, is_left_behind, read_stored, stem
+from probunet.io.formats import read_stored, stem
 from probunet.io.geometry import Affine, Order, Shape, Spacing, canonical_order, same_grid, spacing_of
 from probunet.io.nifti import write_nifti
-from probunet.io.series import Series, make_series, split_phases
+from probunet.io.series import Series
 from probunet.io.stored import Stored
 
 
@@ -42,12 +38,14 @@ class Picture:
         source: file or folder that it was read from; of an upload the name that it was given.
         open: reads the header.
         is_labels: whether the values are class ids, so that places in a table of colours are meant.
+        files: how many it was read from; of a DICOM series one for each slice.
     """
 
     name: str
     source: Path
     open: Callable[[], Stored] = field(repr=False)
     is_labels: bool = False
+    files: int = 1
 
     @cached_property
     def stored(self) -> Stored:
@@ -247,115 +245,3 @@ def read_file(path: Path, class_ids: bool = False) -> Picture:
         class_ids: whether it is a label map.
     """
     return Picture(safe_name(stem(path)), path, partial(read_stored, Content(path)), class_ids)
-
-
-def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Open one file, or the DICOM series in a folder.
-
-    Args:
-        path: PNG, TIFF, JPEG, .npy, .npz, NIfTI, NRRD, MetaImage or DICOM; or a folder of one DICOM series.
-
-    Raises:
-        InputError: missing, an unknown ending, or several pictures in a folder. What the decoder refuses is raised
-            when the header or a slice is asked for.
-    """
-    pictures = find_pictures([path])
-    if len(pictures) != 1:
-        raise InputError(f"{shown(path)} holds {len(pictures)} pictures; give one of them")
-    return pictures[0]
-
-
-def find_pictures(inputs: Iterable[str | os.PathLike[str]], without: Path | None = None) -> list[Picture]:
-    """Find the pictures behind files and folders; a folder is searched with all folders in it.
-
-    DICOM slices are put together as series by their headers; every other file is a picture of its own and is not
-    opened. What systems leave behind (.DS_Store, ._x, Thumbs.db) is passed over.
-
-    Args:
-        inputs: files of any kind that is read, or folders of these.
-        without: a folder inside of these that is passed over, as the results of a command are no inputs of it.
-
-    Raises:
-        InputError: nothing there, an unknown ending among files that were named, a DICOM file that cannot be read, or
-            two pictures with one name.
-    """
-    pictures: list[Picture] = []
-    dicom: dict[Path, None] = {}
-    for path in map(Path, inputs):
-        if path.is_dir():
-            known = [file for file in _inside(path, without) if ending(file) or is_dicom(file)]
-            if not known:
-                raise InputError(f"{shown(path)} holds no picture; known are DICOM and {', '.join(ENDINGS)}")
-        else:
-            known = [path]
-            _check_named(path)
-        for file in known:
-            if ending(file) in ("", ".dcm", ".dicom", ".ima"):
-                dicom[file] = None
-            else:
-                pictures.append(read_file(file))
-    return _with_names([*_series(list(dicom)), *pictures])
-
-
-def _inside(folder: Path, without: Path | None) -> list[Path]:
-    skipped = None if without is None else without.resolve()
-    files: list[str] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if not is_left_behind(name) and (skipped is None or Path(place, name).resolve() != skipped)
-        ]
-        files += [f"{place}/{name}" for name in names if not is_left_behind(name)]
-    return [file for file in map(Path, sorted(files)) if file.is_file()]  # texts are sorted in a tenth of the time
-
-
-def _check_named(path: Path) -> None:
-    if not path.exists() and not path.is_symlink():
-        raise InputError(f"{shown(path)} does not exist")
-    if not ending(path) and not is_dicom(path):
-        raise InputError(f"{shown(path)} has an ending that is not known; use one of {', '.join(ENDINGS)}, or DICOM")
-
-
-def _series(files: Sequence[Path]) -> list[Picture]:
-    """Put DICOM files together by series; a file of many frames is a picture of its own."""
-    groups: dict[tuple[str, Path | None], list[Slice]] = defaultdict(list)
-    other: tuple[Path, str] | None = None
-    for file in files:
-        slices = read_slices(Content(file))
-        if isinstance(slices, str):
-            other = other or (file, slices)
-        else:
-            groups[slices[0].series, None if slices[0].frame is None else file] += slices
-    if other and not groups:
-        raise InputError(f"{shown(other[0])} is no CT, MR or PET image but {other[1]}; those are read")
-    return [picture for slices in groups.values() for picture in _phases(slices)]
-
-
-def _phases(slices: Sequence[Slice]) -> list[Picture]:
-    images = split_phases(slices)
-    pictures = []
-    for number, image in enumerate(images, start=1):
-        first = image[0]
-        single = len({one.path for one in image}) == 1
-        patient = first.patient if safe_name(first.patient) == first.patient else "series"
-        name = stem(first.path) if single else f"{patient}-{first.series[-8:]}"
-        name = name if len(images) == 1 else f"{name}-{number}"
-        source = first.path if single else first.path.parent
-        pictures.append(Picture(safe_name(name), source, partial(_stored, image)))
-    return pictures
-
-
-def _stored(slices: Sequence[Slice]) -> Stored:
-    return stored_series(make_series(slices))
-
-
-def _with_names(pictures: list[Picture]) -> list[Picture]:
-    """The pictures, if all their names differ."""
-    names: dict[str, Picture] = {}
-    for picture in pictures:
-        if (other := names.setdefault(picture.name.casefold(), picture)) is not picture:
-            raise InputError(
-                f"{shown(picture.source)} and {shown(other.source)} are both named {picture.name}; take them one by one"
-            )
-    return pictures
