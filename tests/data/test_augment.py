@@ -69,6 +69,28 @@ def test_an_undeformed_crop_is_a_slice_of_the_array_to_the_bit(sizes, mirror):
         assert {place[axis] for place in seen} >= set(range(1, margin)) | {margin // 2}
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+@pytest.mark.parametrize("stored", [8, 9])
+def test_turns_and_mirrors_are_the_eight_symmetries_of_the_square_to_the_bit(size, stored):
+    random = np.random.default_rng(0)
+    image = torch.from_numpy(random.normal(0, 1, (1, 1, stored, stored)).astype(np.float32))
+    label = torch.from_numpy(random.integers(0, 9, (1, 2, stored, stored), dtype=np.uint8))
+    places = grid(replace(NONE, mirror=True, turn=True, shift=0), (stored, stored), (size, size), 400)
+    pixels = warp_image(image.expand(400, -1, -1, -1), places)
+    labels_ = warp_labels(label.expand(400, -1, -1, -1), places)
+    first = (stored - size) // 2
+    window = (..., slice(first, first + size), slice(first, first + size))
+    times = []
+    for turns, mirrored in product(range(4), (False, True)):
+        shown, marked = (torch.rot90(array[window][0], turns, (-2, -1)) for array in (image, label))
+        shown, marked = (shown.flip(-1), marked.flip(-1)) if mirrored else (shown, marked)
+        same = (pixels == shown).flatten(1).all(dim=1)
+        assert torch.equal(labels_[same], marked.expand(int(same.sum()), -1, -1, -1))
+        times.append(int(same.sum()))
+    assert sum(times) == (400 if size > 1 else 8 * 400)
+    assert min(times) > 25  # 50 expected
+
+
 @pytest.mark.parametrize("sizes", PARITIES)
 def test_a_shift_is_a_limit_on_both_sides_of_the_central_crop(sizes):
     height, width, h, w = sizes

@@ -33,6 +33,8 @@ class Augmentation:
         elastic: standard deviation of the elastic displacement, in pixels.
         elastic_spacing: distance between the independent displacements that are interpolated, in pixels.
         mirror: mirror left to right in half of the cases.
+        turn: turn by 0, 90, 180 or 270 degrees, each as often; square crops only. With ``mirror`` these are the eight
+            symmetries of the square, and no value is interpolated.
         shift: largest translation of the crop, in whole pixels; ``None`` for as much as the stored image allows.
         marks: of the crops that miss every reader's mark although the image has one, the share that is moved so that
             it holds a marked pixel (a third, as in nnU-Net); only where ``shift`` is ``None``.
@@ -48,6 +50,7 @@ class Augmentation:
     elastic: float = 1.5
     elastic_spacing: float = 16.0
     mirror: bool = False
+    turn: bool = False
     shift: int | None = None
     marks: float = 1 / 3
     gamma: tuple[float, float] = (0.7, 1.5)
@@ -68,7 +71,7 @@ def sampling_grid(
         augmentation: how strongly to deform.
         batch: cases B.
         source: height and width of the stored images, in pixels.
-        crop: height and width of the result, in pixels.
+        crop: height and width of the result, in pixels; the same where crops are turned.
         generator: source of randomness, on the device of the result.
         move: from first row and column (B, 2) of the crops, as drawn, to where they shall be.
 
@@ -88,6 +91,8 @@ def sampling_grid(
     matrix = torch.stack([cos, cos * shear - sin, sin, sin * shear + cos], dim=-1).reshape(-1, 2, 2)
     if augmentation.mirror:
         matrix = matrix * (1 - 2 * (uniform(1.0, 1, 1) > 0).float() * torch.tensor([[1.0, 0.0]], device=device))
+    if augmentation.turn:
+        matrix = matrix @ _quarter_turns(uniform(1.0))
     middle = [(size - 1) / 2 for size in crop]
     rows, columns = (torch.arange(size, device=device) - half for size, half in zip(crop, middle, strict=True))
     points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
@@ -102,6 +107,13 @@ def sampling_grid(
 def central_corner(source: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
     """First row and column of the central crop; where the margin is odd, the smaller part is above and left."""
     return (source[0] - crop[0]) // 2, (source[1] - crop[1]) // 2
+
+
+def _quarter_turns(place: torch.Tensor) -> torch.Tensor:
+    """Matrices (B, 2, 2) of 0 to 3 quarter turns, in whole numbers, from places (B,) between -1 and 1."""
+    turns = ((place + 1) * 2).long().clamp(max=3)
+    cos, sin = torch.tensor([[1, 0, -1, 0], [0, 1, 0, -1]], dtype=place.dtype, device=place.device)[:, turns]
+    return torch.stack([cos, -sin, sin, cos], dim=-1).reshape(-1, 2, 2)
 
 
 def _corners(

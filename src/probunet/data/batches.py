@@ -62,8 +62,9 @@ class TrainingBatches(IterableDataset[Batch]):
             random numbers from the same seed.
 
     Raises:
-        InputError: the crop is larger than the stored images, there are fewer training images than a batch, or the
-            processes cannot share a batch evenly, which would give some images more weight than others.
+        InputError: the crop is larger than the stored images, or to be turned and not square; there are fewer
+            training images than a batch; or the processes cannot share a batch evenly, which would give some images
+            more weight than others.
     """
 
     def __init__(
@@ -82,6 +83,11 @@ class TrainingBatches(IterableDataset[Batch]):
         self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
         self.all_readers, self.device = all_readers, torch.device(device)
         self.indices = store.indices("train")
+        if augmentation.turn and self.crop[0] != self.crop[1]:
+            raise InputError(
+                f"augmentation.turn takes square crops, data.crop is {self.crop[0]}x{self.crop[1]} pixels; "
+                "change data.crop, or set data.augmentation.turn to false"
+            )
         if augmentation.gamma_probability and store.images.dtype != np.uint8:
             raise InputError(
                 f"{store.path} holds {store.images.dtype} images, gamma is for 8-bit ones; "
