@@ -1,5 +1,8 @@
 """The energy score: the metric on hard maps, hand-computed values, and that collapse does not pay."""
 
+from itertools import product
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +174,39 @@ def test_components_count_by_their_weights():
         weights = torch.tensor([[w], [1 - w]])
         score = unbiased_energy_score(samples, readers, torch.ones(1, 1), components=weights)
         assert float(score) == pytest.approx(2 * (1 - w) - 2 * w * (1 - w))
+
+
+def test_the_score_of_experts_is_the_expectation_over_every_choice_of_them():
+    """Three certain experts: all choices of one for a reader and of two for each other, by their weights."""
+    random = torch.Generator().manual_seed(0)
+    maps = (torch.rand((3, 1, 1, 6), generator=random) < 0.5).float()
+    readers = (torch.rand((4, 1, 1, 6), generator=random) < 0.5).float()
+    weights = torch.tensor([0.2, 0.5, 0.3])
+    expected = 0.0
+    for e, f in product(range(3), repeat=2):
+        expected -= float(weights[e] * weights[f] * soft_distance(maps[e, 0], maps[f, 0]))
+    for e, r in product(range(3), range(4)):
+        expected += 2 * float(weights[e] * soft_distance(maps[e, 0], readers[r, 0])) / 4
+    for each in (1, 2):  # draws of an expert that are all the same
+        samples = maps.repeat_interleave(each, dim=0)
+        score = unbiased_energy_score(samples, readers, torch.ones(4, 1), components=weights[:, None])
+        assert float(score) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_hypotheses_of_the_objective_are_taken_where_they_are_enough(draws, monkeypatch):
+    torch.manual_seed(0)
+    model = pu.MixtureOfExperts(channels=(4, 4), convolutions=1, experts=3, draws=draws)
+    labels = torch.randint(0, 2, (2, 4, 16, 16), dtype=torch.uint8)
+    loss = model.loss_of_readers(torch.randn(2, 1, 16, 16), labels)
+    assert loss.distribution is not None
+    monkeypatch.setattr(Experts, "strata", Mock(side_effect=RuntimeError("drawn anew")))
+    energy = EnergyScore(samples=6)
+    if draws == 1:  # the energy score needs pairs
+        with pytest.raises(RuntimeError, match="drawn anew"):
+            energy.of(loss.distribution, labels, FOREGROUND, None, loss.strata)
+    else:
+        assert energy.of(loss.distribution, labels, FOREGROUND, None, loss.strata).requires_grad
 
 
 def test_several_draws_of_a_component_repel_each_other_without_bias():

@@ -115,7 +115,7 @@ class MixtureOfExperts(SegmentationModel):
         total = -torch.logsumexp(log_weights - cost, dim=1).mean()
         reconstruction = ((log_weights - cost).softmax(dim=1) * cost).sum(dim=1).mean().detach()
         terms = {"reconstruction": reconstruction, "gate_kl": total.detach() - reconstruction}
-        return Loss(total, terms, distribution)
+        return Loss(total, terms, distribution, (hypotheses, weights))
 
     def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         """Transport cost between hypotheses and readers, plus KL(mass that each expert got, weights).
@@ -134,7 +134,7 @@ class MixtureOfExperts(SegmentationModel):
         got = plan.sum(dim=2).unflatten(1, (len(self.mean), self.draws)).sum(dim=2)
         kl = (torch.xlogy(got, got) - got * log_weights.T).sum(dim=1).mean()
         terms = {"reconstruction": reconstruction.detach(), "gate_kl": kl.detach()}
-        return Loss(reconstruction + kl, terms, distribution)
+        return Loss(reconstruction + kl, terms, distribution, (hypotheses, log_weights))
 
 
 def pairwise_cross_entropy(hypotheses: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -79,8 +79,9 @@ class EnergyScore:
         labels: torch.Tensor,
         convention: Convention,
         generator: torch.Generator | None = None,
+        strata: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Mean score of fresh hypotheses over the images of a batch that have a pixel to compare.
+        """Mean score of hypotheses over the images of a batch that have a pixel to compare.
 
         Args:
             distribution: of B images. Where it has components, each is drawn at least twice, or once where all its
@@ -89,12 +90,14 @@ class EnergyScore:
                 is ``IGNORE`` everywhere, and left out.
             convention: its evaluated classes and what empty ones count, see ``Store.convention``.
             generator: source of randomness, on the device of the model.
+            strata: draws of every component that are there already; taken where they are as many as would be drawn.
 
         Returns:
             Scalar, differentiable.
         """
         each = max(-(-self.samples // distribution.components), 2)
-        logits, log_weights = distribution.strata(each, generator)
+        enough = strata is not None and len(strata[0]) >= each * distribution.components
+        logits, log_weights = strata if strata is not None and enough else distribution.strata(each, generator)
         classes = list(convention.evaluated)
         maps = relaxed(logits / self.temperature, self.relaxation)[:, :, classes].flatten(3)
         known = (labels != IGNORE).flatten(2)

@@ -134,7 +134,7 @@ class SegmentationTask(LightningModule):
         if self.energy is None or labels is None:
             return loss
         distribution = loss.distribution or self.model(image)
-        score = self.energy.of(distribution, labels, self.convention, generator)
+        score = self.energy.of(distribution, labels, self.convention, generator, loss.strata)
         weight = self.energy.weight_at(self.progress())
         terms = {"energy_score": score.detach(), "energy_weight": torch.tensor(weight)}
         return Loss(loss.total + weight * score, loss.terms | terms)
