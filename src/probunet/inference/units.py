@@ -14,6 +14,7 @@ AIR = -1024.0
 """HU of what scanners write around the field of view at the least; training data is cut off there too."""
 NORMALISED = 8.0
 """Fractions all within this look as if somebody had normalised them already."""
+_OWN_RANGE = re.compile(r"grey level, own range of a (\d+)x(\d+) px crop as 0 to 255$")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)$")
 
 
@@ -45,6 +46,38 @@ def in_units(raw: npt.NDArray[Any], unit: str, wanted: str) -> tuple[npt.NDArray
             "convert them first"
         )
     return values, ""
+
+
+def crop_of_range(wanted: str) -> tuple[int, int] | None:
+    """Height and width of the crops whose lowest value became 0 and highest 255; ``None`` for any other unit."""
+    size = _OWN_RANGE.match(wanted)
+    return (int(size[1]), int(size[2])) if size else None
+
+
+def in_own_range(raw: npt.NDArray[Any], crop: npt.NDArray[Any], unit: str) -> tuple[npt.NDArray[np.float32], str]:
+    """Raw values as grey levels: the lowest of a crop is 0, the highest 255.
+
+    Args:
+        raw: values of a picture.
+        crop: the part of them that defines the range.
+        unit: of the picture; an empty text where nobody knows.
+
+    Returns:
+        Values, and what the user should know about them, or an empty text.
+
+    Raises:
+        InputError: grey levels that somebody scaled in another way, which nobody can undo; or a crop of one value.
+    """
+    low, high = float(crop.min()), float(crop.max())
+    if (unit == "grey level" or raw.dtype == np.uint8) and (low, high) != (0, 255):
+        raise InputError(
+            f"the crop's grey levels run from {low:g} to {high:g}, the model was trained on crops whose own range was "
+            "made 0 to 255; how these were made from raw values is unknown: give the raw ones, in 16 bits or in HU"
+        )
+    if not high > low:
+        raise InputError(f"the crop has a single value ({low:g}); there is nothing to see")
+    values = (raw.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    return values, "" if (low, high) == (0, 255) else f"values {low:g} to {high:g} of the crop are shown as 0 to 255"
 
 
 def _in_hounsfield(

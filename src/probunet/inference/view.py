@@ -11,7 +11,7 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.inference.grid import Grid
-from probunet.inference.units import in_units
+from probunet.inference.units import crop_of_range, in_own_range, in_units
 from probunet.io.pictures import Picture
 from probunet.runs.description import TrainedModel
 
@@ -48,7 +48,7 @@ class View:
         notes: what the user should know; more come with every slice.
 
     Raises:
-        InputError: other channels than the model's, or a place outside of the picture.
+        InputError: a size that is not the model's, or a place outside of the picture.
     """
 
     def __init__(
@@ -63,6 +63,10 @@ class View:
         self.notes: set[str] = set(picture.notes)
         self.crop = (trained.crop, trained.crop) if isinstance(trained.crop, int) else trained.crop
         scale = self._scale()
+        self._range = self._range_field(at)
+        if self._range and at is None:  # of crops around something, the middle
+            at = (picture.shape[1] // 2, picture.shape[2] // 2)
+            self.notes.add(f"only the middle {self.crop[0]}x{self.crop[1]} px are looked at, as in the training")
         self.field = self._field(at, size or self.crop, scale)
         self.grid = Grid((self.field.height, self.field.width), scale)
         self._note_on_grid()
@@ -86,6 +90,19 @@ class View:
         top, left = min(max(row - rows // 2, 0), height - rows), min(max(column - columns // 2, 0), width - columns)
         return Field(top, left, rows, columns)
 
+    def _range_field(self, at: tuple[int, int] | None) -> Field | None:
+        """The crop whose own range the model sees as 0 to 255; ``None`` for a model of absolute values."""
+        crop = crop_of_range(self.trained.intensity.unit)
+        _, height, width = self.picture.shape
+        if crop is None or (height, width) == crop:
+            return None if crop is None else Field(0, 0, height, width)
+        if at is None or height < crop[0] or width < crop[1]:
+            raise InputError(
+                f"{height}x{width} px, but the model was trained on crops of {crop[0]}x{crop[1]} px, each with its own "
+                "range of values; give such a crop, or a larger picture of raw values and a place (--at)"
+            )
+        return self._field(at, crop, (1.0, 1.0))
+
     def _note_on_grid(self) -> None:
         mine = None if self.picture.spacing_mm is None else [float(f"{mm:.4g}") for mm in self.picture.spacing_mm[1:]]
         if not self.grid.same:
@@ -106,7 +123,11 @@ class View:
             InputError: units that are not the model's, or a slice that cannot be read.
         """
         intensity = self.trained.intensity
-        values, note = in_units(self.field.of(self.picture.slice(index)), self.picture.unit, intensity.unit)
+        whole, unit = self.picture.slice(index), self.picture.unit
+        if self._range is None:
+            values, note = in_units(self.field.of(whole), unit, intensity.unit)
+        else:
+            values, note = in_own_range(self.field.of(whole), self._range.of(whole), unit)
         self.notes |= {note} if note else set()
         return intensity.normalise(self.grid.to_model(values))
 

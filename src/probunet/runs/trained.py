@@ -1,4 +1,4 @@
-"""Trained models by their path or name: a run directory, an exported folder, or a model on the Hub."""
+"""Trained models by their path or name: a run directory, an exported folder, a published name, a model on the Hub."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from probunet.runs.exported import ExportedModel
 from probunet.runs.guest import DESCRIPTION as GUEST
 from probunet.runs.guest import Guest, Place
 from probunet.runs.hub import HUB, fetch
+from probunet.runs.published import find_published
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Trust
 
 
 def open_model(path: Path | str, trust: Trust = ()) -> TrainedModel:
-    """Open a run directory, an experiment that holds exactly one, an exported folder, or ``hub:owner/model``.
+    """Open a run directory, an experiment of exactly one, an exported folder, a published name or ``hub:owner/model``.
 
     Args:
         path: or name.
@@ -82,6 +83,8 @@ def _exported(path: Path | str, trust: Trust) -> ExportedModel | None:
     """A published model or an exported folder, ``None`` for anything else."""
     if str(path).startswith(HUB):
         return ExportedModel(fetch(str(path).removeprefix(HUB)), trust)
+    if folder := find_published(str(path)):
+        return ExportedModel(folder, trust)
     return ExportedModel(path, trust) if (Path(path) / EXPORTED).is_file() else None
 
 
@@ -89,7 +92,7 @@ def load(path: Path | str, device: str = "cpu", trust: Trust = ()) -> Segmentati
     """Load a trained model for images that were mapped by ``model.normalise``.
 
     Args:
-        path: run directory, experiment that holds exactly one, exported folder, or ``hub:owner/model``.
+        path: run directory, experiment of exactly one, exported folder, published name, or ``hub:owner/model``.
         device: where the model goes.
         trust: modules by name, or classes, whose code may run; models of this package need none.
 
@@ -108,10 +111,10 @@ def load(path: Path | str, device: str = "cpu", trust: Trust = ()) -> Segmentati
 def from_pretrained(
     name: Path | str, revision: str | None = None, device: str = "cpu", trust: Trust = ()
 ) -> SegmentationModel:
-    """Load a model from a local folder, or from the Hub.
+    """Load a model that comes with this package, from a local folder, or from the Hub.
 
     Args:
-        name: folder, or ``owner/model`` on the Hub.
+        name: published name (``lidc-crops``), folder, or ``owner/model`` on the Hub.
         revision: branch, tag or commit on the Hub.
         device: where the model goes.
         trust: see ``load``.
@@ -119,7 +122,8 @@ def from_pretrained(
     Raises:
         InputError: huggingface-hub is not installed, nothing of this name there, or no readable model in it.
     """
-    return load(name if Path(name).is_dir() else fetch(str(name), revision), device, trust)
+    local = Path(name).is_dir() or find_published(str(name)) is not None
+    return load(name if local else fetch(str(name), revision), device, trust)
 
 
 def _refuse_raw_values(model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
