@@ -223,7 +223,7 @@ def test_streams_larger_than_their_header_are_refused(tmp_path):
     large.file_meta.TransferSyntaxUID = JPEG2000Lossless
     large.PixelData = pydicom.encaps.encapsulate([stream.getvalue()])
     large.Rows = 24
-    with pytest.raises(InputError, match="stream of 48x48 px, its header says 24x48"):
+    with pytest.raises(InputError, match=r"stream of 48x48 px with 1 channel.*says 24x48"):
         read_file(save(large, tmp_path / "a.dcm")).slice(0)
     runs = ct_slice(SERIES, 0, (0, 0, 0))
     runs.compress(RLELossless, generate_instance_uid=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import struct
 import zlib
 from typing import Any
@@ -18,8 +20,11 @@ from probunet.io.content import Content
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 """Markers of JPEG and JPEG-LS after which height and width stand."""
-
-
+_HIERARCHICAL = {0xDE, 0xDF}
+_TILES = 64
+"""Tiles of JPEG 2000 along either side at most."""
+_ROOM = 1 << 24
+"""Bytes that a deflated file may have beside its pixels."""
 _PADDING = 128
 """Bytes that a run-length segment may have more than pixels: its last run is not cut."""
 
@@ -50,9 +55,9 @@ def read_stored(content: Content, dataset: pydicom.Dataset, frame: int) -> npt.N
         content.check((frames, rows, columns), bits // 8, len(dataset.PixelData))
     else:
         _check_decoder(syntax, content.name)
-        encoded = get_frame(dataset.PixelData, frame, number_of_frames=frames)
+        encoded = get_frame(dataset.PixelData, frame, extended_offsets=_offsets(dataset), number_of_frames=frames)
         if syntax == RLELossless:
-            _check_runs(encoded, rows * columns, content.name)
+            _check_runs(encoded, rows * columns, bits // 8, content.name)
         else:
             _check_stream(encoded, rows, columns, content.name)
     return np.asarray(pixel_array(dataset, index=frame, raw=True))
@@ -62,21 +67,40 @@ def check_deflated(content: Content) -> None:
     """Unpack a file that is deflated as a whole, a little at a time, and refuse it where it grows too large.
 
     Raises:
-        InputError: more than the limit, or damaged.
+        InputError: more than its header says, with some room for what else a header may hold; or damaged.
     """
     with content.open() as file:
-        if DeflatedExplicitVRLittleEndian.encode() + b"\0" not in file.read(2048):
+        pydicom.filereader.read_preamble(file, force=True)
+        meta = pydicom.filereader._read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
-        file.seek(0)
-        pydicom.filereader.read_preamble(file, force=False)
-        pydicom.filereader._read_file_meta_info(file)
-        unpacker, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        unpacker, start, total, most = zlib.decompressobj(-zlib.MAX_WBITS), b"", 0, _ROOM
         while chunk := file.read(1 << 16):
             while chunk:
-                total += len(unpacker.decompress(chunk, 1 << 20))
+                unpacked = unpacker.decompress(chunk, 1 << 20)
+                start, total = start + unpacked[: _ROOM - len(start)], total + len(unpacked)
                 chunk = unpacker.unconsumed_tail
-                if total > content.limits.bytes:
-                    raise InputError(f"{content.name} unpacks to more than {content.limits.bytes:,} bytes; not read")
+                if total > most == _ROOM:  # only a large file is asked how large it says that it is
+                    most += _declared(start)
+                if total > min(most, content.limits.bytes):
+                    raise InputError(f"{content.name} unpacks to more bytes than its header says; not read")
+
+
+def _declared(start: bytes) -> int:
+    """Bytes of pixels, at least 1, out of the beginning of an unpacked file."""
+    tags = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated"]
+    wanted = [pydicom.tag.Tag(tag) for tag in tags]
+    header = pydicom.filereader.read_dataset(
+        io.BytesIO(start), False, True, stop_when=lambda tag, *_: tag > max(wanted), specific_tags=wanted
+    )
+    bits, *sizes = (int(header.get(tag) or 1) for tag in reversed(tags))
+    return max(math.prod(sizes) * max(bits // 8, 1), 1)
+
+
+def _offsets(dataset: pydicom.Dataset) -> tuple[bytes, bytes] | None:
+    """Where frames lie in a large stream, read as the decoder reads it."""
+    keys = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+    return (dataset[keys[0]].value, dataset[keys[1]].value) if all(key in dataset for key in keys) else None
 
 
 def _check_decoder(syntax: pydicom.uid.UID, name: str) -> None:
@@ -92,47 +116,66 @@ def _check_decoder(syntax: pydicom.uid.UID, name: str) -> None:
 
 
 def _check_stream(encoded: bytes, rows: int, columns: int, name: str) -> None:
-    """Height and width in a JPEG, JPEG-LS or JPEG 2000 stream must be those of the header."""
+    """Height, width and channels in a JPEG, JPEG-LS or JPEG 2000 stream must be those of the header."""
     size = _of_jpeg2000(encoded) or _of_jpeg(encoded)
     if size is None:
         raise InputError(f"{name} holds a compressed stream that does not say its size; fetch it again")
-    if size != (rows, columns):
+    if size != (rows, columns, 1):
         raise InputError(
-            f"{name} holds a compressed stream of {size[0]}x{size[1]} px, its header says {rows}x{columns}; "
-            "do not trust this file"
+            f"{name} holds a compressed stream of {size[0]}x{size[1]} px with {size[2]} channel(s), its header says "
+            f"{rows}x{columns} with one; do not trust this file"
         )
 
 
-def _of_jpeg2000(encoded: bytes) -> tuple[int, int] | None:
-    place = encoded.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if place < 0 or len(encoded) < place + 24:
+def _of_jpeg2000(encoded: bytes) -> tuple[int, int, int] | None:
+    """Height, width and channels (ITU-T T.800, A.5.1)."""
+    encoded = _codestream(encoded)
+    if not encoded.startswith(b"\xff\x4f\xff\x51") or len(encoded) < 45:
         return None
-    width, height, left, top = struct.unpack(">IIII", encoded[place + 8 : place + 24])
-    return height - top, width - left
+    width, height, left, top, across, down = struct.unpack(">IIIIII", encoded[8:32])
+    channels, (step_x, step_y) = int.from_bytes(encoded[40:42], "big"), encoded[43:45]
+    if (step_x, step_y) != (1, 1) or min(across, down) * _TILES < max(width, height):
+        return None  # a pixel that stands for many; tiles so small that their tables take more than the pixels
+    return height - top, width - left, channels
 
 
-def _of_jpeg(encoded: bytes) -> tuple[int, int] | None:
+def _codestream(encoded: bytes) -> bytes:
+    """JPEG 2000 alone, or the first box of it in a JP2 file without a palette: DICOM forbids it, and people have it."""
+    place = 0 if encoded.startswith(b"\0\0\0\x0cjP  ") else len(encoded)
+    while place + 8 <= len(encoded):
+        length, kind = struct.unpack(">I4s", encoded[place : place + 8])
+        if kind == b"jp2c":
+            return encoded[place + 8 :]
+        if length < 8 or (kind == b"jp2h" and b"pclr" in encoded[place : place + length]):
+            return b""
+        place += length
+    return encoded
+
+
+def _of_jpeg(encoded: bytes) -> tuple[int, int, int] | None:
+    """Height, width and channels (ITU-T T.81, B.2.2); a hierarchical stream grows from frame to frame: nothing."""
     place = 2
-    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
+    while encoded[:1] == b"\xff" and place + 10 <= len(encoded) and encoded[place] == 0xFF:
         marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4], "big")
+        if marker in _HIERARCHICAL:
+            return None
         if marker in _SOF:
             height, width = struct.unpack(">HH", encoded[place + 5 : place + 9])
-            return height, width
+            return height, width, encoded[place + 9]
         place += 1 if marker == 0xFF else 2 + length
     return None
 
 
-def _check_runs(encoded: bytes, pixels: int, name: str) -> None:
-    """Run-length segments must unpack to one byte a pixel, and at most to a row's padding more."""
+def _check_runs(encoded: bytes, pixels: int, segments: int, name: str) -> None:
+    """A run-length segment for each byte of a pixel must unpack to one byte a pixel, and a row's padding at most."""
     count, *offsets = struct.unpack("<16I", encoded[:64].ljust(64, b"\0"))
-    ends = [*offsets[1:count], len(encoded)]
-    if not 1 <= count <= 15:
-        raise InputError(f"{name} holds {count} run-length segments; from 1 to 15 are possible")
-    for start, end in zip(offsets, ends, strict=False):
-        place, total = start, 0
-        while place < min(end, len(encoded)) and total <= pixels + _PADDING:
+    if count != segments:
+        raise InputError(f"{name} holds {count} run-length segments; one for each of {segments} byte(s) is needed")
+    for start, end in zip(offsets, [*offsets[1:count], len(encoded)], strict=False):
+        place, total, end = start, 0, min(end, len(encoded))
+        while place < end and total <= pixels + _PADDING and place - start <= 2 * pixels + _PADDING:
             control = encoded[place]
             total += control + 1 if control < 128 else 257 - control if control > 128 else 0
             place += control + 2 if control < 128 else 2 if control > 128 else 1
-        if total > pixels + _PADDING:
+        if place < end:
             raise InputError(f"{name} holds a run-length segment that is longer than its {pixels:,} pixels")
