@@ -35,6 +35,7 @@ COMMANDS = {
     "explore": "explore:explore",
     "score": "score:score",
     "report": "report:report",
+    "readers": "readers:readers",
 }
 """Module of ``probunet.commands`` and function of every command."""
 

@@ -321,3 +321,23 @@ def test_patients_as_excel_saves_them(tmp_path, encoding):
     (tmp_path / "patients.csv").write_bytes(text.encode(encoding))
     _, table = run(tmp_path, readers, samples, [4], patients=tmp_path / "patients.csv")
     assert [line["patient"] for line in table] == ["p0", "p0", "p1", "p1", "p2"]
+
+
+@pytest.mark.parametrize("how", ["majority", "staple"])
+def test_a_consensus_as_the_reference(tmp_path, how):
+    from probunet.metrics.consensus import consensus_of
+
+    np.save(tmp_path / "samples.npy", SAMPLES)
+    np.save(tmp_path / "readers.npy", np.where(READERS[:, :, :1] == 1, 7, READERS))
+    result, _ = run(
+        tmp_path, tmp_path / "readers.npy", tmp_path / "samples.npy", [4], consensus=how, ignore=7, num_classes=2
+    )
+    known = np.where(READERS[:, :, :1] == 1, 255, READERS)
+    agreed = np.stack([consensus_of(readers, how) for readers in known])[:, None]
+    expected = energy_distance(SAMPLES, np.where(agreed == 255, 7, agreed), Convention(ignore=7), n=4)
+    assert row(result["scores"]["samples"], "ged2", 4)["mean"] == pytest.approx(expected.mean())
+    assert result["options"]["consensus"] == how
+    with pytest.raises(InputError, match="leave one of them out"):
+        run(tmp_path, tmp_path / "readers.npy", tmp_path / "samples.npy", [4], consensus=how, weights=[1, 1, 2])
+    with pytest.raises(InputError, match="hold the label 7"):
+        run(tmp_path, tmp_path / "readers.npy", tmp_path / "samples.npy", [4], consensus=how)

@@ -11,6 +11,7 @@ from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.street_folder import prepare_cityscapes, prepare_labelled
 from probunet.data.simulated.builtin import prepare_readers, prepare_streets
 from probunet.data.store import Store
+from probunet.metrics.consensus import Consensus
 
 
 def readers(
@@ -116,6 +117,7 @@ def folder(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     keep_empty: bool = False,
+    consensus: Consensus | None = None,
 ) -> None:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
@@ -131,6 +133,8 @@ def folder(
         fractions: shares of patients for train, validation and test, where dataset.json does not give the splits.
         seed: of the split by patient.
         keep_empty: keep slices on which readers looked and marked nothing.
+        consensus: store one label map a case in place of all readers': their majority, or STAPLE's (which needs
+            SimpleITK); all readers are kept if not given.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
@@ -139,7 +143,7 @@ def folder(
         probunet prepare folder --root mine --out data/mine
         probunet prepare folder --root mine --out data/mine --size 256 256 --spacing 0.5
     """
-    tell_store(prepare_folder(root, out, size, spacing, fractions, seed, keep_empty))
+    tell_store(prepare_folder(root, out, size, spacing, fractions, seed, keep_empty, consensus))
 
 
 def inspect(data: Path, /, picture: Path | None = None) -> None:

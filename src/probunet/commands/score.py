@@ -15,8 +15,10 @@ from probunet.commands.tables import print_comparisons, print_row_checks, print_
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs, writing_file
+from probunet.core.types import IGNORE
 from probunet.evaluation.set_scores import SetScores, comparisons, score_batch
 from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, open_maps
+from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 from probunet.metrics.consistency import RowCheck, check_row
 from probunet.metrics.convention import Convention, Empty
 from probunet.metrics.distance import pairwise_distances
@@ -39,6 +41,7 @@ def score(
     weights: list[float] | None = None,
     patients: Path | None = None,
     calibration: bool = False,
+    consensus: Consensus | None = None,
     allow_missing: bool = False,
     check: list[str] | None = None,
     confidence: float = 0.95,
@@ -64,6 +67,7 @@ def score(
         weights: probability of each reference, the same for all cases; equal by default.
         patients: CSV file with the columns case and patient; intervals and tests then respect patients.
         calibration: also the calibration of the samples' class frequencies, which takes longer.
+        consensus: take the majority of the readers, or STAPLE of them (which needs SimpleITK), as the only reference.
         allow_missing: leave out cases that are not in every set, instead of stopping.
         check: D_GED^2 by number of samples, as published (16:.206 100:.162): only say whether such a row is possible.
         confidence: of the intervals.
@@ -87,13 +91,20 @@ def score(
     if not paths or (compare is not None and len(paths) < 2):
         raise InputError("give --samples S, or --compare A B with two or more sets of samples")
     check_outputs([out, out.with_suffix(".csv")], [references, *paths, *([patients] if patients else [])], MARKS)
+    if consensus == "staple":
+        needs_itk()
+    if consensus and weights:
+        raise InputError("weights are of several references, a consensus is one; leave one of them out")
     of_classes = None if classes is None else tuple(classes)
     convention = Convention(num_classes, of_classes, ignore, empty, None if weights is None else tuple(weights))
     readers = open_maps(references, "references")
     sets = dict(zip(_labels(paths), [open_maps(path, "samples") for path in paths], strict=True))
     names, missing = _partners([readers, *sets.values()], allow_missing)
     groups = None if patients is None else _patients(patients, names)
-    scored = {label: _score_set(held, readers, names, chosen, convention, calibration) for label, held in sets.items()}
+    scored = {
+        label: _score_set(held, readers, names, chosen, convention, calibration, consensus)
+        for label, held in sets.items()
+    }
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in scored.items()}
     tests = comparisons(scored, groups, **interval)
@@ -105,7 +116,7 @@ def score(
     result = {
         "format": "probunet-scores",
         "convention": convention.as_json(),
-        "options": {"n": chosen, **interval},
+        "options": {"n": chosen, "consensus": consensus, **interval},
         "references": str(references),
         "samples": {label: str(held.path) for label, held in sets.items()},
         "missing_cases": missing,
@@ -199,7 +210,13 @@ def _batches(samples: MapSet, references: MapSet, names: Sequence[str]) -> Itera
 
 
 def _score_set(
-    samples: MapSet, references: MapSet, names: Sequence[str], n: list[int], convention: Convention, calibrated: bool
+    samples: MapSet,
+    references: MapSet,
+    names: Sequence[str],
+    n: list[int],
+    convention: Convention,
+    calibrated: bool,
+    consensus: Consensus | None,
 ) -> SetScores:
     scores = SetScores()
     for batch in _batches(samples, references, names):
@@ -209,10 +226,20 @@ def _score_set(
                 f"--n {' '.join(map(str, n))}; give numbers from 1 to {len(batch.samples[0])}"
             )
         try:
-            scores.add(score_batch(np.stack(batch.samples), np.stack(batch.references), n, convention, calibrated))
+            read = np.stack([r if consensus is None else _as_one(r, consensus, convention) for r in batch.references])
+            scores.add(score_batch(np.stack(batch.samples), read, n, convention, calibrated))
         except InputError as error:
             raise _with_place(error, batch, samples, references, convention) from error
     return scores
+
+
+def _as_one(references: LabelMaps, how: Consensus, convention: Convention) -> LabelMaps:
+    """The consensus (1, ...) of references (R, ...), which keeps pixels that count nowhere."""
+    wrong = (references < 0) | (references >= convention.num_classes)
+    if (wrong & (references != convention.ignore)).any():
+        pairwise_distances(references[None, :0], references[None], convention)  # says what is wrong
+    agreed = consensus_of(np.where(wrong, IGNORE, references), how)[None]
+    return agreed if convention.ignore is None else np.where(agreed == IGNORE, convention.ignore, agreed)
 
 
 def _with_place(

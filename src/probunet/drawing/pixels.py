@@ -75,6 +75,16 @@ def contact_sheet(
     PILImage.fromarray(mosaic(tiles, columns, _GAP)).save(file, compress_level=1)
 
 
+def titled_mosaic(tiles: Sequence[tuple[str, Pixels]], columns: int) -> Pixels:
+    """Pictures of one size with a title above each, side by side, in a size that can be looked at.
+
+    Args:
+        tiles: titles and colours (H, W, 3).
+        columns: pictures in a row.
+    """
+    return mosaic([_tile(title, _sized(pixels), "") for title, pixels in tiles], columns, _GAP)
+
+
 def _tile(title: str, pixels: Pixels, note: str) -> Pixels:
     """A picture of a size that can be looked at, with words above and on it."""
     height, width = pixels.shape[:2]

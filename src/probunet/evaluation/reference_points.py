@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from probunet.metrics.consensus import majority
+
 Labels = npt.NDArray[np.uint8]
 
 
@@ -37,9 +39,7 @@ def majority_of_the_readers(labels: Labels, n: int, generator: np.random.Generat
 
     Arguments and result as in :func:`draws_from_the_readers`.
     """
-    shares = np.ones(labels.shape[1]) if weights is None else weights
-    votes = np.stack([np.tensordot(labels == k, shares, axes=(1, 0)) for k in range(int(labels.max()) + 1)])
-    return votes.argmax(axis=0).astype(np.uint8)[:, None].repeat(n, axis=1)
+    return majority(np.moveaxis(labels, 1, 0), weights)[:, None].repeat(n, axis=1)
 
 
 REFERENCE_POINTS = {f.__name__: f for f in (draws_from_the_readers, always_empty, majority_of_the_readers)}

@@ -40,7 +40,7 @@ def read_itk(content: Content, kind: str) -> Stored:
         InputError: SimpleITK is not installed, damaged, voxels in another file, colour, more than 3 dimensions, or
             lengths in a unit that is not known.
     """
-    sitk = _simpleitk(content.name)
+    sitk = simpleitk(content.name)
     with content.open() as file:
         start = file.read(_HEADER)
     start = _text(kind, start)
@@ -72,7 +72,15 @@ def read_itk(content: Content, kind: str) -> Stored:
     return Stored(kind, shape, dtype, partial(_decode, content, kind), affine=affine, spacing=mm, flat=len(sizes) == 2)
 
 
-def _simpleitk(name: str) -> Any:
+def simpleitk(name: str) -> Any:
+    """SimpleITK, which quietly does what is asked of it.
+
+    Args:
+        name: of what needs it, for the message.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import SimpleITK
     except ImportError as error:
@@ -140,7 +148,7 @@ def _type(sitk: Any, pixel: int) -> np.dtype[Any]:
 
 def _decode(content: Content, kind: str) -> npt.NDArray[Any]:
     """(1, slices, rows, columns)."""
-    sitk = _simpleitk(content.name)
+    sitk = simpleitk(content.name)
     with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path:
         array = sitk.GetArrayFromImage(_reader(sitk, path, kind).Execute())
         array = array.astype(np.float32) if array.dtype == np.float64 else array

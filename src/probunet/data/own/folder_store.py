@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from probunet.core.files import shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
-from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
+from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import resample_plane
 from probunet.data.splits import empty_split_note, split_by_patient
 from probunet.data.store import Store, marked
+from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,14 @@ Arguments = tuple[int, int, int | None]
 """Of :func:`read_case`: channels, classes, value of ignored pixels."""
 
 
-def draw_slice(case: CaseFiles, number: int, arguments: Arguments, size: Size, spacing: float | None) -> Drawn:
+def draw_slice(
+    case: CaseFiles,
+    number: int,
+    arguments: Arguments,
+    size: Size,
+    spacing: float | None,
+    how: Consensus | None = None,
+) -> Drawn:
     """Take one slice of a case, brought to a common pixel size and a common size around its centre.
 
     Beyond the image its border repeats, and labels are ``IGNORE``.
@@ -44,6 +52,7 @@ def draw_slice(case: CaseFiles, number: int, arguments: Arguments, size: Size, s
         arguments: of :func:`read_case`.
         size: (h, w) of the result.
         spacing: mm of the result's pixels; ``None`` for those of the file.
+        how: readers become one, in the whole volume; ``None`` keeps them all.
 
     Returns:
         (C, h, w) raw image and (R, h, w) uint8 labels.
@@ -51,12 +60,20 @@ def draw_slice(case: CaseFiles, number: int, arguments: Arguments, size: Size, s
     Raises:
         InputError: see :func:`read_case`.
     """
-    images, labels = read_case(case, *arguments)
+    images, labels = read_case(case, *arguments) if how is None else _agreed(case, arguments, how)
     image, label = images.values[number], labels[number]
     if spacing is not None and images.spacing_mm is not None:
         image, label = resample_plane(image, label, images.spacing_mm, spacing)
     cut, pad = (..., *_window(image.shape[1:], size)), [(0, 0), *_missing(image.shape[1:], size)]
     return np.pad(image[cut], pad, mode="edge"), np.pad(label[cut], pad, constant_values=IGNORE)
+
+
+@lru_cache(maxsize=2)  # of all slices at once
+def _agreed(case: CaseFiles, arguments: Arguments, how: Consensus) -> tuple[Images, npt.NDArray[np.uint8]]:
+    """The image of a case, and the consensus (slices, 1, H, W) of the readers who looked at it."""
+    images, labels = read_case(case, *arguments)
+    looked = [file is not None for file in case.readings]
+    return images, consensus_of(labels[:, looked].swapaxes(0, 1), how)[:, None]
 
 
 def _window(have: Sequence[int], want: Size) -> tuple[slice, ...]:
@@ -79,6 +96,7 @@ def prepare_folder(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     keep_empty: bool = False,
+    how: Consensus | None = None,
 ) -> Store:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
@@ -86,12 +104,15 @@ def prepare_folder(
     splits (train, validation, test to lists of cases) and persistent_readers. Volumes are taken slice by slice. Slices
     on which no reader marked anything are left out and counted. The split is written to cases.csv of the store.
 
-    The arguments are those of the command ``probunet prepare folder``.
+    The arguments are those of the command ``probunet prepare folder``, with ``how`` for ``--consensus``.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
     """
+    if how == "staple":
+        needs_itk()
     read_case.cache_clear()
+    _agreed.cache_clear()
     dataset = open_folder(root)
     if size is not None and (len(size) != 2 or not 1 <= min(size) <= max(size) <= 1 << 15):
         raise InputError(f"size {size} is not a height and a width in pixels")
@@ -103,7 +124,7 @@ def prepare_folder(
     sources = [
         CaseSource(
             Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, case.patient, parts[case.name]),
-            partial(draw_slice, case, k, read, survey.size, spacing),
+            partial(draw_slice, case, k, read, survey.size, spacing, how),
         )
         for case, count in zip(dataset.cases, survey.slices, strict=True)
         for k in range(count)
@@ -111,15 +132,17 @@ def prepare_folder(
     arguments: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
     arguments |= {"size": size, "spacing": spacing, "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
+    arguments |= {"consensus": how} if how else {}
+    who = f"{len(dataset.readers)} readers" + (f" as one ({how})" if how else "")
     description = Description(
-        title=f"{dataset.title}, {len(dataset.readers)} readers",
+        title=f"{dataset.title}, {who}",
         licence=dataset.licence,
         arguments=arguments,
         intensity=survey.intensity,
         spacing_mm=survey.spacing,
         classes=dataset.classes,
         notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers), **survey.counts},
-        readers=dataset.readers if dataset.persistent else None,
+        readers=dataset.readers if dataset.persistent and how is None else None,
     )
     # one after another: a volume is read once for all its slices
     return write_store(out, sources, description, survey.dtype, jobs=1, keep_empty=keep_empty)
