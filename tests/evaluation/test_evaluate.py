@@ -5,13 +5,16 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Independent, Normal
 
 import probunet as pu
 from probunet.core.errors import InputError
+from probunet.distributions.latent import Normals
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.model_draws import score_distribution
 from probunet.metrics import FOREGROUND, Convention, energy_distance
 from probunet.models.base import SegmentationModel
+from probunet.nets.decode import Network
 
 
 class Members:
@@ -21,7 +24,7 @@ class Members:
         self.maps, self.images, self.independent = torch.tensor(maps, dtype=torch.uint8), images, independent
         self.distinct = len(maps) if distinct else None
 
-    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+    def sample(self, n: int, generator: torch.Generator, cover: bool = False) -> torch.Tensor:
         if self.independent:
             chosen = torch.randint(len(self.maps), (n, self.images), generator=generator)
         else:
@@ -62,6 +65,27 @@ def test_the_excess_of_the_readers_distribution_is_nothing(kind):
     assert found["ged2_unbiased", 0] == pytest.approx(0, abs=exact)
     assert found["ged2_unlimited", 0] == pytest.approx(0.125, abs=exact)
     assert found["perfect_model", 16] == pytest.approx(0.5 * (1 / 16 + 1 / 4))
+
+
+def test_few_samples_that_cover_stand_beside_independent_ones():
+    """One reader, uniform on [0, 1], whose mark starts at pixel 16 u: covering draws are spread as evenly as can be."""
+    readers = np.triu(np.ones((16, 16), np.uint8))[:, None, None, :]
+    normal = Independent(Normal(torch.zeros(16, 1), torch.ones(16, 1)), 1)
+    places = torch.arange(16.0)
+    decode = Network(
+        lambda z: torch.stack([(16 * torch.special.ndtr(z) - 1).expand(-1, 16), places.expand(16, -1)], 1)[:, :, None]
+    )
+    distribution = pu.SegmentationDistribution(Normals(normal), [decode], 2, (16, 1, 16))
+    generator = torch.Generator().manual_seed(0)
+    _, batch = score_distribution(distribution, readers, [1, 4, 64], FOREGROUND, generator)
+    assert [n for name, n in batch.values if name == "ged2_covering"] == [4]
+    _, again = score_distribution(distribution, readers, [4], FOREGROUND, torch.Generator().manual_seed(0))
+    assert ("ged2_covering", 4) in again.values
+    rounds = [score_distribution(distribution, readers, [4], FOREGROUND, generator)[1].values for _ in range(20)]
+    covering, alone = (np.mean([values[name, 4].mean() for values in rounds]) for name in ("ged2_covering", "ged2"))
+    assert covering < alone - 0.03
+    members = means(Members([0, 1, 0, 1], len(READERS)), [4])
+    assert not any(name == "ged2_covering" for name, _ in members)  # they cover as they are
 
 
 def test_a_typed_result_from_batches(generator):

@@ -129,6 +129,7 @@ class SetScores:
 MEANING = {
     "ged2_unbiased": "excess over the perfect model with unlimited samples: pairs i = j left out, the same for every n",
     "ged2": "V-statistic, pairs i = j kept; of independent draws the average over all subsets of n samples",
+    "ged2_covering": "V-statistic of n samples drawn together so that they cover the model's distribution, see sample",
     "perfect_model": "what ged2 is for a model that is the readers' distribution: E d(Y,Y') (1/n + 1/R)",
     "ged2_unlimited": "what ged2 tends to with ever more samples",
     "perfect_model_unlimited": "the same for a model that is the readers' distribution: E d(Y,Y')/R",

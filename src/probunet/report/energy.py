@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from probunet.drawing.pictures import new_figure
+from probunet.evaluation.model_draws import COVERED
 from probunet.metrics import Comparison, Convention, bootstrap_interval, compare_all
 from probunet.report.results import Results
 from probunet.report.section import Estimate, Picture, Section, Table, estimate, style
@@ -28,8 +29,9 @@ def section(results: Results) -> Section:
         "distribution itself. It is the unbiased estimate and does not depend on the number of samples. The columns "
         "by number of samples are the published V-statistic. It is biased: even a perfect model scores "
         "E d(Y,Y') (1/n + 1/R), which is the row “perfect model”. Never compare it across columns. “Unlimited” is what "
-        "it tends to with ever more samples. The other grey rows need no model: “draws from the readers” draws from "
-        "the very readings it is scored against, which no model can.",
+        "it tends to with ever more samples. Samples “that cover” are drawn together so that few "
+        "of them stand for the whole distribution; each is still an exact draw. The other grey rows need no model: "
+        "“draws from the readers” draws from the very readings it is scored against, which no model can.",
     ]
     text += _few(results)
     tests = {"ged2_v": _tests(results, unlimited=False), "ged2_unlimited": _tests(results, unlimited=True)}
@@ -71,20 +73,25 @@ def label(results: Results, name: str) -> str:
 def _table(results: Results) -> Table:
     points = results.first["reference_points"]
     most = str(max(results.numbers))
+    few = [n for n in results.numbers if 1 < n <= COVERED][-1:]
+    covering = {f"{n} that cover": f"ged2_covering_n{n}" for n in few}
     rows: list[list[Any]] = []
     for name in results.names:
         values = results.evaluations[name]
         cells = [estimate(cell) for cell in values["ged2"].values()]
-        unlimited = _over_images(results, name, "ged2_unlimited")
-        rows.append([label(results, name), estimate(values["ged2_unbiased"][most]), *cells, unlimited])
+        beside = [_over_images(results, name, column) for column in (*covering.values(), "ged2_unlimited")]
+        rows.append([label(results, name), estimate(values["ged2_unbiased"][most]), *cells, *beside])
     first = results.names[0]
     perfect = [_over_images(results, first, f"perfect_model_n{n}") for n in results.numbers]
-    rows.append(["perfect model", None, *perfect, _over_images(results, first, "perfect_model_unlimited")])
+    blank = [(None, None, None)] * len(covering)
+    rows.append(["perfect model", None, *perfect, *blank, _over_images(results, first, "perfect_model_unlimited")])
     for name, values in points.items():
         cells = [estimate(cell) for cell in values["ged2"].values()]
-        rows.append([name.replace("_", " "), estimate(values["ged2_unbiased"][most]), *cells, (None, None, None)])
+        rows.append(
+            [name.replace("_", " "), estimate(values["ged2_unbiased"][most]), *cells, *blank, (None, None, None)]
+        )
     samples = [f"{n} sample{'s' if n > 1 else ''}" for n in results.numbers]
-    return Table("energy", "", ["model", "excess", *samples, "unlimited"], rows, muted=len(points) + 1)
+    return Table("energy", "", ["model", "excess", *samples, *covering, "unlimited"], rows, muted=len(points) + 1)
 
 
 def _plural(grouped_by: str, results: Results) -> str:
