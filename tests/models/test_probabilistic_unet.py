@@ -17,7 +17,8 @@ from probunet.nets.combine import Combine, Decoder
 from probunet.nets.decode import BLOCK, Network, most_probable
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
 from probunet.nets.labels import one_hot
-from probunet.objectives.elbo import ELBO
+from probunet.objectives.elbo import ELBO, those_who_looked
+from probunet.objectives.geco import GECO
 
 
 def gaussian(mean: float, sigma: float, batch: int = 1, dims: int = 1) -> Independent:
@@ -201,6 +202,23 @@ def test_hypotheses_differ_and_need_not_be_nested():
     assert (((a > b).any(-1)) & ((a < b).any(-1))).any()
 
 
+def test_the_bound_over_all_readings_is_the_average_of_the_bounds():
+    torch.manual_seed(0)
+    model = ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, readers="all")
+    image, labels = torch.randn(3, 1, 16, 16), torch.randint(2, (3, 3, 16, 16), dtype=torch.uint8)
+    alone, together = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+    expected = torch.stack([model.loss(image, label, alone).total for label in labels.unbind(dim=1)]).mean()
+    torch.testing.assert_close(model.loss_of_readers(image, labels, together).total, expected)
+    assert model.learns_from_readers
+    assert not ProbabilisticUNet(1, 2, channels=(4, 6)).learns_from_readers
+
+
+def test_readers_who_did_not_look_are_replaced_by_those_who_did():
+    labels = torch.tensor([[7, IGNORE, 9], [IGNORE, IGNORE, 4], [1, 2, 3], [IGNORE, IGNORE, IGNORE]], dtype=torch.uint8)
+    expected = [[7, 9, 7], [4, 4, 4], [1, 2, 3], [IGNORE] * 3]
+    assert those_who_looked(labels[..., None, None])[..., 0, 0].tolist() == expected
+
+
 def test_a_fixed_prior_is_standard_normal_whatever_the_image():
     model = ProbabilisticUNet(1, 2, channels=(4, 4), latent_dims=3, prior="fixed")
     latent = model(torch.randn(2, 1, 16, 16) * 100).latent.prior.base_dist
@@ -242,6 +260,7 @@ def test_all_ablations_together_are_the_image2image_vae():
         ({"prior": "none"}, "is none: Input should be 'conditional' or 'fixed'"),
         ({"inject": "middle"}, "is middle: Input should be"),
         ({"inject": "start", "combine_channels": 8}, "has no f_comb"),
+        ({"readers": "all", "objective": GECO(0.05)}, "averages an ELBO"),
     ],
 )
 def test_options_without_meaning_are_refused(options, words):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, final, runtime_checkable
+from typing import Any, Self, final
 
 import torch
 from torch import nn
@@ -27,24 +27,6 @@ from probunet.objectives.loss import Loss
 
 LEAST = {"in_channels": 1, "num_classes": 2, "channels": 1, "convolutions": 1, "latent_dims": 1, "combine_channels": 1}
 """Smallest number that an argument of this name may be, or hold, in any model."""
-
-
-@runtime_checkable
-class LearnsFromReaders(Protocol):
-    """A model with an objective for all readers of an image together, which is taken where there are several."""
-
-    def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Give the training objective.
-
-        Args:
-            image: (B, C, H, W) float32.
-            labels: (B, R, H, W) class ids or ``IGNORE``; of a reader who did not look at an image, ``IGNORE`` alone.
-            generator: source of randomness, on the device of the model.
-
-        Raises:
-            InputError: as of ``SegmentationModel.loss``.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -76,6 +58,8 @@ class SegmentationModel(nn.Module, ABC):
     intensity: Intensity | None = None
     split: Split | None = None
     """The two halves of a model that runs f_comb once a hypothesis: for ONNX and for the page."""
+    learns_from_readers: bool = False
+    """Whether it is trained by :meth:`loss_of_readers`, with all readings of an image in every step."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Record the arguments; making the network is left to the class.
@@ -180,6 +164,19 @@ class SegmentationModel(nn.Module, ABC):
         Raises:
             InputError: as in :meth:`forward`, or a label out of range.
         """
+
+    def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Give the training objective for all readers of an image together, of a model that learns from them.
+
+        Args:
+            image: (B, C, H, W) float32.
+            labels: (B, R, H, W) class ids or ``IGNORE``; of a reader who did not look at an image, ``IGNORE`` alone.
+            generator: source of randomness, on the device of the model.
+
+        Raises:
+            InputError: as of :meth:`loss`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no objective for all readers together")
 
 
 def check_sizes(name: str, arguments: Mapping[str, Any]) -> None:

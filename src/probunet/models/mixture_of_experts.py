@@ -49,6 +49,8 @@ class MixtureOfExperts(SegmentationModel):
         InputError: fewer than two experts, no draws, or a limit outside (0, 1].
     """
 
+    learns_from_readers = True
+
     def __init__(
         self,
         in_channels: int = 1,
@@ -120,7 +122,7 @@ class MixtureOfExperts(SegmentationModel):
     def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         """Transport cost between hypotheses and readers, plus KL(mass that each expert got, weights).
 
-        The cost of a pair is the cross-entropy summed over pixels; all are batch averages. See ``LearnsFromReaders``.
+        The cost of a pair is the cross-entropy summed over pixels; all are batch averages. See the base class.
         """
         if labels.shape[1] == 1:
             return self.loss(image, labels[:, 0], generator)

@@ -22,7 +22,7 @@ from probunet.nets.labels import centred, with_latent
 from probunet.nets.prior import PriorFamily, prior_net
 from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
-from probunet.objectives.elbo import ELBO, evidence_bound
+from probunet.objectives.elbo import ELBO, evidence_bound, evidence_bound_of_readers
 from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
 from probunet.objectives.pixels import All, TopK
@@ -30,6 +30,7 @@ from probunet.objectives.pixels import All, TopK
 Prior = Literal["conditional", "fixed"]
 Posterior = Literal["image_and_label", "label"]
 Inject = Literal["end", "start"]
+Readers = Literal["one", "all"]
 
 
 @final
@@ -54,11 +55,13 @@ class ProbabilisticUNet(SegmentationModel):
             ``mixture`` of four axis-aligned Gaussians, or normalising ``flow`` (needs the extra ``flow``).
         objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
         pixels: that the reconstruction counts, ``All()`` (paper) or ``TopK(share)``.
+        readers: whose labels a training step counts: ``one`` random reader of every image (paper), or the average over
+            ``all`` of them, for one pass of U-Net and prior net.
         batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
 
     Raises:
-        InputError: an option that does not exist, channels for an f_comb that is left out, or a family for a
-            fixed prior.
+        InputError: an option that does not exist, channels for an f_comb that is left out, a family for a fixed
+            prior, or GECO, whose multiplier follows single labels, with all readers.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ProbabilisticUNet(SegmentationModel):
         prior_family: PriorFamily = "axis_aligned",
         objective: ELBO | GECO = ELBO(),
         pixels: All | TopK = All(),
+        readers: Readers = "one",
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
@@ -85,6 +89,9 @@ class ProbabilisticUNet(SegmentationModel):
             raise InputError(
                 "inject='start' has no f_comb, so combine_layers and combine_channels mean nothing; leave them out"
             )
+        if readers == "all" and isinstance(objective, GECO):
+            raise InputError("readers='all' averages an ELBO; GECO's multiplier follows single labels, leave one out")
+        self.learns_from_readers = readers == "all"
         self.in_channels, self.num_classes = in_channels, num_classes
         self.latent_dims, self.prior_family = latent_dims, prior_family
         self.objective, self.pixels = objective.module(), pixels
@@ -133,6 +140,10 @@ class ProbabilisticUNet(SegmentationModel):
         See the base class.
         """
         return evidence_bound(self.forward(image), label, self.objective, self.pixels, generator)
+
+    def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Eq. 4, averaged over all readings of every image; see the base class."""
+        return evidence_bound_of_readers(self.forward(image), labels, self.objective, self.pixels, generator)
 
     def _decoder(self, image: Image) -> Decode:
         if self.combine is not None:

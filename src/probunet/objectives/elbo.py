@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from probunet.core.errors import InputError
-from probunet.core.types import Label
+from probunet.core.types import IGNORE, Label
 from probunet.distributions.base import SegmentationDistribution
 from probunet.objectives.loss import Loss
 from probunet.objectives.pixels import Pixels, counted_cross_entropy
@@ -85,3 +85,40 @@ def evidence_bound(
     if inferred.part != "all":
         terms |= {f"kl_{inferred.part}/{i}": value for i, value in enumerate(parts)}
     return Loss(total, {name: value.detach() for name, value in terms.items()}, distribution)
+
+
+def evidence_bound_of_readers(
+    distribution: SegmentationDistribution,
+    labels: torch.Tensor,
+    objective: nn.Module,
+    pixels: Pixels,
+    generator: torch.Generator | None = None,
+) -> Loss:
+    """Eq. 4, averaged over all readings of every image; U-Net and prior are those of one image, the posterior of each.
+
+    Args:
+        distribution: of a batch of images.
+        labels: (B, R, H, W) class ids or ``IGNORE``; see :func:`those_who_looked`.
+        objective: from ``ELBO.module``.
+        pixels: which the reconstruction counts.
+        generator: see :func:`evidence_bound`.
+    """
+    readings = those_who_looked(labels).unbind(dim=1)
+    bounds = [evidence_bound(distribution, label, objective, pixels, generator) for label in readings]
+    terms = {name: torch.stack([bound.terms[name] for bound in bounds]).mean(dim=0) for name in bounds[0].terms}
+    return Loss(torch.stack([bound.total for bound in bounds]).mean(dim=0), terms, distribution)
+
+
+def those_who_looked(labels: torch.Tensor) -> torch.Tensor:
+    """Put in place of a reader who did not look at an image (``IGNORE`` alone) those who did, one after the other.
+
+    Args:
+        labels: (B, R, H, W).
+
+    Returns:
+        (B, R, H, W): first the readings, then again the first of them.
+    """
+    looked = (labels != IGNORE).flatten(2).any(dim=2)
+    order = (~looked).long().argsort(dim=1, stable=True)
+    place = torch.arange(labels.shape[1], device=labels.device) % looked.sum(dim=1, keepdim=True).clamp(min=1)
+    return labels[torch.arange(len(labels), device=labels.device)[:, None], order.gather(1, place)]

@@ -24,7 +24,7 @@ from probunet.core.processes import Tell
 from probunet.core.version import VERSION as PROBUNET
 from probunet.data.batches import SharedBatches
 from probunet.data.store import Store
-from probunet.models.base import LearnsFromReaders, SegmentationModel
+from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.run import Run
 from probunet.training.batch_norm import share_batch_norm
@@ -92,7 +92,7 @@ class Fit:
         trainer = self._trainer([stop, watch, skip, *compiling, *([bar] if is_first() else [])])
         if trainer.world_size > 1:
             share_batch_norm(model)
-        loaders = self._loaders(trainer, isinstance(model, LearnsFromReaders))
+        loaders = self._loaders(trainer, model.learns_from_readers)
         resume = newest_readable(self.run)
         with ending_together(trainer, self.run), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")

@@ -15,7 +15,7 @@ from probunet.core.errors import InputError
 from probunet.core.types import Image
 from probunet.data.batches import Batch
 from probunet.metrics import Convention, energy_distance
-from probunet.models.base import LearnsFromReaders, SegmentationModel
+from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.objectives.loss import Loss
 from probunet.training.nonfinite import nan_unless_finite
@@ -126,7 +126,7 @@ class SegmentationTask(LightningModule):
         return nan_unless_finite(loss.total)
 
     def _loss(self, image: Image, batch: Batch, generator: torch.Generator) -> Loss:
-        if isinstance(self.model, LearnsFromReaders) and batch.labels is not None:
+        if self.model.learns_from_readers and batch.labels is not None:
             return self.model.loss_of_readers(image, batch.labels, generator)
         return self.model.loss(image, batch.label, generator)
 
