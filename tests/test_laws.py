@@ -33,6 +33,9 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
         c, k, channels=(4, 6, 6), prior="fixed", posterior="label"
     ),
     **{family: partial(_with_prior, family) for family in ("full", "mixture", "flow")},
+    "readers": lambda c, k: pu.ProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=3, reader_names=("A", "B", "C"), shares=(2, 1, 1)
+    ),
     "batch_norm": lambda c, k: pu.ProbabilisticUNet(c, k, channels=(4, 6, 6), latent_dims=3, batch_norm=True),
     "geco_and_top_k": lambda c, k: pu.ProbabilisticUNet(
         c, k, channels=(4, 6, 6), latent_dims=3, objective=pu.GECO(0.1), pixels=pu.TopK(0.9)

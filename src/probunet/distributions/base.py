@@ -160,6 +160,19 @@ class SegmentationDistribution:
         variables, log_weights = self._noise.strata(m, generator)
         return self._logits(variables), log_weights
 
+    def component(self, chosen: torch.Tensor) -> SegmentationDistribution:
+        """Give the distribution that is one component (expert, reader) alone; the network does not run again.
+
+        Args:
+            chosen: (B,) number of the component of every image.
+
+        Raises:
+            InputError: there are no components, or there is none of this number.
+        """
+        if chosen.shape != self.shape[:1] or not ((chosen >= 0) & (chosen < self.components)).all():
+            raise InputError(f"give each of {self.shape[0]} images a component from 0 to {self.components - 1}")
+        return SegmentationDistribution(self._noise.component(chosen), self._strips, self.num_classes, self.shape)
+
     def reconstruct(self, label: Label, generator: torch.Generator | None = None) -> Reconstruction:
         """Draw once from the posterior of a label and decode: what an evidence bound is made of.
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import final
 
 import torch
-from torch.distributions import Independent, MixtureSameFamily
+from torch.distributions import Independent, MixtureSameFamily, Normal
 
 from probunet.core.types import Label
-from probunet.distributions.latent import reconstruction, weighted_proposals
+from probunet.distributions.latent import Normals, reconstruction, weighted_proposals
 from probunet.distributions.noise import Noise, Reconstruction, Weighted, covering_uniforms, normals, spread
 from probunet.nets.decode import Decode
 
@@ -59,6 +59,12 @@ class Experts(Noise):
             for mean, sigma in zip(self._mean.unbind(dim=1), self._sigma.unbind(dim=1), strict=True)
         ]
         return torch.cat(latents), self.log_weights.T
+
+    def component(self, chosen: torch.Tensor) -> Normals:
+        """Give the normal of one expert for every image; see the base class."""
+        images = torch.arange(len(self._mean), device=self.device)
+        normal = Normal(self._mean[images, chosen], self._sigma[images, chosen], validate_args=False)
+        return Normals(Independent(normal, 1, validate_args=False), self.posterior)
 
     def propose(self, label: Label, n: int, generator: torch.Generator | None) -> Weighted:
         """Draw from the posterior; where there is none, from every component as often. See the base class."""

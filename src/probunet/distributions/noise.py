@@ -104,6 +104,17 @@ class Noise(ABC):
             Variables (N, B, ...) and log w, (N, B).
         """
 
+    def component(self, chosen: torch.Tensor) -> Noise:
+        """Give one component alone for every image.
+
+        Args:
+            chosen: (B,) numbers of the components.
+
+        Raises:
+            InputError: this kind of noise has no components.
+        """
+        raise InputError("this distribution has no components to choose from")
+
     def reconstruct(self, label: Label, decode: Decode, generator: torch.Generator | None) -> Reconstruction:
         """Draw once from the posterior Q(. | X, Y) and decode.
 

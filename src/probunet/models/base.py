@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 import torch
 from torch import nn
@@ -24,6 +24,9 @@ from probunet.nets.decode import Decode
 from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, View, make_tiling, reduced
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.objectives.loss import Loss
+
+Reader: TypeAlias = str | torch.Tensor | None
+"""A person's name, or the number (B,) of the reader of every image; ``None`` for any of them."""
 
 LEAST = {"in_channels": 1, "num_classes": 2, "channels": 1, "convolutions": 1, "latent_dims": 1, "combine_channels": 1}
 """Smallest number that an argument of this name may be, or hold, in any model."""
@@ -56,6 +59,8 @@ class SegmentationModel(nn.Module, ABC):
     num_classes: int
     arguments: dict[str, Any]
     intensity: Intensity | None = None
+    reader_names: tuple[str, ...] = ()
+    """The persons who drew the labels, where the model knows them: the components of its distribution."""
     split: Split | None = None
     """The two halves of a model that runs f_comb once a hypothesis: for ONNX and for the page."""
     learns_from_readers: bool = False
@@ -108,28 +113,35 @@ class SegmentationModel(nn.Module, ABC):
         """What the network behind ``Parts.decode`` needs around a pixel; see ``probunet.nets.tiling``."""
 
     @final  # type: ignore[misc]
-    def __call__(self, image: Image) -> SegmentationDistribution:
+    def __call__(self, image: Image, reader: Reader = None) -> SegmentationDistribution:
         """Give :meth:`forward` with the hooks of PyTorch."""
-        distribution: SegmentationDistribution = super().__call__(image)
+        distribution: SegmentationDistribution = super().__call__(image, reader)
         return distribution
 
     @final  # type: ignore[misc]
-    def forward(self, image: Image) -> SegmentationDistribution:
+    def forward(self, image: Image, reader: Reader = None) -> SegmentationDistribution:
         """Give the distribution over segmentations of every image.
 
         Args:
             image: (B, C, H, W) float32; any size from 16x16 up.
+            reader: the person whose drawing is meant; any of them, in proportion to their shares, if not given.
 
         Raises:
-            InputError: wrong shape or channels, too small, or not finite.
+            InputError: wrong shape or channels, too small, or not finite; or a reader whom the model does not know.
         """
         check_image(image, self.in_channels)
         parts = self.parts(image)
-        return SegmentationDistribution(parts.noise(), [parts.decode()], self.num_classes, planes(image))
+        whole = SegmentationDistribution(parts.noise(), [parts.decode()], self.num_classes, planes(image))
+        return self._drawn_by(reader, whole)
 
     @final
     def tiled(
-        self, image: Image, tile: int = TILE, margin: int | None = None, prior_size: int = PRIOR_SIZE
+        self,
+        image: Image,
+        tile: int = TILE,
+        margin: int | None = None,
+        prior_size: int = PRIOR_SIZE,
+        reader: Reader = None,
     ) -> SegmentationDistribution:
         """Give what :meth:`forward` gives, with memory bounded by the tile; the network runs whenever it is asked.
 
@@ -141,6 +153,7 @@ class SegmentationModel(nn.Module, ABC):
             margin: in pixels; see :func:`probunet.nets.tiling.make_tiling`.
             prior_size: longest side in pixels of what those nets see that look at the image as a whole; larger
                 images are averaged over areas.
+            reader: see :meth:`forward`.
 
         Raises:
             InputError: as :meth:`forward`, or a tile or margin that makes no sense.
@@ -150,7 +163,19 @@ class SegmentationModel(nn.Module, ABC):
             lambda part, corner: self.parts(part, corner).decode(), image, make_tiling(self.view, tile, margin)
         )
         noise = self.parts(reduced(image, prior_size)).noise()
-        return SegmentationDistribution(noise, tiles, self.num_classes, planes(image))
+        return self._drawn_by(reader, SegmentationDistribution(noise, tiles, self.num_classes, planes(image)))
+
+    def _drawn_by(self, reader: Reader, whole: SegmentationDistribution) -> SegmentationDistribution:
+        if reader is None:
+            return whole
+        if isinstance(reader, torch.Tensor):
+            return whole.component(reader.to(whole.device))
+        if reader not in self.reader_names:
+            known = (
+                f"knows {', '.join(self.reader_names)}" if self.reader_names else "was trained without readers' names"
+            )
+            raise InputError(f"reader '{str(reader)[:80]}' is not known; the model {known}")
+        return whole.component(torch.full(whole.shape[:1], self.reader_names.index(reader), device=whole.device))
 
     @abstractmethod
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
@@ -177,6 +202,23 @@ class SegmentationModel(nn.Module, ABC):
             InputError: as of :meth:`loss`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no objective for all readers together")
+
+    def loss_of_reader(
+        self, image: Image, label: Label, reader: torch.Tensor, generator: torch.Generator | None = None
+    ) -> Loss:
+        """Give the training objective of a model with :attr:`reader_names`, for the label of one known reader.
+
+        Args:
+            image: (B, C, H, W) float32.
+            label: (B, H, W) class ids or ``IGNORE``.
+            reader: (B,) numbers of the readers who drew them.
+            generator: source of randomness, on the device of the model.
+
+        Raises:
+            InputError: as of :meth:`loss`.
+            NotImplementedError: the model knows no readers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} knows no readers")
 
 
 def check_sizes(name: str, arguments: Mapping[str, Any]) -> None:

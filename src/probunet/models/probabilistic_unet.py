@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal, final
 
 import torch
 from torch import nn
-from torch.distributions import Independent
+from torch.distributions import Independent, MixtureSameFamily
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label
@@ -19,7 +21,8 @@ from probunet.nets.combine import Combine, Decoder, Split
 from probunet.nets.decode import Decode, Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.labels import centred, with_latent
-from probunet.nets.prior import PriorFamily, prior_net
+from probunet.nets.prior import PriorFamily, Summary, prior_net
+from probunet.nets.readers import ReadersNet, checked_shares
 from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet, block_with, initialise
 from probunet.objectives.elbo import ELBO, evidence_bound, evidence_bound_of_readers
@@ -58,10 +61,14 @@ class ProbabilisticUNet(SegmentationModel):
         readers: whose labels a training step counts: ``one`` random reader of every image (paper), or the average over
             ``all`` of them, for one pass of U-Net and prior net.
         batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        reader_names: of the persons who drew the labels, in the order of the store (paper: unknown). The prior then
+            is P(z | X, reader), an axis-aligned Gaussian for each, and P(z | X) their mixture.
+        shares: of the readings that each reader drew; equal ones if not given.
 
     Raises:
         InputError: an option that does not exist, channels for an f_comb that is left out, a family for a fixed
-            prior, or GECO, whose multiplier follows single labels, with all readers.
+            prior, GECO, whose multiplier follows single labels, with all readers, or names of readers for another
+            prior than a conditional, axis-aligned one.
     """
 
     def __init__(
@@ -81,6 +88,8 @@ class ProbabilisticUNet(SegmentationModel):
         pixels: All | TopK = All(),
         readers: Readers = "one",
         batch_norm: bool = False,
+        reader_names: Sequence[str] = (),
+        shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if prior == "fixed" and prior_family != "axis_aligned":
@@ -92,7 +101,11 @@ class ProbabilisticUNet(SegmentationModel):
         if readers == "all" and isinstance(objective, GECO):
             raise InputError("readers='all' averages an ELBO; GECO's multiplier follows single labels, leave one out")
         self.learns_from_readers = readers == "all"
-        self.in_channels, self.num_classes = in_channels, num_classes
+        if shares is not None and not reader_names:
+            raise InputError("shares are those of known readers; give reader_names, or leave shares out")
+        if reader_names and (prior, prior_family, readers) != ("conditional", "axis_aligned", "one"):
+            raise InputError("reader_names need prior='conditional', prior_family='axis_aligned' and readers='one'")
+        self.in_channels, self.num_classes, self.reader_names = in_channels, num_classes, tuple(reader_names)
         self.latent_dims, self.prior_family = latent_dims, prior_family
         self.objective, self.pixels = objective.module(), pixels
         self.posterior_sees_image = posterior == "image_and_label"
@@ -100,7 +113,10 @@ class ProbabilisticUNet(SegmentationModel):
         block = block_with(batch_norm)
         self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions, block)
         self.prior: nn.Module | None = None
-        if prior == "conditional":
+        if reader_names:
+            summary = partial(Summary, in_channels, channels, convolutions, block)
+            self.prior = ReadersNet(latent_dims, checked_shares(reader_names, shares), summary)
+        elif prior == "conditional":
             self.prior = prior_net(prior_family, in_channels, channels, latent_dims, convolutions, block)
         self.posterior = GaussianNet(seen, channels, latent_dims, convolutions, block)
         self.combine: Combine | None = None
@@ -108,7 +124,7 @@ class ProbabilisticUNet(SegmentationModel):
         if inject == "end":
             width = combine_channels or channels[0]
             self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
-            gaussian = prior_family == "axis_aligned"
+            gaussian = prior_family == "axis_aligned" and not reader_names
             self.split = Split(self.unet, self.combine, latent_dims, gaussian, self.prior)
         else:
             self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
@@ -130,7 +146,8 @@ class ProbabilisticUNet(SegmentationModel):
             if self.prior is None:
                 return Normals(standard_normal(len(image), self.latent_dims, image.device), posterior)
             prior = self.prior(image)
-            return Experts(prior, posterior) if self.prior_family == "mixture" else Normals(prior, posterior)
+            mixture = isinstance(prior, MixtureSameFamily)
+            return Experts(prior, posterior) if mixture else Normals(prior, posterior)
 
         return Parts(noise, lambda: self._decoder(image))
 
@@ -144,6 +161,17 @@ class ProbabilisticUNet(SegmentationModel):
     def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         """Eq. 4, averaged over all readings of every image; see the base class."""
         return evidence_bound_of_readers(self.forward(image), labels, self.objective, self.pixels, generator)
+
+    def loss_of_reader(
+        self, image: Image, label: Label, reader: torch.Tensor, generator: torch.Generator | None = None
+    ) -> Loss:
+        """Eq. 4 with P(z | X, reader) for the prior.
+
+        See the base class; the distribution of the loss is that of any reader.
+        """
+        whole = self.forward(image)
+        bound = evidence_bound(whole.component(reader), label, self.objective, self.pixels, generator)
+        return replace(bound, distribution=whole)
 
     def _decoder(self, image: Image) -> Decode:
         if self.combine is not None:

@@ -80,6 +80,7 @@ class EnergyScore:
         convention: Convention,
         generator: torch.Generator | None = None,
         strata: tuple[torch.Tensor, torch.Tensor] | None = None,
+        by_reader: bool = False,
     ) -> torch.Tensor:
         """Mean score of hypotheses over the images of a batch that have a pixel to compare.
 
@@ -91,9 +92,14 @@ class EnergyScore:
             convention: its evaluated classes and what empty ones count, see ``Store.convention``.
             generator: source of randomness, on the device of the model.
             strata: draws of every component that are there already; taken where they are as many as would be drawn.
+            by_reader: whether component r of the distribution is the reader of column r. The score of all against
+                all then is averaged with those of every component against its own reader, in proportion to who looked.
 
         Returns:
             Scalar, differentiable.
+
+        Raises:
+            InputError: not as many readers as components where one is the other.
         """
         each = max(-(-self.samples // distribution.components), 2)
         enough = strata is not None and len(strata[0]) >= each * distribution.components
@@ -109,8 +115,27 @@ class EnergyScore:
         weights = looked.T.to(maps.dtype)
         maps, readers = maps * seen, readers * seen
         score = unbiased_energy_score(maps, readers, weights, convention.empty, log_weights.exp())
+        if by_reader:
+            score = (score + _score_by_reader(maps, readers, weights, convention.empty)) / 2
         scored = counts.any(dim=1)
         return (score * scored).sum() / scored.sum().clamp(min=1)
+
+
+def _score_by_reader(samples: torch.Tensor, readers: torch.Tensor, weights: torch.Tensor, empty: Empty) -> torch.Tensor:
+    """The score of each component's samples against its own reader, averaged over those who looked.
+
+    The arguments are those of :func:`unbiased_energy_score`, with as many components as readers.
+    """
+    each, uneven = divmod(len(samples), len(readers))
+    if uneven or not each:
+        raise InputError(f"{len(samples)} hypotheses do not divide among {len(readers)} readers, one component each")
+    scores = torch.stack(
+        [
+            unbiased_energy_score(samples[r * each : (r + 1) * each], reader[None], weights[r : r + 1], empty)
+            for r, reader in enumerate(readers)
+        ]
+    )
+    return (scores * weights).sum(dim=0) / weights.sum(dim=0).clamp(min=1)
 
 
 def relaxed(logits: torch.Tensor, relaxation: Relaxation) -> torch.Tensor:

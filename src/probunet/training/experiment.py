@@ -114,6 +114,7 @@ class Experiment:
                 f"model '{training.folder.name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
+        _check_readers(model, self.store)
         self.data.batches(self.store, training.seed)
         self.data.validation(self.store)
         if _was_begun(training.folder):
@@ -162,6 +163,21 @@ class Experiment:
         if plan != [whole] and all(map(self.is_complete, plan)) and not self.is_complete(whole):
             members = [self.run(training) for training in plan]
             assemble(whole.folder, self.settings(whole), members)
+
+
+def _check_readers(model: SegmentationModel, store: Store) -> None:
+    """Refuse a model of persons for a store that does not name them, or names others.
+
+    Raises:
+        InputError: as said.
+    """
+    if model.reader_names and store.reader_names is None:
+        raise InputError(f"{store.path} does not say which person drew a reading; leave out the model's reader_names")
+    if model.reader_names and model.reader_names != store.reader_names:
+        raise InputError(
+            f"the model's reader_names are {', '.join(model.reader_names)}, those of {store.path} "
+            f"{', '.join(store.reader_names or ())}; name them in the order of the store"
+        )
 
 
 def _was_begun(folder: Path) -> bool:

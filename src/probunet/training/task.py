@@ -126,6 +126,8 @@ class SegmentationTask(LightningModule):
         return nan_unless_finite(loss.total)
 
     def _loss(self, image: Image, batch: Batch, generator: torch.Generator) -> Loss:
+        if self.model.reader_names and batch.reader is not None:
+            return self.model.loss_of_reader(image, batch.label, batch.reader, generator)
         if self.model.learns_from_readers and batch.labels is not None:
             return self.model.loss_of_readers(image, batch.labels, generator)
         return self.model.loss(image, batch.label, generator)
@@ -134,7 +136,8 @@ class SegmentationTask(LightningModule):
         if self.energy is None or labels is None:
             return loss
         distribution = loss.distribution or self.model(image)
-        score = self.energy.of(distribution, labels, self.convention, generator, loss.strata)
+        by_reader = bool(self.model.reader_names)
+        score = self.energy.of(distribution, labels, self.convention, generator, loss.strata, by_reader)
         weight = self.energy.weight_at(self.progress())
         terms = {"energy_score": score.detach(), "energy_weight": torch.tensor(weight)}
         return Loss(loss.total + weight * score, loss.terms | terms)

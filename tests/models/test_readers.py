@@ -1,0 +1,193 @@
+"""Readers are persons: each is a component of the distribution, and together they are the distribution."""
+
+import numpy as np
+import pytest
+import torch
+
+import probunet as pu
+from probunet.core.errors import InputError
+from probunet.metrics import energy_distance
+from probunet.objectives.elbo import evidence_bound
+from probunet.objectives.energy_score import EnergyScore, _score_by_reader, unbiased_energy_score
+
+NAMES = ("Ada", "Béla", "C 3")
+
+
+def model(**arguments):
+    torch.manual_seed(0)
+    return pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=NAMES, **arguments).eval()
+
+
+@pytest.fixture
+def image(generator):
+    return torch.randn(2, 1, 16, 16, generator=generator)
+
+
+def test_the_mixture_over_readers_is_the_distribution_of_any_reader(image):
+    """P(Y | X) = sum_r share_r P(Y | X, reader r)."""
+    made = model(shares=(2, 1, 1))
+    whole = made(image)
+    assert whole.components == 3
+    by_reader = [made(image, name).probabilities(samples=128) for name in NAMES]
+    mixed = 0.5 * by_reader[0] + 0.25 * by_reader[1] + 0.25 * by_reader[2]
+    torch.testing.assert_close(whole.probabilities(samples=384), mixed, atol=5e-3, rtol=0)
+
+
+def test_draws_of_any_reader_come_from_each_in_proportion(image):
+    made = model(shares=(2, 1, 1))
+    whole = made(image)
+    latent = whole.latent
+    z = latent.place(whole.noise(4000, torch.Generator().manual_seed(1)))
+    means = torch.stack([made(image, name).latent.prior.mean for name in NAMES])
+    expected = 0.5 * means[0] + 0.25 * means[1] + 0.25 * means[2]
+    torch.testing.assert_close(z.mean(dim=0), expected, atol=0.3, rtol=0)
+
+
+def test_a_reader_is_named_or_numbered(image):
+    made = model()
+    noise = made(image, "Béla").noise(3, torch.Generator().manual_seed(0))
+    named = made(image, "Béla").logits(noise)
+    assert torch.equal(named, made(image, torch.tensor([1, 1])).logits(noise))
+    assert torch.equal(named, made.tiled(image, reader="Béla").logits(noise))
+    mixed = made(image, torch.tensor([1, 2])).logits(noise)
+    assert torch.equal(mixed[:, 0], named[:, 0])
+    assert not torch.equal(mixed[:, 1], named[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ("Zoe", "'Zoe' is not known; this model knows Ada, Béla, C 3"),
+        (torch.tensor([0, 3]), "a component from 0 to 2"),
+        (torch.tensor([0]), "each of 2 images"),
+        (torch.tensor([-1, 0]), "a component from 0 to 2"),
+    ],
+)
+def test_an_unknown_reader_is_refused(image, chosen, words):
+    with pytest.raises(InputError, match=words):
+        model()(image, chosen)
+
+
+def test_a_model_without_readers_knows_none(image):
+    with pytest.raises(
+        InputError, match="'Ada' is not known; this model knows none, as it was trained without their names"
+    ):
+        pu.UNet(1, 2, channels=(4, 6))(image, "Ada")
+    plain = pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2)
+    with pytest.raises(InputError, match="no components to choose from"):
+        plain(image).component(torch.tensor([0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"reader_names": ("A", "A")}, "different persons"),
+        ({"reader_names": ("A", "")}, "none of them empty"),
+        ({"reader_names": ("A", "B"), "shares": (1,)}, "one positive number for each of the 2"),
+        ({"reader_names": ("A", "B"), "shares": (1, 0)}, "one positive number"),
+        ({"shares": (1, 2)}, "give reader_names"),
+        ({"reader_names": ("A",), "prior": "fixed"}, "reader_names need prior='conditional'"),
+        ({"reader_names": ("A",), "prior_family": "full"}, "reader_names need"),
+    ],
+)
+def test_readers_that_mean_nothing_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        pu.ProbabilisticUNet(1, 2, channels=(4, 6), **arguments)
+
+
+def test_with_one_reader_it_is_the_plain_model(image, generator):
+    """A single component: the same distribution with and without the name."""
+    torch.manual_seed(0)
+    made = pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=("A",)).eval()
+    label = made(image).sample(1, generator)[0]
+    whole, only = (made(image, name).log_prob(label, 20, torch.Generator().manual_seed(3)) for name in (None, "A"))
+    torch.testing.assert_close(whole, only)
+    loss, of_reader = (
+        give(torch.Generator().manual_seed(4)).total
+        for give in (
+            lambda g: made.loss_of_reader(image, label, torch.tensor([0, 0]), g),
+            lambda g: evidence_bound(made(image, "A"), label, made.objective, made.pixels, g),
+        )
+    )
+    torch.testing.assert_close(loss, of_reader)
+
+
+def test_the_energy_score_by_reader_compares_each_with_the_own_component(generator):
+    """Component r draws certain maps equal to reader r: by reader the score is 0, whichever readers looked."""
+    maps = torch.rand(3, 2, 1, 30, generator=generator).round()  # (R, B, K, P)
+    looked = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    twice = maps.repeat_interleave(2, dim=0)
+    assert _score_by_reader(twice, maps, looked, "zero").tolist() == [0.0, 0.0]
+    swapped = maps[[1, 0, 2]].repeat_interleave(2, dim=0)
+    apart = [unbiased_energy_score(maps[1:2, :1].repeat(2, 1, 1, 1), maps[:1, :1], torch.ones(1, 1))]
+    expected = 2 * float(apart[0]) / 3
+    assert float(_score_by_reader(swapped, maps, looked, "zero")[0]) == pytest.approx(expected)
+    with pytest.raises(InputError, match="do not divide among 3 readers"):
+        _score_by_reader(maps[:2], maps, looked, "zero")
+
+
+STYLES = {"small": 2, "large": 5, "rare": 4}
+
+
+def styled(count: int = 60):
+    """Simulated: discs of which one reader draws the core, one all and the margin; the last sees every other disc."""
+    rows, columns = np.mgrid[:16, :16]
+    for i in range(count):
+        random = np.random.default_rng(i)
+        y, x = random.uniform(6, 10, 2)
+        far = np.hypot(rows - y, columns - x)
+        image = (far < 4) * 1.0 + random.normal(0, 0.1, far.shape)
+        drawn = [far < radius for radius in STYLES.values()]
+        drawn[2] &= bool(random.random() < 0.5)
+        yield f"{i:03d}", image[None].astype(np.float32), np.stack(drawn).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def styles(tmp_path_factory):
+    """A store of readers with known styles."""
+    names, images, labels = zip(*styled(), strict=True)
+    return pu.make_store(
+        (np.stack(images), np.stack(labels)),
+        tmp_path_factory.mktemp("styles") / "store",
+        readers=list(STYLES),
+        patients=list(names),
+    )
+
+
+def test_known_styles_are_recovered(styles, generator):
+    """Simulated readers: areas come out in order, and who marks half of the lesions leaves about half empty."""
+    images, readings = torch.from_numpy(styles.normalised(np.arange(60))), torch.from_numpy(np.array(styles.labels))
+    torch.manual_seed(0)
+    made = pu.ProbabilisticUNet(1, 2, channels=(8, 12), latent_dims=3, reader_names=tuple(STYLES))
+    optimiser, energy = torch.optim.Adam(made.parameters(), lr=1e-2), EnergyScore(samples=3)
+    for _ in range(120):
+        chosen, reader = (torch.randint(size, (8,), generator=generator) for size in (45, 3))
+        loss = made.loss_of_reader(images[chosen], readings[chosen, reader], reader, generator)
+        score = energy.of(loss.distribution, readings[chosen], styles.convention(), generator, by_reader=True)
+        optimiser.zero_grad()
+        (loss.total + 100 * score).backward()
+        optimiser.step()
+    image, readings = images[45:], readings[45:]
+    draws = {name: made.eval()(image, name).sample(32, torch.Generator().manual_seed(0)) for name in STYLES}
+    areas = {name: drawn.float().sum(dim=(-2, -1)) for name, drawn in draws.items()}
+    assert float(areas["large"].mean()) == pytest.approx(5**2 * np.pi, rel=0.3)
+    assert float(areas["small"].mean()) < 0.5 * float(areas["large"].mean())
+    assert 0.15 < float((areas["rare"] == 0).float().mean()) < 0.85
+    mixed = made(image).sample(32, torch.Generator().manual_seed(0)).movedim(0, 1)
+    blind = draws["large"].movedim(0, 1)
+    assert energy_distance(mixed, readings).value.mean() < energy_distance(blind, readings).value.mean()
+
+
+def test_other_readers_than_the_stores_are_refused(styles, store, tmp_path):
+    def train(data, *names):
+        pu.train(
+            pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=names),
+            data,
+            tmp_path / "run",
+            steps=1,
+        )
+
+    with pytest.raises(InputError, match="does not say which person drew a reading"):
+        train(store, "A", "B")
+    with pytest.raises(InputError, match=r"are large, small, rare, those of .* small, large, rare"):
+        train(styles, "large", "small", "rare")
