@@ -69,9 +69,7 @@ def test_an_unknown_reader_is_refused(image, chosen, words):
 
 
 def test_a_model_without_readers_knows_none(image):
-    with pytest.raises(
-        InputError, match="'Ada' is not known; this model knows none, as it was trained without their names"
-    ):
+    with pytest.raises(InputError, match="this model knows none, as it was trained without their names"):
         pu.UNet(1, 2, channels=(4, 6))(image, "Ada")
     plain = pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2)
     with pytest.raises(InputError, match="no components to choose from"):

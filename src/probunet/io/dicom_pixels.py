@@ -89,7 +89,7 @@ def check_deflated(content: Content) -> None:
 def _declared(start: bytes) -> int:
     """Bytes of pixels, at least 1, out of the beginning of an unpacked file."""
     tags = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated"]
-    wanted = [pydicom.tag.Tag(tag) for tag in tags]
+    wanted: list[pydicom.tag.BaseTag | int] = [pydicom.tag.Tag(tag) for tag in tags]
     header = pydicom.filereader.read_dataset(
         io.BytesIO(start), False, True, stop_when=lambda tag, *_: tag > max(wanted), specific_tags=wanted
     )

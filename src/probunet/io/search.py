@@ -167,8 +167,8 @@ def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: 
             others += [] if others else [f"{shown(file)} is no image but {slices}"]
         else:
             groups[slices[0].series, None if slices[0].frame is None else file] += slices
-    for series, file in groups:
-        if file is None and (home := homes.setdefault(hash(series), folder)) != folder:
+    for series, own in groups:
+        if own is None and (home := homes.setdefault(hash(series), folder)) != folder:
             raise InputError(
                 f"{shown(home)} and {shown(folder)} both hold slices of the series {series[-40:]}; put them into "
                 "one folder, or remove what is a copy"

@@ -171,10 +171,8 @@ class SegmentationModel(nn.Module, ABC):
         if isinstance(reader, torch.Tensor):
             return whole.component(reader.to(whole.device))
         if reader not in self.reader_names:
-            known = (
-                f"knows {', '.join(self.reader_names)}" if self.reader_names else "was trained without readers' names"
-            )
-            raise InputError(f"reader '{str(reader)[:80]}' is not known; the model {known}")
+            known = ", ".join(self.reader_names) or "none, as it was trained without their names"
+            raise InputError(f"reader '{str(reader)[:80]}' is not known; this model knows {known}")
         return whole.component(torch.full(whole.shape[:1], self.reader_names.index(reader), device=whole.device))
 
     @abstractmethod
