@@ -9,13 +9,18 @@ from PIL import Image
 
 from probunet.commands.score import score
 from probunet.core.errors import InputError
+from probunet.evaluation import field_scores
 from probunet.metrics import (
     Convention,
+    area_crps,
+    best_surface_distance,
     class_frequencies,
     disagreement_correlation,
     energy_distance,
     hungarian_iou,
+    pairwise_distances,
     reliability,
+    surface_distances,
 )
 
 RNG = np.random.default_rng(0)
@@ -341,3 +346,42 @@ def test_a_consensus_as_the_reference(tmp_path, how):
         run(tmp_path, tmp_path / "readers.npy", tmp_path / "samples.npy", [4], consensus=how, weights=[1, 1, 2])
     with pytest.raises(InputError, match="hold the label 7"):
         run(tmp_path, tmp_path / "readers.npy", tmp_path / "samples.npy", [4], consensus=how)
+
+
+def test_the_figures_of_other_papers(tmp_path):
+    samples, readers = write_arrays(tmp_path)
+    result, table = run(tmp_path, readers, samples, [4], also=["all"], spacing=[0.5, 2])
+    assert result["options"]["unit"] == "mm"
+    assert set(result["options"]["also"]) == set(field_scores.FIGURES)
+    rows = result["scores"]["samples"]
+    assert set(field_scores.MEANING) <= {r["metric"] for r in rows}
+    expected = area_crps(pairwise_distances(SAMPLES, READERS), 1.0)
+    assert row(rows, "area_crps", None)["mean"] == pytest.approx(expected.mean())
+    assert [float(line["area_crps"]) for line in table] == pytest.approx(expected.value.tolist())
+    nearest = best_surface_distance(surface_distances(SAMPLES, READERS, spacing=(0.5, 2)))
+    assert row(rows, "hausdorff95", None)["mean"] == pytest.approx(nearest.mean())
+    in_pixels, _ = run(tmp_path, readers, samples, [4], also=["surfaces"])
+    assert in_pixels["options"]["unit"] == "px"
+    assert row(in_pixels["scores"]["samples"], "hausdorff95", None)["mean"] != pytest.approx(nearest.mean())
+    with pytest.raises(InputError, match="--also everything is not known; choose from all, thresholds"):
+        run(tmp_path, readers, samples, [4], also=["everything"])
+    with pytest.raises(InputError, match="the spacing 1 1 1 does not fit"):
+        run(tmp_path, readers, samples, [4], also=["areas"], spacing=[1, 1, 1])
+
+
+def test_files_say_the_size_of_a_pixel(tmp_path):
+    ball = np.zeros((5, 2, 9, 8, 7), np.uint8)
+    ball[:, :, 3:6, 3:6, 2:5] = 1
+    ball[:, 1, 6] = ball[:, 1, 5]
+    for name, maps in (("samples", ball), ("readers", ball[:, :1])):
+        for case, several in zip(NAMES, maps, strict=True):
+            (tmp_path / name / case).mkdir(parents=True)
+            for i, labels in enumerate(several):
+                affine = np.diag([0.7, 0.7, 2.5, 1])
+                nibabel.save(nibabel.Nifti1Image(labels, affine), tmp_path / name / case / f"{i}.nii.gz")
+    result, _ = run(tmp_path, tmp_path / "readers", tmp_path / "samples", [1], also=["areas"])
+    assert result["options"]["unit"] == "mm"
+    crps = row(result["scores"]["samples"], "area_crps", None)["mean"]  # 27 and 36 voxels against 27
+    assert crps == pytest.approx((0 + 9) / 2 * 0.7 * 0.7 * 2.5 - 9 / 2 * 0.7 * 0.7 * 2.5)
+    gaussian = row(result["scores"]["samples"], "area_crps_gaussian", None)["mean"]
+    assert gaussian == pytest.approx(4.5 * 0.7 * 0.7 * 2.5)

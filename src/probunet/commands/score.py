@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,16 @@ from probunet.commands.tables import print_comparisons, print_row_checks, print_
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs, writing_file
-from probunet.core.types import IGNORE
-from probunet.evaluation.set_scores import SetScores, comparisons, score_batch
-from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, open_maps
-from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
+from probunet.evaluation.field_scores import checked_figures
+from probunet.evaluation.map_scores import Asked, partners, score_maps
+from probunet.evaluation.set_scores import SetScores, comparisons
+from probunet.io.label_maps import open_maps
+from probunet.metrics.consensus import Consensus, needs_itk
 from probunet.metrics.consistency import RowCheck, check_row
 from probunet.metrics.convention import Convention, Empty
-from probunet.metrics.distance import pairwise_distances
 
 MARKS = (b'"format": "probunet-scores"', b"set,case,patient,")
 """What the files of this command begin with; no others are replaced."""
-_BATCH_BYTES = 1 << 26
 
 
 def score(
@@ -41,6 +39,8 @@ def score(
     weights: list[float] | None = None,
     patients: Path | None = None,
     calibration: bool = False,
+    also: list[str] | None = None,
+    spacing: list[float] | None = None,
     consensus: Consensus | None = None,
     allow_missing: bool = False,
     check: list[str] | None = None,
@@ -67,6 +67,8 @@ def score(
         weights: probability of each reference, the same for all cases; equal by default.
         patients: CSV file with the columns case and patient; intervals and tests then respect patients.
         calibration: also the calibration of the samples' class frequencies, which takes longer.
+        also: further figures, from all samples: thresholds, matching, insight, correlation, areas, surfaces, or all.
+        spacing: mm of a pixel along each axis of the label maps, for areas and surfaces of files that do not say it.
         consensus: take the majority of the readers, or STAPLE of them (which needs SimpleITK), as the only reference.
         allow_missing: leave out cases that are not in every set, instead of stopping.
         check: D_GED^2 by number of samples, as published (16:.206 100:.162): only say whether such a row is possible.
@@ -79,6 +81,7 @@ def score(
     Examples:
         probunet score --samples samples.npy --references readers.npy --n 1 4 8 16 --out scores.json
         probunet score --compare ours/ theirs/ --references readers/ --out scores.json
+        probunet score --samples samples/ --references readers/ --also areas surfaces
         probunet score --check 16:.206 32:.188 100:.162
     """
     if check:
@@ -91,6 +94,7 @@ def score(
     if not paths or (compare is not None and len(paths) < 2):
         raise InputError("give --samples S, or --compare A B with two or more sets of samples")
     check_outputs([out, out.with_suffix(".csv")], [references, *paths, *([patients] if patients else [])], MARKS)
+    figures = checked_figures(also)
     if consensus == "staple":
         needs_itk()
     if consensus and weights:
@@ -99,12 +103,10 @@ def score(
     convention = Convention(num_classes, of_classes, ignore, empty, None if weights is None else tuple(weights))
     readers = open_maps(references, "references")
     sets = dict(zip(_labels(paths), [open_maps(path, "samples") for path in paths], strict=True))
-    names, missing = _partners([readers, *sets.values()], allow_missing)
+    names, missing = partners([readers, *sets.values()], allow_missing)
     groups = None if patients is None else _patients(patients, names)
-    scored = {
-        label: _score_set(held, readers, names, chosen, convention, calibration, consensus)
-        for label, held in sets.items()
-    }
+    asked = Asked(chosen, convention, calibration, consensus, figures, None if spacing is None else tuple(spacing))
+    scored = {label: score_maps(held, readers, names, asked) for label, held in sets.items()}
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in scored.items()}
     tests = comparisons(scored, groups, **interval)
@@ -116,7 +118,7 @@ def score(
     result = {
         "format": "probunet-scores",
         "convention": convention.as_json(),
-        "options": {"n": chosen, "consensus": consensus, **interval},
+        "options": {"n": chosen, "consensus": consensus, "also": list(figures), "unit": asked.unit, **interval},
         "references": str(references),
         "samples": {label: str(held.path) for label, held in sets.items()},
         "missing_cases": missing,
@@ -150,32 +152,6 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     return labels
 
 
-def _partners(sets: Sequence[MapSet], allow_missing: bool) -> tuple[list[str], dict[str, list[str]]]:
-    """Names that all sets have, in the order of the references, and what each set lacks."""
-    if len({held.has_names for held in sets}) > 1:
-        unnamed = next(held for held in sets if not held.has_names)
-        raise InputError(f"{unnamed.path} has no case names but others have; save it as .npz with an array 'names'")
-    every = list(dict.fromkeys(name for held in sets for name in held.names))
-    missing = {}
-    for held in sets:
-        held_names = set(held.names)
-        lacking = [name for name in every if name not in held_names]
-        if lacking:
-            missing[str(held.path)] = lacking
-    if missing and not all(held.has_names for held in sets):
-        counts = ", ".join(f"{held.path} has {len(held.names)} cases" for held in sets)
-        raise InputError(f"arrays without names are matched by position, but {counts}; add an array 'names'")
-    if missing and not allow_missing:
-        path, lacking = next(iter(missing.items()))
-        named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-        raise InputError(f"{path} lacks the case {named}; add it, or leave it out with --allow-missing")
-    out = {name for lacking in missing.values() for name in lacking}
-    names = [name for name in sets[0].names if name not in out]
-    if not names:
-        raise InputError(f"{' and '.join(str(held.path) for held in sets)} have no case in common")
-    return names, missing
-
-
 def _patients(path: Path, names: Sequence[str]) -> list[str]:
     table = list(csv.DictReader(read_text(path).splitlines()))
     if not table or not {"case", "patient"} <= set(table[0]):
@@ -185,73 +161,6 @@ def _patients(path: Path, names: Sequence[str]) -> list[str]:
     if unknown:
         raise InputError(f"{path} names no patient for the case {unknown[0]} ({len(unknown)} such cases)")
     return [patient[name] for name in names]
-
-
-@dataclass
-class _Batch:
-    names: list[str]
-    samples: list[LabelMaps]
-    references: list[LabelMaps]
-
-
-def _batches(samples: MapSet, references: MapSet, names: Sequence[str]) -> Iterator[_Batch]:
-    """Cases of equal shape together, so many that a few tens of megabytes are in memory."""
-    batch, shapes, size = _Batch([], [], []), None, 0
-    for name in names:
-        s, r = maps_of_case([samples, references], name)
-        if batch.names and ((s.shape, r.shape) != shapes or size > _BATCH_BYTES):
-            yield batch
-            batch, size = _Batch([], [], []), 0
-        shapes, size = (s.shape, r.shape), size + s.nbytes + r.nbytes
-        batch.names.append(name)
-        batch.samples.append(s)
-        batch.references.append(r)
-    yield batch
-
-
-def _score_set(
-    samples: MapSet,
-    references: MapSet,
-    names: Sequence[str],
-    n: list[int],
-    convention: Convention,
-    calibrated: bool,
-    consensus: Consensus | None,
-) -> SetScores:
-    scores = SetScores()
-    for batch in _batches(samples, references, names):
-        if n[0] < 1 or n[-1] > len(batch.samples[0]):
-            raise InputError(
-                f"{samples.place(batch.names[0])} has {len(batch.samples[0])} samples, too few for "
-                f"--n {' '.join(map(str, n))}; give numbers from 1 to {len(batch.samples[0])}"
-            )
-        try:
-            read = np.stack([r if consensus is None else _as_one(r, consensus, convention) for r in batch.references])
-            scores.add(score_batch(np.stack(batch.samples), read, n, convention, calibrated))
-        except InputError as error:
-            raise _with_place(error, batch, samples, references, convention) from error
-    return scores
-
-
-def _as_one(references: LabelMaps, how: Consensus, convention: Convention) -> LabelMaps:
-    """The consensus (1, ...) of references (R, ...), which keeps pixels that count nowhere."""
-    wrong = (references < 0) | (references >= convention.num_classes)
-    if (wrong & (references != convention.ignore)).any():
-        pairwise_distances(references[None, :0], references[None], convention)  # says what is wrong
-    agreed = consensus_of(np.where(wrong, IGNORE, references), how)[None]
-    return agreed if convention.ignore is None else np.where(agreed == IGNORE, convention.ignore, agreed)
-
-
-def _with_place(
-    error: InputError, batch: _Batch, samples: MapSet, references: MapSet, convention: Convention
-) -> InputError:
-    """The same error, naming the case that caused it."""
-    for name, s, r in zip(batch.names, batch.samples, batch.references, strict=True):
-        try:
-            pairwise_distances(s[None], r[None], convention)
-        except InputError as single:
-            return InputError(f"{samples.place(name)} against {references.place(name)}: {single}")
-    return error
 
 
 def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, scored: dict[str, SetScores]) -> None:

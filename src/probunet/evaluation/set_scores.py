@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probunet.evaluation import field_scores
 from probunet.metrics.calibration import (
     Calibration,
     class_frequencies,
@@ -145,6 +146,7 @@ MEANING = {
     "entropy_correlation": "pixel-wise entropy of all samples against that of the readers",
     "ece": "expected calibration error of the frequencies among all samples",
     "brier": "mean squared error of the frequencies among all samples against each reader",
+    **field_scores.MEANING,
 }
 """What is special about each metric, beside the convention of the distance."""
 
@@ -220,7 +222,7 @@ def comparisons(
         return rows
     tables = {label: scores.values() for label, scores in sets.items()}
     for key in next(iter(tables.values())):
-        if key[0] not in ("ged2", "ged2_unbiased", "hungarian_iou", "best_dice"):
+        if key[0] not in ("ged2", "ged2_unbiased", "hungarian_iou", "best_dice", *field_scores.MEANING):
             continue
         values = {label: table[key] for label, table in tables.items() if key in table}
         if np.isnan(np.stack(list(values.values()))).any(axis=0).all():

@@ -2,8 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from probunet.metrics.areas import area_crps, gaussian_area_crps
 from probunet.metrics.calibration import Calibration, class_frequencies, disagreement_correlation, reliability
+from probunet.metrics.collective_insight import CollectiveInsight, collective_insight
+from probunet.metrics.consensus import Consensus, majority, staple
 from probunet.metrics.convention import FOREGROUND, Convention, Empty, Overlap
+from probunet.metrics.cross_correlation import cross_correlation
 from probunet.metrics.disagreement import Detection, area_disagreement, presence_disagreement
 from probunet.metrics.distance import Distances, iou_and_dice, pairwise_distance, pairwise_distances
 from probunet.metrics.energy import (
@@ -19,6 +23,8 @@ from probunet.metrics.matching import (
     best_dice_from,
     hungarian_iou,
     hungarian_iou_from,
+    matched_dice_from,
+    nearest_dice_from,
     reconstruction_iou,
     sample_diversity,
 )
@@ -39,6 +45,8 @@ from probunet.metrics.significance import (
     compare_all,
     holm,
 )
+from probunet.metrics.surface import SurfaceDistances, best_surface_distance, surface_distances
+from probunet.metrics.thresholds import dice_at_thresholds
 from probunet.metrics.values import ImageValues
 
 if TYPE_CHECKING:
@@ -60,7 +68,9 @@ __all__ = [
     "BestDiceMetric",
     "Calibration",
     "CalibrationMetric",
+    "CollectiveInsight",
     "Comparison",
+    "Consensus",
     "Convention",
     "Detection",
     "DisagreementCorrelationMetric",
@@ -80,25 +90,35 @@ __all__ = [
     "PixelFrequencyMetric",
     "ReconstructionIoUMetric",
     "SampleDiversityMetric",
+    "SurfaceDistances",
+    "area_crps",
     "area_disagreement",
     "best_dice",
     "best_dice_from",
+    "best_surface_distance",
     "bootstrap_interval",
     "bootstrap_sums",
     "class_frequencies",
+    "collective_insight",
     "compare",
     "compare_all",
+    "cross_correlation",
+    "dice_at_thresholds",
     "disagreement_correlation",
     "energy_distance",
     "energy_distance_from",
     "first_of_equal_modes",
+    "gaussian_area_crps",
     "holm",
     "hungarian_iou",
     "hungarian_iou_from",
     "iou_and_dice",
+    "majority",
+    "matched_dice_from",
     "mode_counts",
     "mode_frequencies",
     "mode_frequencies_from",
+    "nearest_dice_from",
     "pairwise_distance",
     "pairwise_distances",
     "perfect_energy",
@@ -107,6 +127,8 @@ __all__ = [
     "reconstruction_iou",
     "reliability",
     "sample_diversity",
+    "staple",
+    "surface_distances",
 ]
 
 

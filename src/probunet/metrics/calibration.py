@@ -132,7 +132,7 @@ def reliability(
     if bins < 1:
         raise InputError(f"bins={bins} must be 1 or more")
     sums = np.zeros((4, len(references), bins))
-    for b, predicted, observed in _pixels(probabilities, references, convention, mask):
+    for b, predicted, observed in pixel_pairs(probabilities, references, convention, mask):
         for label in convention.evaluated:
             p, y = predicted[label], observed[label]
             index = np.minimum((p * bins).astype(np.int64), bins - 1)
@@ -158,14 +158,14 @@ def disagreement_correlation(
         InputError: see ``reliability``.
     """
     value = np.full(len(references), np.nan)
-    for b, predicted, observed in _pixels(probabilities, references, convention, mask):
+    for b, predicted, observed in pixel_pairs(probabilities, references, convention, mask):
         mine, theirs = entr(predicted).sum(axis=0), entr(observed).sum(axis=0)
         if mine.size and np.ptp(mine) > 1e-12 and np.ptp(theirs) > 1e-12:
             value[b] = np.corrcoef(mine, theirs)[0, 1]
     return ImageValues(value, np.isnan(value), convention)
 
 
-def _pixels(
+def pixel_pairs(
     probabilities: Probabilities, references: Maps, convention: Convention, mask: Maps | None
 ) -> Iterator[tuple[int, Floats, Floats]]:
     """Each image: its number, predicted and observed frequencies (K, P) of the pixels that count."""

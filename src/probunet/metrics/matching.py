@@ -97,6 +97,43 @@ def best_dice_from(distances: Distances, *, n: int | None = None) -> ImageValues
     return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
 
 
+def nearest_dice_from(distances: Distances, *, n: int | None = None) -> ImageValues:
+    """Dice of the reader nearest to each sample, averaged over the first n samples: ``best_dice`` the other way round.
+
+    It rewards samples that are near to any reader, and no diversity. Needs distances with ``overlap="dice"``; weights
+    of the references have no place in it.
+
+    Source: ``dice_max`` of the published code of D-Persona (Wu et al. 2024).
+    """
+    _require(distances, "dice", "nearest_dice")
+    value = 1.0 - distances.cross[:, : _first(distances, n)].min(axis=2).mean(axis=1)
+    return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
+
+
+def matched_dice_from(distances: Distances, *, n: int | None = None) -> ImageValues:
+    """Mean Dice over the readers, each with a sample of its own, so chosen that it is largest.
+
+    Other than for ``hungarian_iou`` nothing is repeated: samples beyond the number of readers are left without a
+    partner, so that it grows with n. Needs distances with ``overlap="dice"``.
+
+    Raises:
+        InputError: there are fewer samples than readers, or the convention has weights.
+
+    Source: ``Dice_match`` of D-Persona (Wu et al. 2024).
+    """
+    _require(distances, "dice", "matched_dice")
+    cross = distances.cross[:, : _first(distances, n)]
+    if distances.weights is not None:
+        raise InputError("a one-to-one matching has no place for weights; leave them out")
+    if cross.shape[1] < cross.shape[2]:
+        counts = f"{cross.shape[1]} sample(s) and {cross.shape[2]} readers"
+        raise InputError(f"{counts} cannot be matched one to one; give at least as many samples as readers")
+    value = np.full(len(cross), np.nan)
+    for b in np.flatnonzero(~distances.left_out):
+        value[b] = 1.0 - cross[b][linear_sum_assignment(cross[b])].mean()
+    return ImageValues(value, distances.left_out, distances.convention)
+
+
 def sample_diversity(
     samples: Maps,
     convention: Convention = FOREGROUND,
