@@ -5,14 +5,18 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import probunet as pu
-from probunet.evaluation.model_draws import score_distribution
-from probunet.metrics import Convention
-from probunet.objectives.energy_score import EnergyScore
+from probunet.cli import main
+from probunet.evaluation.model_scores import evaluate_run
+from probunet.runs.guest import invite
 from probunet.runs.onnx_graphs import write_onnx
+from probunet.runs.run import Run
+from probunet.runs.trained import open_model
 
 GUIDE = Path(__file__).parents[1] / "docs/add_a_model.md"
 
@@ -33,35 +37,38 @@ def model(kind):
     return kind(channels=(4, 6)).eval()
 
 
-def test_it_trains_with_and_without_energy(kind, generator):
-    model, image = kind(channels=(4, 6)), torch.randn(2, 1, 16, 16, generator=generator)
-    label = (image[:, 0] > 0).to(torch.uint8)
-    loss = model.loss(image, label, generator)
-    score = EnergyScore(samples=2).of(loss.distribution, label[:, None], Convention(), generator)
-    (loss.total + score).backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+@pytest.mark.parametrize("law", pu.testing.LAWS)
+def test_it_obeys_the_laws(model, law, generator):
+    images = torch.randn(2, 1, 24, 20, generator=generator)
+    pu.testing.check_model(model, images, (images[:, 0] > 0).to(torch.uint8), [law])
 
 
-def test_it_runs_in_tiles_and_slices_and_is_scored(model, generator):
-    image = torch.randn(1, 1, 90, 70, generator=generator)
-    with torch.inference_mode():
-        whole, tiles = model(image), model.tiled(image, tile=32)
-        noise = whole.noise(4, generator)
-        torch.testing.assert_close(tiles.probabilities(noise), whole.probabilities(noise), atol=1e-5, rtol=0)
-        readers = whole.labels(noise).movedim(0, 1).numpy()
-        samples, _ = score_distribution(whole, readers, [1, 4], Convention(), generator)
-    assert samples.shape == (1, 4, 90, 70)
-    with torch.inference_mode():  # the next slice of a volume, with the same noise
-        assert torch.equal(model(image.clone()).labels(noise), whole.labels(noise))
+TRAINING = """
+out: {out}
+data: {{store: {store}, crop: 24, batch_size: 4, validation_images: 2, augmentation: {{probability: 0}}}}
+models:
+  mine: {{class_path: model_of_the_guide.Mine, init_args: {{channels: [4, 6]}}}}
+trainer: {{accelerator: cpu, max_steps: 2, val_check_interval: 2, log_every_n_steps: 1}}
+"""
 
 
-def test_it_is_saved_and_loaded_and_has_an_onnx_form(kind, model, tmp_path, generator):
-    pu.save(model, tmp_path / "saved")
-    image = torch.randn(1, 1, 20, 20, generator=generator)
-    other = pu.load(tmp_path / "saved", trust=[kind])
-    seeds = [torch.Generator().manual_seed(1) for _ in range(2)]
-    with torch.inference_mode():
-        assert torch.equal(model(image).sample(3, seeds[0]), other(image).sample(3, seeds[1]))
+def test_it_goes_through_every_command(kind, store, tmp_path):
+    out, mine = tmp_path / "run", str(tmp_path / "run" / "mine")
+    (tmp_path / "training.yaml").write_text(TRAINING.format(out=out, store=store.path))
+    trust = ["--trust", "model_of_the_guide"]
+    main(["train", "--config", str(tmp_path / "training.yaml"), *trust])
+    main(["evaluate", str(out), "--n", "1", "2", *trust])
+    main(["report", str(out), *trust])
+    assert "mine" in (out / "report.html").read_text()
+    Image.fromarray(np.full((24, 24), 100, np.uint8)).save(tmp_path / "crop.png")
+    main(["sample", mine, str(tmp_path / "crop.png"), "-n", "2", "--out", str(tmp_path / "hypotheses"), *trust])
+    assert np.load(tmp_path / "hypotheses" / "crop" / "samples.npy").shape == (2, 1, 24, 24)
+    main(["export", mine, "--out", str(tmp_path / "exported"), *trust])
+    guest = invite(tmp_path / "both" / "mine", open_model(tmp_path / "exported", [kind]), "exported", store.path, 24)
+    assert evaluate_run(guest, store, "test", [1, 2], 0, "cpu")["scores"] == Run(mine).evaluation()["scores"]
+
+
+def test_it_has_an_onnx_form(model, tmp_path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     assert write_onnx(model, tmp_path) < 1e-4

@@ -1,20 +1,20 @@
 """Laws that every model obeys; a new model is one line in ``MODELS``."""
 
-import copy
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
+from small_models import Wrapped
 
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.distributions.latent import divergence
-from probunet.metrics import Convention
 from probunet.models.base import SegmentationModel
 from probunet.nets.prior import PriorFamily
-from probunet.objectives.energy_score import EnergyScore
+from probunet.nets.tiling import View
+from probunet.testing import LAWS, check_model
 
 
 def _with_prior(family: PriorFamily, channels: int, classes: int) -> SegmentationModel:
@@ -72,59 +72,13 @@ def labels(batch: int, classes: int, height: int = 24, width: int = 20) -> torch
     return chosen.to(torch.uint8)
 
 
-@pytest.mark.parametrize(("batch", "channels", "classes", "height", "width"), [(1, 1, 2, 16, 16), (3, 2, 5, 19, 33)])
-def test_shapes_and_types(make, batch, channels, classes, height, width, generator):
-    distribution = make(channels, classes)(images(batch, channels, height, width))
-    samples = distribution.sample(3, generator)
-    assert samples.shape == (3, batch, height, width)
-    assert samples.dtype == torch.uint8
-    assert samples.min() >= 0
-    assert samples.max() < classes
-    probabilities = distribution.probabilities(samples=4, generator=generator)
-    assert probabilities.shape == (batch, classes, height, width)
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(batch, height, width))
-    assert distribution.log_prob(labels(batch, classes, height, width), 4, generator).shape == (batch,)
+@pytest.mark.parametrize("law", LAWS)
+def test_law(make, law):
+    check_model(make(1, 3), images(2), labels(2, 3), [law])
 
 
-def test_same_generator_gives_the_same_sample(make):
-    model, image = make(1, 2), images(2)
-    first, second = (model(image).sample(4, torch.Generator().manual_seed(7)) for _ in range(2))
-    assert torch.equal(first, second)
-
-
-def test_a_gradient_reaches_every_trainable_parameter(make, generator):
-    model = make(1, 3)
-    model.loss(images(2), labels(2, 3), generator).total.backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-def test_the_energy_score_trains_every_model(make, generator):
-    """Any model takes the score of its own hypotheses beside its own objective."""
-    model, readers = make(1, 3), torch.stack([labels(2, 3), torch.zeros(2, 24, 20, dtype=torch.uint8)], dim=1)
-    loss = model.loss(images(2), labels(2, 3), generator)
-    distribution = loss.distribution or model(images(2))
-    model.zero_grad()
-    EnergyScore(samples=3).of(distribution, readers, Convention(3), generator).backward()
-    assert sum(float(p.grad.abs().sum()) for p in model.parameters() if p.grad is not None) > 0
-
-
-@pytest.mark.parametrize("cover", [False, True])
-@pytest.mark.parametrize("batch", [1, 2])
-def test_labels_logits_and_probabilities_of_a_noise_are_of_the_same_hypotheses(make, batch, cover, generator):
-    model = make(1, 3).eval()
-    with torch.inference_mode():
-        distribution = model(images(batch))
-        noise = distribution.noise(5, generator, cover)
-        logits = distribution.logits(noise)
-        assert logits.shape == (5, batch, 3, 24, 20)
-        assert logits.dtype == torch.float32
-        assert (distribution.labels(noise) == logits.argmax(dim=2)).float().mean() > 0.999  # near ties
-        torch.testing.assert_close(distribution.probabilities(noise), logits.softmax(dim=2).mean(dim=0))
-        ((streamed, marginals),) = distribution.stream(noise)
-        assert (streamed == logits.argmax(dim=2)).float().mean() > 0.999
-        torch.testing.assert_close(marginals, distribution.probabilities(noise))
+def test_another_number_of_channels_and_classes_and_odd_sizes(make):
+    check_model(make(2, 5), images(3, 2, 19, 33), labels(3, 5, 19, 33), ["shapes_and_types"])
 
 
 def test_two_classes_are_compared_without_their_logits(make, generator):
@@ -133,26 +87,6 @@ def test_two_classes_are_compared_without_their_logits(make, generator):
         distribution = make(1, 2).eval()(images(1))
         noise = distribution.noise(5, generator)
         assert (distribution.labels(noise) == distribution.logits(noise).argmax(dim=2)).float().mean() > 0.999
-
-
-def test_a_sample_is_the_labels_of_its_noise(make):
-    with torch.inference_mode():
-        distribution = make(1, 2).eval()(images(2))
-        noise = distribution.noise(4, torch.Generator().manual_seed(7))
-        assert torch.equal(distribution.sample(4, torch.Generator().manual_seed(7)), distribution.labels(noise))
-
-
-def test_noise_knows_nothing_of_the_image(make):
-    """The same numbers are drawn for any image of any size, and one noise goes with every image of a batch."""
-    model = make(1, 2).eval()
-    with torch.inference_mode():
-        first, second = (
-            model(image).noise(3, torch.Generator().manual_seed(7)) for image in (images(2), images(2, 1, 40, 48) + 5)
-        )
-        assert torch.equal(first, second)
-        shared = model(images(3)).labels(first[:, :1])
-        alone = torch.cat([model(images(3)[i : i + 1]).labels(first[:, :1]) for i in range(3)], dim=1)
-        assert (shared == alone).float().mean() > 0.999
 
 
 def test_covering_noise_is_an_exact_draw(make):
@@ -168,16 +102,12 @@ def test_covering_noise_is_an_exact_draw(make):
     assert (torch.stack(calls).mean(dim=0) - many).abs().mean() < 0.03
 
 
-def test_in_tiles_it_is_the_whole_image(make, generator):
+def test_in_tiles_a_label_map_is_as_likely_as_in_the_whole_image(make, generator):
     model = make(1, 3).eval()
     image, label = images(2, 1, 150, 101), labels(2, 3, 150, 101)
     with torch.inference_mode():
         whole, tiles = model(image), model.tiled(image, tile=32)
         assert (tiles.distinct, tiles.independent) == (whole.distinct, whole.independent)
-        noise = tiles.noise(3, torch.Generator().manual_seed(7))
-        assert torch.equal(noise, whole.noise(3, torch.Generator().manual_seed(7)))
-        assert (tiles.labels(noise) == whole.labels(noise)).float().mean() > 0.9999  # ties may fall either way
-        torch.testing.assert_close(tiles.probabilities(noise), whole.probabilities(noise), atol=1e-5, rtol=0)
         if isinstance(model, pu.PHiSeg | pu.HierarchicalProbabilisticUNet):
             with pytest.raises(InputError, match="latent maps needs the image whole"):
                 tiles.log_prob(label, 3, generator)
@@ -195,66 +125,14 @@ def test_a_posterior_that_is_the_prior_diverges_by_nothing(make):
     assert torch.equal(divergence(latent.prior, latent.prior, latent.prior.mean), torch.zeros(3))
 
 
-def test_save_and_load_is_the_identity(make, tmp_path):
-    model = make(1, 2)
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    other = make(1, 2)
-    for parameter in other.parameters():
-        torch.nn.init.zeros_(parameter)
-    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    seeds = [torch.Generator().manual_seed(3) for _ in range(2)]
-    assert torch.equal(model(images(2)).sample(4, seeds[0]), other(images(2)).sample(4, seeds[1]))
-
-
-def test_a_batch_equals_its_images_one_by_one(make, generator):
-    """What is said of an image does not depend on its neighbours."""
+def test_the_posterior_of_an_image_does_not_depend_on_its_neighbours(make):
     model, image, label = make(1, 2).double().eval(), images(3).double(), labels(3, 2)
-    whole = model(image)
-    noise = whole.noise(2, generator)
-    inferred = whole.latent.posterior(label).mean if whole.latent is not None and whole.latent.infers else None
+    latent = model(image).latent
+    if latent is None or not latent.infers:
+        pytest.skip("no posterior")
     for i in range(3):
-        single, own = model(image[i : i + 1]), noise[:, i : i + 1]
-        assert torch.equal(whole.labels(noise)[:, i : i + 1], single.labels(own))
-        torch.testing.assert_close(whole.logits(noise)[:, i : i + 1], single.logits(own), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(whole.probabilities(noise)[i : i + 1], single.probabilities(own), atol=1e-5, rtol=0)
-        if inferred is not None:
-            torch.testing.assert_close(single.latent.posterior(label[i : i + 1]).mean, inferred[i : i + 1])
-
-
-@pytest.mark.parametrize("value", [0.0, 1e4, -1e4])
-def test_extreme_images_give_finite_losses_and_gradients(make, value, generator):
-    model = make(1, 2)
-    loss = model.loss(torch.full((2, 1, 16, 16), value), labels(2, 2, 16, 16), generator)
-    loss.total.backward()
-    assert torch.isfinite(loss.total)
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-def test_all_ignored_labels_cost_nothing_in_the_reconstruction(make, generator):
-    everything_ignored = torch.full((2, 24, 20), IGNORE, dtype=torch.uint8)
-    assert make(1, 2).loss(images(2), everything_ignored, generator).terms["reconstruction"] == 0
-
-
-def test_ignored_pixels_cost_nothing(make):
-    """The reconstruction is a sum over the pixels that are not ignored: fewer of them cost less."""
-    model, label = make(1, 2), labels(2, 2)
-    first = model.loss(images(2), label, torch.Generator().manual_seed(5)).terms["reconstruction"]
-    label[:, 2:12] = IGNORE
-    assert model.loss(images(2), label, torch.Generator().manual_seed(5)).terms["reconstruction"] < 0.8 * first
-
-
-def test_training_improves_the_likelihood(make):
-    """Twenty steps on one image make its label more likely under the model than it was."""
-    model, image = make(1, 2), images(2)
-    label = (image[:, 0] > 0).to(torch.uint8)
-    before = model(image).log_prob(label, 16, torch.Generator().manual_seed(0)).mean()
-    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
-    for step in range(20):
-        optimiser.zero_grad()
-        model.loss(image, label, torch.Generator().manual_seed(step)).total.backward()
-        optimiser.step()
-    after = model(image).log_prob(label, 16, torch.Generator().manual_seed(0)).mean()
-    assert after > before + 10
+        alone = model(image[i : i + 1]).latent.posterior(label[i : i + 1])
+        torch.testing.assert_close(alone.mean, latent.posterior(label).mean[i : i + 1])
 
 
 @pytest.mark.parametrize(
@@ -285,10 +163,46 @@ def test_unusable_labels_are_refused_in_one_sentence(make, label, words):
         make(1, 2).loss(images(2), label)
 
 
-def test_a_copy_is_independent(make):
-    """No state is smuggled between calls: a second image does not change the distribution of the first."""
-    model = make(1, 2)
-    first = model(images(1))
-    expected = copy.deepcopy(first.sample(2, torch.Generator().manual_seed(0)))
-    model(images(4) + 3)
-    assert torch.equal(expected, first.sample(2, torch.Generator().manual_seed(0)))
+class Outside(Wrapped):
+    """Looks at a pixel too few around its tiles."""
+
+    @property
+    def view(self) -> View:
+        return View(self.unet.view.coarsest, 0)
+
+
+class Forgetful(Wrapped):
+    """Draws from the generator of the process."""
+
+    def parts(self, image, corner=(0, 0)):
+        return super().parts(image + torch.randn_like(image), corner)
+
+
+class Stuck(Wrapped):
+    """Has a layer that nothing trains."""
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 2) -> None:
+        super().__init__(in_channels, num_classes)
+        self.more = torch.nn.Linear(2, 2)
+
+
+class Careless(Wrapped):
+    """Takes ignored pixels for background."""
+
+    def loss(self, image, label, generator=None):
+        return super().loss(image, label.where(label != IGNORE, 0), generator)
+
+
+@pytest.mark.parametrize(
+    ("kind", "law", "words"),
+    [
+        (Outside, "tiles_are_the_whole", "tiles give other labels"),
+        (Forgetful, "a_seed_gives_one_sample", "another pass gives other samples"),
+        (Stuck, "every_parameter_learns", r"no gradient reaches more\.weight"),
+        (Careless, "ignored_pixels_cost_nothing", "with half of the pixels ignored"),
+    ],
+)
+def test_a_model_that_breaks_a_law_is_told_which(kind, law, words):
+    torch.manual_seed(0)
+    with pytest.raises(AssertionError, match=f"{kind.__name__} breaks the law '{law}': {words}"):
+        check_model(kind(), images(2), labels(2, 2), [law])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from probunet import metrics as metrics
     from probunet import models as models
+    from probunet import testing as testing
     from probunet.core.errors import InputError as InputError
     from probunet.core.intensity import Intensity as Intensity
     from probunet.core.version import VERSION as __version__  # noqa: F401
@@ -40,6 +41,7 @@ _HOMES = {
     "models": "",
     "push_to_hub": "runs.hub",
     "save": "runs.exported",
+    "testing": "",
     "train": "training.train",
 }
 """Module of every public name that is no model; rooms have none."""

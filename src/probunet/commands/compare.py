@@ -94,7 +94,7 @@ def compare(
     _evaluate_missing(runs, data.store, split, n, seed, workers)
     from probunet.report.page import write_report  # matplotlib takes a second to load
 
-    tell_report(write_report(Path(out)))
+    tell_report(write_report(Path(out), trust=trust or ()))
 
 
 def _checked_guests(

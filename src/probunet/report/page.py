@@ -23,6 +23,7 @@ from probunet.report import (
 from probunet.report.rendering import MARK, write_page
 from probunet.report.results import Results
 from probunet.report.section import Section
+from probunet.runs.specification import Trust
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     energy.section,
@@ -38,7 +39,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
 """In the order of the page; a section that does not apply to the data or the models gives ``None``."""
 
 
-def write_report(experiment: Path, out: Path | None = None) -> Path:
+def write_report(experiment: Path, out: Path | None = None, trust: Trust = ()) -> Path:
     """Write one self-contained HTML page about all evaluated models of an experiment; give its path.
 
     Every table is also written as CSV beside it (tables/), every picture as PNG and SVG (figures/).
@@ -46,7 +47,7 @@ def write_report(experiment: Path, out: Path | None = None) -> Path:
     Raises:
         InputError: nothing there was evaluated, or models were evaluated on different data.
     """
-    results = Results(experiment)
+    results = Results(experiment, trust)
     target = out or Path(experiment) / "report.html"
     check_outputs([target], [results.store.path], [MARK])  # before the work
     sections: list[Section] = []

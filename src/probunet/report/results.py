@@ -22,6 +22,7 @@ from probunet.evaluation.groups import independent_groups
 from probunet.metrics import energy_distance
 from probunet.models.base import SegmentationModel
 from probunet.runs.run import Run
+from probunet.runs.specification import Trust
 from probunet.runs.trained import runs_in
 
 Floats = npt.NDArray[np.float64]
@@ -38,14 +39,15 @@ class Results:
 
     Args:
         experiment: folder of the experiment, or a single run directory.
+        trust: see ``probunet.runs.specification.Trust``.
 
     Raises:
         InputError: nothing there was evaluated, or models were evaluated on different data or numbers of samples.
     """
 
-    def __init__(self, experiment: Path) -> None:
+    def __init__(self, experiment: Path, trust: Trust = ()) -> None:
         self.path = Path(experiment)
-        self.runs = sorted((r for r in runs_in(experiment) if r.evaluation() is not None), key=_place)
+        self.runs = sorted((r for r in runs_in(experiment, trust) if r.evaluation() is not None), key=_place)
         if not self.runs:
             raise InputError(f"{experiment} holds no evaluation; run 'probunet evaluate {experiment}' first")
         self.evaluations = {run.name: run.evaluation() or {} for run in self.runs}
