@@ -26,9 +26,10 @@ its scale (0: the finest). Keeps the shape, but a single image may become severa
 def initialise(module: nn.Module) -> None:
     """Initialise one layer: He normal weights, biases from a truncated normal with sigma 0.001.
 
-    The paper names orthogonal weights; the authors' code notes that He normal works better.
+    The paper names orthogonal weights; the authors' code notes that He normal works better. A layer that is only
+    measured (on the device "meta") has no values, and is left alone.
     """
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.trunc_normal_(module.bias, std=0.001, a=-0.002, b=0.002)

@@ -7,6 +7,7 @@ or named its module, at the call (``trust``).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -147,11 +148,15 @@ def _check_size(kind: type[SegmentationModel], arguments: dict[str, Any], values
 @contextmanager
 def _at_most(values: int) -> Iterator[None]:
     """Refuse a model while it is made, as soon as its parameters hold more values than this."""
-    sizes: dict[tuple[int, str], int] = {}
+    sizes: Counter[tuple[int, str]] = Counter()
+    total = 0
 
     def add(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        sizes[id(module), name] = 0 if parameter is None else parameter.numel()  # one that is set again counts once
-        if sum(sizes.values()) > values:
+        nonlocal total
+        size = 0 if parameter is None else parameter.numel()
+        total += size - sizes[id(module), name]  # one that is set again counts once
+        sizes[id(module), name] = size
+        if total > values:
             raise InputError(f"a model of more than {values:,} values is described, which are not there")
 
     handle = register_module_parameter_registration_hook(add)
