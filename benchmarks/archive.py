@@ -1,33 +1,48 @@
 """An archive of small pictures through ``probunet sample``, beside the model and its sampling alone: prints JSON.
 
-A folder of 1,000 crops of 128x128 px, 16 hypotheses each, by the network of the demo; both sides run in one process, a
-hundred crops in turn, so that what else the machine does falls on both. Then the time to the first hypothesis of an
-archive of 100,000 files, and the peak memory.
+Throughput: a folder of 1,000 crops of 128x128 px, 16 hypotheses each, by a network of the demo's size, in two processes
+that are shards of the command. Model with sampling alone and the command take turns every 250 crops, in both processes
+at the same time, so that what else the machine does falls on both. The command loads its model anew in every turn.
 
-    OMP_NUM_THREADS=2 python benchmarks/archive.py > benchmarks/results/archive.json
+Size: seconds from the start of the command to the first result, and the peak memory of finding every picture, for
+archives of 10,000 and of 100,000 files: PNG, .npy, and DICOM slices in folders of ten series.
+
+    python benchmarks/archive.py > benchmarks/results/archive.json
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import multiprocessing as mp
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import torch
-from measure import machine, peak_memory_mib
+from measure import machine
 from PIL import Image
 
 import probunet as pu
 from probunet.commands.sample import sample
+from probunet.core.console import speaking
 from probunet.io.search import find_pictures
 
-SIDE, N, EACH = 128, 16, 100
+SIDE, N, EACH, PROCESSES, FOLDER = 128, 16, 250, 2, 100
+CHANNELS = [8, 16, 32, 32]
+SMALL = 16
+"""Side in pixels of the files of which there are many."""
+FIND = (
+    "import resource, sys; from probunet.io.search import Search; count = sum(1 for _ in Search(sys.argv[1:])); "
+    "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+)
 
 
 def write_crops(folder: Path, first: int, count: int) -> None:
@@ -41,82 +56,168 @@ def write_crops(folder: Path, first: int, count: int) -> None:
         Image.fromarray(image.round().clip(0, 255).astype(np.uint8)).save(folder / f"crop-{i:06d}.png")
 
 
-def write_model(folder: Path, run: Path | None) -> Path:
-    """The run that was given, or an untrained model of the demo's size, which costs the same."""
-    if run is not None:
-        return run
+def write_model(folder: Path) -> Path:
+    """An untrained model, which costs the same as a trained one."""
     torch.manual_seed(0)
-    described = {"intensity": {"unit": "grey level", "offset": 128.0, "scale": 64.0}, "crop": SIDE}
-    facts = {**described, "spacing_mm": None, "title": "none", "simulated": True, "classes": ["background", "lesion"]}
-    pu.save(pu.ProbabilisticUNet(channels=[32, 64, 128, 192]), folder / "model", input=facts)
+    described = {"intensity": {"unit": "", "offset": 128.0, "scale": 64.0}, "crop": SIDE, "spacing_mm": None}
+    facts = {**described, "title": "none", "simulated": True, "classes": ["background", "lesion"]}
+    pu.save(pu.ProbabilisticUNet(channels=CHANNELS), folder / "model", input=facts)
     return folder / "model"
 
 
-def alone(model: torch.nn.Module, folder: Path) -> float:
-    """Seconds of the network and of sampling, one crop after the other, as tensors that are in memory already."""
-    images = [
-        torch.from_numpy(picture.slice(0)[None].astype(np.float32) - 128) / 64 for picture in find_pictures([folder])
-    ]
-    start = time.perf_counter()
+def alone(model: torch.nn.Module, folder: Path, shard: int) -> None:
+    """The network and sampling, one crop after the other, of tensors that are in memory already."""
+    pictures = find_pictures([folder])[shard::PROCESSES]
+    images = [torch.from_numpy(picture.slice(0)[None].astype(np.float32) - 128) / 64 for picture in pictures]
+    begin()
     with torch.inference_mode():
         for i, image in enumerate(images):
             model(image).sample(N, torch.Generator().manual_seed(i))
-    return time.perf_counter() - start
 
 
-def command(model: Path, folder: Path, out: Path, write: list[str] | None) -> float:
-    """Seconds of the command, start of the model included."""
-    start = time.perf_counter()
-    sample(str(model), [folder], out=out, n=N, device="cpu", write=write)
-    return time.perf_counter() - start
+_started = [0.0, 0.0]
 
 
-def first_hypothesis(model: Path, folder: Path, files: int) -> float:
-    """Seconds until the first result of an archive of copies of one crop appears."""
-    content = (folder / "crops-0" / "crop-000000.png").read_bytes()
+def begin() -> None:
+    """Begin to measure."""
+    _started[:] = time.perf_counter(), time.process_time()
+
+
+def measured() -> tuple[float, float]:
+    """Seconds and seconds of this process since then."""
+    return time.perf_counter() - _started[0], time.process_time() - _started[1]
+
+
+def work(shard: int, turns: int, folder: Path, together: Any, answers: Any) -> None:
+    """What one process does: its share of every turn, each kind when the other process begins it too."""
+    torch.set_num_threads(1)
+    model = pu.load(folder / "model")
+    times = {"alone": [0.0, 0.0], "command": [0.0, 0.0]}
+    for turn in range(turns):
+        crops, out = folder / f"crops-{turn}", folder / f"out-{turn}"
+        for name, seconds in times.items():
+            together.wait()
+            begin()
+            if name == "alone":
+                alone(model, crops, shard)
+            else:
+                with speaking(quiet=True):
+                    sample(str(folder / "model"), [crops], out=out, n=N, device="cpu", shard=f"{shard}/{PROCESSES}")
+            for i, value in enumerate(measured()):
+                seconds[i] += value
+    answers.put(times)
+
+
+def throughput(folder: Path, crops: int) -> dict[str, Any]:
+    """Seconds of both processes, added up, and the ratio of the command to model and sampling alone."""
+    turns = -(-crops // EACH)
+    for turn in range(turns):
+        write_crops(folder / f"crops-{turn}", turn * EACH, EACH)
+    context = mp.get_context("spawn")
+    together, answers = context.Barrier(PROCESSES), context.Queue()
+    processes = [
+        context.Process(target=work, args=(i, turns, folder, together, answers), daemon=True) for i in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    collected = [answers.get(timeout=3600) for _ in processes]
+    for process in processes:
+        process.join()
+    sums = {name: np.sum([times[name] for times in collected], axis=0).round(2).tolist() for name in collected[0]}
+    seconds, processor = ({name: values[i] for name, values in sums.items()} for i in range(2))
+    return {
+        "crops": turns * EACH,
+        "seconds": seconds,
+        "processor_seconds": processor,
+        "command_over_alone": round(seconds["command"] / seconds["alone"], 3),
+        "command_over_alone_processor": round(processor["command"] / processor["alone"], 3),
+    }
+
+
+def _dicom() -> bytes:
+    """A small CT slice; its UIDs and its height hold digits that are counted on."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4.1777777777"
+    dataset.SeriesInstanceUID, dataset.PatientID, dataset.Modality = "1.2.3.5.1888888888", "somebody", "CT"
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = ["0", "0", "1999.0"], [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.SliceThickness = [1, 1], 1
+    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.PhotometricInterpretation = 1, -1024, "MONOCHROME2"
+    dataset.Rows = dataset.Columns = SMALL
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelData = np.full((SMALL, SMALL), 1100, np.uint16).tobytes()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def write_archive(folder: Path, kind: str, files: int) -> None:
+    """Many files, a hundred in a folder."""
+    pixels, buffer = np.full((SMALL, SMALL), 120, np.uint8), io.BytesIO()
+    if kind == "png":
+        Image.fromarray(pixels).save(buffer, format="PNG")
+    elif kind == "npy":
+        np.save(buffer, pixels)
+    content = _dicom() if kind == "dcm" else buffer.getvalue()
     for i in range(files):
-        if i % 1000 == 0:
-            place = folder / "archive" / f"{i // 1000:03d}"
+        place = folder / f"{i // FOLDER:05d}"
+        if i % FOLDER == 0:
             place.mkdir(parents=True)
-        (place / f"crop-{i:06d}.png").write_bytes(content)
-    words = ["sample", str(model), str(folder / "archive"), "--out", str(folder / "first"), "--device", "cpu"]
+        series, height = f"1{i // 10:09d}".encode(), f"1{i % 10:03d}.0".encode()
+        changed = content.replace(b"1777777777", f"1{i:09d}".encode()).replace(b"1888888888", series)
+        (place / f"file-{i:06d}.{kind}").write_bytes(changed.replace(b"1999.0", height))
+
+
+def first_result(model: Path, archive: Path, out: Path) -> float:
+    """Seconds from the start of the command until its first folder of results is there."""
+    words = ["sample", str(model), str(archive), "--out", str(out), "--device", "cpu"]
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "probunet", *words], stderr=subprocess.DEVNULL)
-    while not any(Path(folder / "first").glob("crop-*/summary.json")) and process.poll() is None:
+    while not any(out.glob("*/summary.json")) and process.poll() is None:
         time.sleep(0.02)
     seconds = time.perf_counter() - start
     process.terminate()
     process.wait()
-    return seconds
+    return round(seconds, 2)
+
+
+def sizes(folder: Path, model: Path, kind: str, counts: list[int]) -> dict[str, Any]:
+    """Time to the first result, and memory of going through all, of archives of several sizes."""
+    measured_sizes = {}
+    for count in counts:
+        archive = folder / f"{kind}-{count}"
+        write_archive(archive, kind, count)
+        seconds = first_result(model, archive, folder / f"first-{kind}-{count}")
+        start = time.perf_counter()
+        words = subprocess.run([sys.executable, "-c", FIND, archive], check=True, capture_output=True, text=True)
+        pictures, memory = map(int, words.stdout.split())
+        measured_sizes[f"{count}"] = {
+            "first_result_seconds": seconds,
+            "pictures": pictures,
+            "finding_all_seconds": round(time.perf_counter() - start, 1),
+            "finding_all_peak_mib": memory,
+        }
+        shutil.rmtree(archive)
+    return measured_sizes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="a trained model; without it an untrained one")
     parser.add_argument("--crops", type=int, default=1000)
-    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--files", type=int, nargs="*", default=[10_000, 100_000])
     options = parser.parse_args()
-    results: dict[str, object] = {"machine": machine(), "side": SIDE, "hypotheses": N, "crops": options.crops}
     folder = Path(tempfile.mkdtemp())
     try:
-        model = write_model(folder, options.run)
-        loaded = pu.load(model)
-        times: dict[str, list[float]] = {"alone": [], "command": [], "command_arrays_only": []}
-        memory = []
-        for turn in range(-(-options.crops // EACH)):
-            crops = folder / f"crops-{turn}"
-            write_crops(crops, turn * EACH, EACH)
-            times["alone"].append(alone(loaded, crops))
-            times["command"].append(command(model, crops, folder / "out", None))
-            times["command_arrays_only"].append(command(model, crops, folder / "arrays", ["samples"]))
-            memory.append(round(peak_memory_mib()))
-        results["seconds"] = {name: round(sum(values), 2) for name, values in times.items()}
-        results["command_over_alone"] = round(sum(times["command"]) / sum(times["alone"]), 3)
-        results["peak_mib"] = {"after_the_first_hundred": memory[0], "at_the_end": memory[-1]}
-        results["first_hypothesis_of"] = {
-            "files": options.files,
-            "seconds": first_hypothesis(model, folder, options.files),
-        }
+        model = write_model(folder)
+        results: dict[str, Any] = {"machine": machine(), "side": SIDE, "hypotheses": N, "processes": PROCESSES}
+        results["channels"] = CHANNELS
+        if options.crops:
+            results["throughput"] = throughput(folder, options.crops)
+        if options.files:
+            results["archives"] = {kind: sizes(folder, model, kind, options.files) for kind in ("png", "npy", "dcm")}
     finally:
         shutil.rmtree(folder)
     print(json.dumps(results, indent=2))
