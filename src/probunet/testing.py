@@ -81,7 +81,7 @@ def every_parameter_learns(model: SegmentationModel, images: Image, labels: Labe
     """The loss is finite, and its gradient reaches every trainable parameter."""
     loss = model.train().loss(images, labels, _generator())
     _holds(bool(torch.isfinite(loss.total)), "the loss is not finite")
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    loss.total.backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             reached = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
@@ -93,7 +93,7 @@ def the_energy_score_trains_it(model: SegmentationModel, images: Image, labels: 
     readers = torch.stack([labels, torch.zeros_like(labels)], dim=1)
     distribution = model.train().loss(images, labels, _generator()).distribution or model(images)
     score = EnergyScore(samples=3).of(distribution, readers, Convention(model.num_classes), _generator())
-    score.backward()  # type: ignore[no-untyped-call]
+    score.backward()
     reached = sum(float(p.grad.abs().sum()) for p in model.parameters() if p.grad is not None)
     _holds(reached > 0, "the energy score has no gradient")
 
@@ -160,7 +160,7 @@ def extreme_images_give_finite_losses(model: SegmentationModel, images: Image, l
     for value in (0.0, 1e4, -1e4):
         model.train().zero_grad()
         loss = model.loss(torch.full_like(images, value), labels, _generator()).total
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         finite = all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
         _holds(
             bool(torch.isfinite(loss)) and finite, f"an image of {value:g} has a loss or gradient that is not finite"
@@ -183,7 +183,7 @@ def training_makes_labels_likelier(model: SegmentationModel, images: Image, labe
     optimiser = torch.optim.Adam(model.train().parameters(), 1e-2)
     for step in range(20):
         optimiser.zero_grad()
-        model.loss(images, bright, torch.Generator().manual_seed(step)).total.backward()  # type: ignore[no-untyped-call]
+        model.loss(images, bright, torch.Generator().manual_seed(step)).total.backward()
         optimiser.step()
     after = _likelihood(model, images, bright)
     _holds(after > before + 10, f"log P went from {before:.1f} to {after:.1f} in twenty steps")
