@@ -11,11 +11,14 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from probunet.core.errors import InputError
+
 LONGEST = 100
 """Bytes of a name in UTF-8: file systems take 255, and endings, numbers and marks of half-written files come on top."""
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\..*)?", re.IGNORECASE)
 _FORBIDDEN = frozenset('<>:"/\\|?*') | frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_ESCAPING = frozenset(":\\")
 _CATEGORIES = frozenset(("Cc", "Cs", "Cn", "Zl", "Zp"))  # control, not UTF-8, not assigned, line, paragraph
 
 
@@ -54,6 +57,24 @@ def safe_name(text: str, taken: Iterable[str] = ()) -> str:
     while _key(numbered) in used:
         numbered, number = f"{name}-{number}", number + 1
     return numbered
+
+
+def path_below(text: str, source: str) -> str:
+    """The text of a description, if it is the path of something below a folder.
+
+    Args:
+        text: folders and a file, with ``/`` between them.
+        source: where it was read, for the message.
+
+    Raises:
+        InputError: absolute, empty, with ``..``, a drive or a backslash, or a letter that no name has.
+    """
+    parts = text.split("/")
+    wrong = [part for part in parts if part in ("", ".", "..") or any(letter in _ESCAPING for letter in part)]
+    if wrong or any(unicodedata.category(letter) in _CATEGORIES for letter in text):
+        short = "".join(letter if letter.isprintable() else "?" for letter in text[:80])
+        raise InputError(f"{source} has the path '{short}'; write one below the folder, without '..', as in a/b")
+    return text
 
 
 def safe_names(texts: Iterable[str]) -> list[str]:

@@ -218,10 +218,6 @@ BAD = {
         "ben.png holds the label 255",
     ),
     "rgb": (lambda r: write(r / "labelsTr/case2/ben.png", np.ones((32, 32, 3), "u1")), "ben.png has 3 channels"),
-    "depth": (
-        lambda r: write(r / "imagesTr/case2_0000.png", np.ones((32, 32), "u2")),
-        "case2_0000.png holds uint16, .*case0_0000.png uint8",
-    ),
     "palette": (
         lambda r: Image.new("P", (32, 32)).save(r / "imagesTr/case2_0000.png"),
         "case2_0000.png is a picture with a colour palette",
@@ -421,3 +417,48 @@ def test_the_store_opens_again(tmp_path, capsys):
     main(["prepare", "folder", "--root", str(make(tmp_path / "mine")), "--out", str(tmp_path / "out")])
     main(["prepare", "verify", str(tmp_path / "out")])
     assert Store(tmp_path / "out").readers == 3
+
+
+@pytest.mark.parametrize(
+    ("kinds", "values", "expected"),
+    [
+        (("int16", "float32"), (-1024, 0.5), "float32"),
+        (("uint8", "uint16"), (255, 65535), "uint16"),
+        (("int16", "uint16"), (-32768, 65535), "int32"),
+        (("int32", "float32"), (1 << 24, 0.5), "float32"),
+        (("int32", "float32"), (123456789, 0.5), "float64"),
+        (("int64", "int64"), (-5, (1 << 31) - 1), "int32"),
+        (("uint32", "int32"), ((1 << 32) - 1, -5), "float64"),
+    ],
+)
+def test_files_of_several_types_are_kept_to_the_digit(tmp_path, kinds, values, expected):
+    """The first case has the first value, all others the second one."""
+    root = make(tmp_path / "mine", suffix=".npy", splits=SPLITS)
+    for i in range(8):
+        which = int(i > 0)
+        np.save(root / f"imagesTr/case{i}_0000.npy", np.full((32, 32), values[which], kinds[which]))
+    store = prepare_folder(root, tmp_path / "out")
+    assert store.images.dtype == expected
+    stored = {case.name: store.images[i].ravel()[0] for i, case in enumerate(store.cases)}
+    assert stored == {f"case{i}": values[int(i > 0)] for i in range(8)}
+
+
+def test_what_no_store_can_keep_is_refused(tmp_path):
+    root = make(tmp_path / "mine", suffix=".npy")
+    np.save(root / "imagesTr/case0_0000.npy", np.full((32, 32), (1 << 53) + 1))
+    with pytest.raises(InputError, match="9007199254740993, which no store keeps to the digit"):
+        prepare_folder(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+BOTH = ["case0", "case1"]
+
+
+def test_channels_of_two_types_are_one_image(tmp_path):
+    root = make(
+        tmp_path / "mine", 2, ".npy", channel_names={"0": "ct", "1": "pet"}, splits={"train": ["case0", "case1"]}
+    )
+    for i in range(2):
+        np.save(root / f"imagesTr/case{i}_0000.npy", np.full((32, 32), -1000, np.int16))
+        np.save(root / f"imagesTr/case{i}_0001.npy", np.full((32, 32), 0.25, np.float32))
+    assert prepare_folder(root, tmp_path / "out").images[0, :, 0, 0].tolist() == [-1000, 0.25]

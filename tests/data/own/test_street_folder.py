@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from probunet.core.errors import InputError
 from probunet.data.batches import EvaluationImages
+from probunet.data.own import street_folder
 from probunet.data.store import Store
 
 ROAD, SIDEWALK, CAR, EGO_VEHICLE = 7, 8, 26, 1
@@ -127,3 +130,28 @@ flips: {floor: 1/4}
     assert "table.yaml lacks 'licence'" in failing(*command)
     table.write_text(text.replace("floor: 1/4", "ceiling: 1/4"), encoding="utf-8-sig")  # as Windows' editors save it
     assert "there is no class 'ceiling' to flip" in failing(*command)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "images",
+            "../secret/{split}/{name}.png",
+            r"has the path '\.\./secret/\{split\}/\{name\}\.png'; write one below",
+        ),
+        ("labels", "/etc/{split}/{name}.png", "has the path '/etc/"),
+        ("images", "a//{name}.png", "has the path 'a//"),
+        ("images", "C:{split}/{name}.png", "has the path 'C:"),
+        ("labels", "a\\..\\{name}.png", "has the path"),
+        ("folders", {"train": "../..", "validation": "val", "test": "test"}, r"has the path '\.\./\.\.'"),
+        ("images", "images/photo.png", r"\{name\} must be in it once"),
+        ("size", [0, 4], "size"),
+        ("ignored_ids", [70000], "ignored_ids"),
+    ],
+)
+def test_a_class_table_reaches_nothing_outside_of_its_folder(tmp_path, key, value, message):
+    content = yaml.safe_load((Path(street_folder.__file__).parent / "cityscapes.yaml").read_text())
+    (tmp_path / "table.yaml").write_text(yaml.safe_dump({**content, key: value}))
+    with pytest.raises(InputError, match=message):
+        street_folder.load_class_table(tmp_path / "table.yaml")

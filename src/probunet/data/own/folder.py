@@ -215,14 +215,12 @@ def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) 
         The image (slices, C, H, W), and labels (slices, R, H, W) uint8, ``IGNORE`` where a reading is missing.
 
     Raises:
-        InputError: a file cannot be read, or differs from the others in size, geometry or type, or holds labels
+        InputError: a file cannot be read, or differs from the others in size or geometry, or holds labels
             that are not declared.
     """
     parts = [read_file(file) for file in case.images]
     for part in parts:
         _check_fit(part, parts[0])
-        if part.dtype != parts[0].dtype:
-            raise InputError(f"{part.source} holds {part.dtype}, {case.images[0]} {parts[0].dtype}; save all alike")
     values = np.concatenate([part.values() for part in parts], axis=1)
     if values.shape[1] != channels:
         raise InputError(f"{case.images[0]} has {values.shape[1]} channel(s), dataset.json names {channels}")

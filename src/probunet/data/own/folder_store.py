@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -183,18 +183,16 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
     shapes: list[Size] = []
     spacings: list[tuple[float, float] | None] = []
     train, every = _Moments(), _Moments()
-    hidden = 0
+    hidden = largest = 0
     first = dataset.cases[0].images[0]
-    dtype: np.dtype[Any] | None = None
+    types: set[np.dtype[Any]] = set()
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
             images, labels = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
             values, spacing = images.values, images.spacing_mm
-            dtype = dtype or values.dtype
-            if values.dtype != dtype:
-                raise InputError(
-                    f"{shown(case.images[0])} holds {values.dtype}, {shown(first)} {dtype}; save all alike"
-                )
+            types.add(values.dtype)
+            if values.dtype.kind in "iu":
+                largest = max(largest, int(values.max()), -int(values.min()))
             shape = _target_shape(case.images[0], values.shape[2:], spacing, target)
             if size is None and shapes and shape != shapes[0]:
                 raise InputError(
@@ -208,7 +206,7 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
             every.add(values)
             if parts[case.name] == "train":
                 train.add(values)
-    assert dtype is not None
+    dtype = _store_type(types, largest, dataset.title)
     wanted = size or shapes[0]
     counts = {
         "padded_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] < wanted[0] or s[1] < wanted[1]),
@@ -222,6 +220,33 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
         )
     spacing = _common_spacing(spacings) if target is None else (target, target)
     return _Survey(slices, wanted, dtype.type, spacing, _intensity(dtype, train if train.number else every), counts)
+
+
+def _store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np.dtype[Any]:
+    """The type that holds every value of all files as it is.
+
+    Args:
+        types: of the files.
+        largest: of the whole numbers among them, without their sign.
+        title: of the set, for the message.
+
+    Raises:
+        InputError: there is none that a store can have.
+    """
+    common = np.result_type(*types)
+    if len(types) == 1 and (common.kind == "f" or common.itemsize < 8):
+        return common
+    if common.kind != "f" and common.itemsize == 8:  # of mere whole numbers
+        common = np.dtype(np.int32 if largest < 1 << 31 else np.float64)
+    elif common == np.float64 and common not in types and largest <= 1 << 24:
+        common = np.dtype(np.float32)
+    if common == np.float64 and largest > 1 << 53:
+        raise InputError(f"{title} holds {largest}, which no store keeps to the digit; rescale the images")
+    if len(types) > 1:
+        log.warning(
+            f"note: images hold {', '.join(sorted(map(str, types)))}; the store holds {common}, every value exact"
+        )
+    return common
 
 
 def _target_shape(

@@ -11,24 +11,30 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.intensity import Intensity
+from probunet.core.names import path_below
 from probunet.core.types import IGNORE
 from probunet.data.flips import with_flips
 from probunet.data.manifest import SPLITS, Case, Split, sentence
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.store import Store
+from probunet.io.pictures import read_file
 
 GREY_LEVELS = Intensity("grey level", offset=128, scale=64)
+
+
+LabelId = Annotated[int, Field(ge=0, le=65535)]
+Side = Annotated[int, Field(ge=1, le=1 << 15)]
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,10 @@ class ClassTable:
     images: str
     labels: str
     folders: dict[Split, str]
-    ids: dict[int, str]
-    ignored_ids: list[int]
+    ids: dict[LabelId, str]
+    ignored_ids: list[LabelId]
     flips: dict[str, float]
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     cities: dict[Split, list[str]] = field(default_factory=dict)
     counts: dict[Split, int] = field(default_factory=dict)
 
@@ -77,7 +83,13 @@ def load_class_table(file: Path | None) -> ClassTable:
     if isinstance(content.get("flips"), dict):
         content["flips"] = {name: _fraction(share) for name, share in content["flips"].items()}
     with sentence(source, "see configs/classes and docs/data.md"):
-        return TypeAdapter(ClassTable).validate_python(content)
+        table: ClassTable = TypeAdapter(ClassTable).validate_python(content)
+    for text in (table.images, table.labels, *table.folders.values()):
+        path_below(text, shown(source))
+    for key, pattern in (("images", table.images), ("labels", table.labels)):
+        if pattern.count("{name}") != 1:
+            raise InputError(f"{shown(source)} has the {key} '{pattern[:80]}'; {{name}} must be in it once")
+    return table
 
 
 def find_photographs(root: Path, table: ClassTable) -> list[CaseSource]:
@@ -119,8 +131,8 @@ def draw_photograph(image: Path, label: Path, lookup: npt.NDArray[np.int16], siz
     Raises:
         InputError: unreadable, of different or unfitting size, or with a label id that the table does not know.
     """
-    rgb, ids = _read(image, "RGB"), _read(label, None)
-    if ids.ndim != 2 or rgb.shape[:2] != ids.shape:
+    rgb, ids = _rgb(image), _ids(label)
+    if rgb.shape[:2] != ids.shape:
         raise InputError(f"{image} is {rgb.shape[:2]} px, its label map {label} has shape {ids.shape}; they must agree")
     factors = {ids.shape[0] / size[0], ids.shape[1] / size[1]}
     if len(factors) != 1 or not factors.copy().pop().is_integer():
@@ -210,12 +222,20 @@ def _majority(classes: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uin
     return present[votes.argmax(axis=0)]
 
 
-def _read(file: Path, mode: str | None) -> npt.NDArray[Any]:
-    try:
-        with PILImage.open(file, formats=["PNG", "JPEG"]) as picture:
-            return np.asarray(picture.convert(mode) if mode else picture)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{file} cannot be read as an image ({error}); fetch it again") from error
+def _rgb(file: Path) -> npt.NDArray[np.uint8]:
+    """(H, W, 3), also of grey levels."""
+    values = read_file(file).slice(0)
+    if values.dtype != np.uint8 or len(values) not in (1, 3):
+        raise InputError(f"{file} holds {len(values)} channel(s) of {values.dtype}; a photograph of 8 bits is needed")
+    return np.ascontiguousarray(np.moveaxis(np.broadcast_to(values, (3, *values.shape[1:])), 0, -1))
+
+
+def _ids(file: Path) -> npt.NDArray[Any]:
+    """(H, W) label ids from 0 to 65535."""
+    ids = read_file(file, class_ids=True).labels()[0]
+    if ids.size and not 0 <= ids.min() <= ids.max() <= 65535:
+        raise InputError(f"{file} holds label ids from {ids.min()} to {ids.max()}; from 0 to 65535 are possible")
+    return ids
 
 
 def _fraction(share: Any) -> Any:
