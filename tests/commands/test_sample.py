@@ -164,6 +164,24 @@ def test_shards_write_what_one_process_writes(trained, image, tmp_path):
         assert sha256(tmp_path / "whole" / name / "samples.npy") == sha256(tmp_path / "shards" / name / "samples.npy")
 
 
+@pytest.mark.parametrize("shard", [(), ("--shard", "0/1")])
+def test_a_refused_picture_keeps_no_other_from_being_sampled(trained, image, tmp_path, failing, shard):
+    """Damaged in its header, in its pixels, of another depth, too small; each is named, and nothing is left of it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "aez":
+        (folder / f"{name}.png").write_bytes(image.read_bytes())
+    (folder / "b.png").write_bytes(image.read_bytes()[:-40])
+    (folder / "c.dcm").write_bytes(b"DICM")
+    np.save(folder / "d.npy", np.zeros((8, 8)))
+    words = ["sample", str(trained / "unet"), str(folder), "-n", "2", "--out", str(tmp_path / "out"), *shard]
+    message = failing(*words)
+    assert "3 of 6 pictures were refused" in message
+    assert all(name in message for name in ("b.png", "c.dcm", "d.npy"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "e", "z"]
+    assert "3 of 6 pictures were refused" in failing(*words)  # what is there stays
+
+
 def test_two_pictures_of_one_name_are_refused_and_both_are_named(trained, image, tmp_path, failing):
     for folder in "ab":
         (tmp_path / folder).mkdir()

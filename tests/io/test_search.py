@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from lidc_download import ct_slice, save, uid
 
@@ -19,7 +21,7 @@ def _names(pictures: Iterator | Search) -> list[str]:
     return [picture.source.name for picture in pictures]
 
 
-def test_folders_come_by_name_and_a_file_that_cannot_be_read_stops_nothing_before_it(tmp_path):
+def test_folders_come_by_name_and_a_file_that_cannot_be_read_stops_nothing(tmp_path):
     _series(tmp_path / "b", 1, range(3))
     _series(tmp_path / "a", 2, range(2))
     (tmp_path / "a" / "crop.png").write_bytes(b"not opened here")
@@ -28,8 +30,10 @@ def test_folders_come_by_name_and_a_file_that_cannot_be_read_stops_nothing_befor
     search = Search([tmp_path])
     pictures = iter(search)
     assert [next(pictures).source.name for _ in range(3)] == ["a", "crop.png", "b"]
+    damaged = next(pictures)
+    assert not list(pictures)
     with pytest.raises(InputError, match=r"damaged\.dcm"):
-        next(pictures)
+        _ = damaged.shape
     assert search.count_files() == 7
     (tmp_path / "c" / "damaged.dcm").unlink()
     found = find_pictures([tmp_path])
@@ -68,3 +72,65 @@ def test_names_that_are_no_pictures_are_told_at_once(tmp_path):
         Search([tmp_path / "a.txt"])
     with pytest.raises(InputError, match="holds no picture"):
         list(Search([tmp_path]))
+
+
+def test_a_damaged_file_takes_its_neighbours_of_several_files_along(tmp_path):
+    """It may be a slice of either; a slice of its own and other folders are as they were."""
+    _series(tmp_path / "a", 1, range(3))
+    save(ct_slice(uid(2), 7, (0, 0, 7)), tmp_path / "a" / "alone.dcm")
+    (tmp_path / "a" / "damaged.dcm").write_bytes(b"DICM")
+    _series(tmp_path / "b", 3, range(2))
+    series, alone, damaged, other = Search([tmp_path])
+    for picture in (series, damaged):
+        with pytest.raises(InputError, match=r"damaged\.dcm"):
+            _ = picture.shape
+    assert (alone.shape[0], other.shape[0]) == (1, 2)
+
+
+def test_two_slices_at_one_place_are_refused_alone(tmp_path):
+    for i in range(2):
+        save(ct_slice(uid(6), i, (0, 0, 0)), tmp_path / "same" / f"{i}.dcm")
+    _series(tmp_path / "whole", 1, range(2))
+    same, whole = Search([tmp_path])
+    with pytest.raises(InputError, match="are at the same place, and nothing tells two images apart"):
+        _ = same.shape
+    assert whole.shape[0] == 2
+
+
+def _channel(
+    file: Path, value: float, kind: type = np.int16, shift: float = 0, order: tuple[int, int] = (1, 1)
+) -> None:
+    """Voxels 10 x + z + value for x to the right, stored in either direction of x and y."""
+    x, _, z = np.meshgrid(np.arange(4), np.arange(5), np.arange(2), indexing="ij")
+    image = nibabel.Nifti1Image((10 * x + z + value).astype(kind), np.diag([1.0, 1, 2, 1]) + shift * np.eye(4, k=3))
+    flips = [[axis, sign] for axis, sign in enumerate((*order, 1))]
+    nibabel.save(image.as_reoriented(np.array(flips, float)), file)
+
+
+def test_channels_in_two_files_are_one_picture_in_whatever_order_they_are_stored(tmp_path):
+    _channel(tmp_path / "case_0000.nii.gz", 0)
+    _channel(tmp_path / "case_0001.nii.gz", 0.5, np.float32, order=(-1, -1))
+    _channel(tmp_path / "other_0000.nii.gz", 0)
+    assert len(list(Search([tmp_path]))) == 3
+    case, other = Search([tmp_path], channels=2)
+    assert (case.name, case.files, case.channels, case.dtype) == ("case", 2, 2, np.float32)
+    first, second = case.values()[:, 0], case.values()[:, 1]
+    np.testing.assert_array_equal(second, first + 0.5)
+    np.testing.assert_array_equal(first[1, 0], [31, 21, 11, 1])  # columns run to the left
+    assert case.affine is not None
+    assert other.channels == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shift", "message"),
+    [
+        ((0, 2), 0, r"has the channels \[0, 2\], the model takes 0 to 1"),
+        ((0, 1), 0.25, "differ in size, spacing, origin"),
+    ],
+)
+def test_channels_that_are_no_picture_are_refused(tmp_path, numbers, shift, message):
+    for i, number in enumerate(numbers):
+        _channel(tmp_path / f"case_{number:04d}.nii.gz", 0, shift=i * shift)
+    (case,) = Search([tmp_path], channels=2)
+    with pytest.raises(InputError, match=message):
+        _ = case.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import cast, get_args
@@ -18,6 +19,7 @@ from probunet.core.shards import Shard, read_shard
 from probunet.inference.predictor import Predictor
 from probunet.inference.results import Kind, Request, Results
 from probunet.inference.writers import Format
+from probunet.io.pictures import Picture
 from probunet.io.search import Search
 from probunet.runs.trained import open_model
 
@@ -52,7 +54,8 @@ def sample(
     Args:
         model: run directory of a trained model, exported folder, or published name.
         inputs: PNG, TIFF, .npy, NIfTI, NRRD, MetaImage or DICOM files, or folders of them, in the raw values of the
-            training data (grey levels, HU). Slices of a volume share the random part of each hypothesis.
+            training data (grey levels, HU). Slices of a volume share the random part of each hypothesis. For a model of
+            several channels, case_0000.nii.gz, case_0001.nii.gz, ... are the channels of one picture.
         out: folder of the results.
         n: how many hypotheses.
         seed: of the samples; the same seed gives the same files.
@@ -76,7 +79,8 @@ def sample(
         probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses
 
     Raises:
-        InputError: no model, a picture that cannot be read or does not fit it, or no such shard.
+        InputError: no model, no such shard, or pictures that cannot be read or do not fit the model: all others are
+            sampled first, and those are named at the end.
     """
     if n < 1:
         raise InputError(f"the number of hypotheses must be at least 1, got {n}")
@@ -98,14 +102,17 @@ def sample(
     )
     share, device = read_shard(shard), chosen_device(device)
     check_out_folder(out, inputs)
-    pictures = Search(inputs, without=out)
+    pictures = Search(inputs, without=out)  # names that do not exist are told before a model is read
     predictor = Predictor(open_model(model, trust or ()), share.device(device))
+    pictures = Search(inputs, without=out, channels=predictor.model.in_channels)
     made = not out.exists()
     try:
-        count, kept = _all(pictures, share, Results(out, predictor, request))
+        count, kept, refused = _all(pictures, share, Results(out, predictor, request))
     finally:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
+    if refused:
+        raise _refusal(refused, count, out)
     done = f"{count} picture{'' if count == 1 else 's'} in {shown(out)}"
     console.print(
         f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""),
@@ -114,26 +121,52 @@ def sample(
     )
 
 
-def _all(pictures: Search, share: Shard, results: Results) -> tuple[int, int]:
-    """Go through the pictures of a shard; give how many they were, and how many of them were there already."""
+def _all(pictures: Search, share: Shard, results: Results) -> tuple[int, int, dict[str, InputError]]:
+    """Go through the pictures of a shard; what cannot be done with one of them keeps no other from being sampled.
+
+    Returns:
+        How many pictures they were, how many of them were there already, and why others were refused, by name.
+    """
     count = kept = done = 0
     notes: set[str] = set()
+    refused: dict[str, InputError] = {}
     with progress_bar() as bar:
         task = bar.add_task("sampling", total=pictures.count_files())
         for number, picture in enumerate(pictures):
             if number % share.count == share.index:
                 count += 1
-                if results.has(picture):
-                    kept += 1
-                else:
-                    said = results.write(picture, partial(bar.advance, task, picture.files / picture.shape[0]))
-                    new = set(said) - notes
-                    notes |= new
-                    for note in sorted(new) if len(notes) <= SHOWN_NOTES else ():
-                        console.print(f"note: {picture.name}: {note}", markup=False, highlight=False)
+                try:
+                    kept += _sampled(picture, results, notes, partial(bar.advance, task))
+                except InputError as error:
+                    refused[shown(picture.source)] = error
+                    console.print(f"refused: {error}", markup=False, highlight=False)
             done += picture.files
             bar.update(task, completed=done)
-    return count, kept
+    return count, kept, refused
+
+
+def _sampled(picture: Picture, results: Results, notes: set[str], advance: Callable[[float], None]) -> bool:
+    """Sample a picture and print what is new about it; give whether it was there already."""
+    if results.has(picture):
+        return True
+    said = results.write(picture, partial(advance, picture.files / picture.shape[0]))
+    new = set(said) - notes
+    notes |= new
+    for note in sorted(new) if len(notes) <= SHOWN_NOTES else ():
+        console.print(f"note: {picture.name}: {note}", markup=False, highlight=False)
+    return False
+
+
+def _refusal(refused: Mapping[str, InputError], count: int, out: Path) -> InputError:
+    """One sentence on all pictures that were refused, the first with its reason."""
+    first, *others = refused
+    if count == 1:
+        return refused[first]
+    more = f"; refused too: {', '.join(others[:SHOWN_NOTES])}" if others else ""
+    more += f" and {len(others) - SHOWN_NOTES} more" if len(others) > SHOWN_NOTES else ""
+    return InputError(
+        f"{len(refused)} of {count} pictures were refused, others are in {shown(out)}: {refused[first]}{more}"
+    )
 
 
 def read_latents(text: str) -> npt.NDArray[np.float32]:

@@ -118,7 +118,7 @@ class Predictor:
         elif spacing is not None or unit is not None:
             raise InputError("spacing and unit are of arrays; a file says them itself")
         elif not isinstance(picture, Picture):
-            picture = read_picture(Path(picture))
+            picture = read_picture(Path(picture), self.model.in_channels)
         return Prediction(self, View(self.trained, with_channels(picture, self.model.in_channels), at, size))
 
     def _of_array(self, values: npt.NDArray[np.number], spacing: tuple[float, ...] | None, unit: str | None) -> Picture:

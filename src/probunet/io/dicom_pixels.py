@@ -91,7 +91,7 @@ def _declared(start: bytes) -> int:
     tags = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated"]
     wanted: list[pydicom.tag.BaseTag | int] = [pydicom.tag.Tag(tag) for tag in tags]
     header = pydicom.filereader.read_dataset(
-        io.BytesIO(start), False, True, stop_when=lambda tag, *_: tag > max(wanted), specific_tags=wanted
+        io.BytesIO(start), False, True, stop_when=lambda tag, *_: tag > max(wanted), specific_tags=[*wanted]
     )
     bits, *sizes = (int(header.get(tag) or 1) for tag in reversed(tags))
     return max(math.prod(sizes) * max(bits // 8, 1), 1)

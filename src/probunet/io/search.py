@@ -15,11 +15,12 @@ from pathlib import Path
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.names import safe_name
+from probunet.io.channels import files_as_pictures
 from probunet.io.content import Content
 from probunet.io.dicom import Slice, is_dicom, read_slices
 from probunet.io.dicom_pictures import stored_series
 from probunet.io.formats import ENDINGS, ending, is_left_behind, stem
-from probunet.io.pictures import Picture, read_file
+from probunet.io.pictures import Picture
 from probunet.io.series import make_series, split_phases
 from probunet.io.stored import Stored
 
@@ -36,13 +37,17 @@ class Search:
     Args:
         inputs: files of any kind that is read, or folders of these; what lies in another input is taken once.
         without: a folder inside of these that is passed over, as the results of a command are no inputs of it.
+        channels: of a picture; see :func:`probunet.io.channels.files_as_pictures`.
 
     Raises:
         InputError: a file that was named does not exist or has an unknown ending. While pictures are asked for: a
-            folder without any, a DICOM file that cannot be read, or a series in two folders.
+            folder without any, or a series in two folders. A picture that cannot be read says so when it is opened.
     """
 
-    def __init__(self, inputs: Iterable[str | os.PathLike[str]], without: Path | None = None) -> None:
+    def __init__(
+        self, inputs: Iterable[str | os.PathLike[str]], without: Path | None = None, channels: int = 1
+    ) -> None:
+        self._channels = channels
         paths = list(dict.fromkeys(map(Path, inputs)))
         self._without = None if without is None else without.resolve()
         self._folders = _outermost([path for path in paths if path.is_dir()])
@@ -63,10 +68,10 @@ class Search:
             for picture in _cases(folder, dicom, homes, others):
                 count += 1
                 yield picture
-            for name in names:
-                if ending(Path(name)) not in _DICOM:
-                    count += 1
-                    yield read_file(folder / name)
+            files = [name for name in names if ending(Path(name)) not in _DICOM]
+            for picture in files_as_pictures(folder, files, self._channels):
+                count += 1
+                yield picture
         if others and not count:
             raise InputError(f"{others[0]}; CT, MR and PET images are read")
 
@@ -98,26 +103,28 @@ class Search:
             yield Path(place), sorted(names)
 
 
-def find_pictures(inputs: Iterable[str | os.PathLike[str]]) -> list[Picture]:
+def find_pictures(inputs: Iterable[str | os.PathLike[str]], channels: int = 1) -> list[Picture]:
     """All pictures of a :class:`Search`, which have names of their own.
 
     Raises:
         InputError: see :class:`Search`; or two pictures have one name.
     """
-    return _with_names(list(Search(inputs)))
+    return _with_names(list(Search(inputs, channels=channels)))
 
 
-def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Open one file, or the DICOM series in a folder.
+def read_picture(path: str | os.PathLike[str], channels: int = 1) -> Picture:
+    """Open one file, or the DICOM series or the channels in a folder.
 
     Args:
-        path: PNG, TIFF, JPEG, .npy, .npz, NIfTI, NRRD, MetaImage or DICOM; or a folder of one DICOM series.
+        path: PNG, TIFF, JPEG, .npy, .npz, NIfTI, NRRD, MetaImage or DICOM; or a folder of one DICOM series, or of
+            the channels of one picture.
+        channels: of the picture.
 
     Raises:
         InputError: missing, an unknown ending, or several pictures in a folder. What the decoder refuses is raised
             when the header or a slice is asked for.
     """
-    pictures = find_pictures([path])
+    pictures = find_pictures([path], channels)
     if len(pictures) != 1:
         raise InputError(f"{shown(path)} holds {len(pictures)} pictures; give one of them")
     return pictures[0]
@@ -158,11 +165,18 @@ def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: 
         others: a sentence on a file of another kind, for the case that there are no others; added here.
 
     Raises:
-        InputError: a file that cannot be read, a series that has slices elsewhere, or two series of one name.
+        InputError: a series that has slices elsewhere, or two series of one name. Where a file cannot be read,
+            nobody knows which series it belongs to: it is refused when it is opened, and so are all series of several
+            files in its folder.
     """
     groups: dict[tuple[str, Path | None], list[Slice]] = defaultdict(list)
+    damaged: dict[Path, InputError] = {}
     for file in files:
-        slices = read_slices(Content(file))
+        try:
+            slices = read_slices(Content(file))
+        except InputError as error:
+            damaged[file] = error
+            continue
         if isinstance(slices, str):
             others += [] if others else [f"{shown(file)} is no image but {slices}"]
         else:
@@ -173,11 +187,17 @@ def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: 
                 f"{shown(home)} and {shown(folder)} both hold slices of the series {series[-40:]}; put them into "
                 "one folder, or remove what is a copy"
             )
-    return _with_names([picture for slices in groups.values() for picture in _phases(slices)])
+    damage = next(iter(damaged.values()), None)
+    pictures = [picture for slices in groups.values() for picture in _phases(slices, damage)]
+    refused = [Picture(safe_name(stem(file)), file, partial(_refuse, error)) for file, error in damaged.items()]
+    return _with_names([*pictures, *refused])
 
 
-def _phases(slices: Sequence[Slice]) -> list[Picture]:
-    images = split_phases(slices)
+def _phases(slices: Sequence[Slice], damage: InputError | None) -> list[Picture]:
+    try:
+        images = split_phases(slices)
+    except InputError as error:
+        images, damage = [list(slices)], error
     pictures = []
     for number, image in enumerate(images, start=1):
         first, count = image[0], len({one.path for one in image})
@@ -185,8 +205,13 @@ def _phases(slices: Sequence[Slice]) -> list[Picture]:
         name = stem(first.path) if count == 1 else f"{patient}-{first.series[-8:]}"
         name = name if len(images) == 1 else f"{name}-{number}"
         source = first.path if count == 1 else first.path.parent
-        pictures.append(Picture(safe_name(name), source, partial(_stored, image), files=count))
+        read = partial(_refuse, damage) if damage and count > 1 else partial(_stored, image)
+        pictures.append(Picture(safe_name(name), source, read, files=count))
     return pictures
+
+
+def _refuse(damage: InputError) -> Stored:
+    raise damage
 
 
 def _stored(slices: Sequence[Slice]) -> Stored:
