@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from probunet.core.errors import InputError
-from probunet.metrics import bootstrap_interval, compare, compare_all, holm
+from probunet.metrics import bootstrap_interval, bootstrap_seeds, compare, compare_all, holm
 
 
 def test_interval_of_constant_values():
@@ -112,3 +112,26 @@ def test_compare_all_corrects():
     assert [(c.first, c.second) for c in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [c.p_holm for c in found] == pytest.approx(holm([c.p_value for c in found]).tolist())
     assert found[0].effect == -1
+
+
+def test_trainings_are_drawn_again_beside_the_patients():
+    """Two trainings of means 0 and 1 without any difference between images: half of the draws are of one alone."""
+    interval = bootstrap_seeds([[0.0] * 6, [1.0] * 6], list("aabbcc"))
+    assert (interval.mean, interval.low, interval.high) == (0.5, 0, 1)
+    assert (interval.n, interval.groups) == (6, 3)
+
+
+def test_trainings_that_are_alike_leave_the_interval_of_the_patients():
+    values = np.random.default_rng(0).normal(0, 1, 60)
+    groups = [i // 3 for i in range(60)]
+    one, three = bootstrap_interval(values, groups), bootstrap_seeds([values] * 3, groups)
+    assert three.mean == pytest.approx(one.mean)
+    assert (three.low, three.high) == pytest.approx((one.low, one.high), abs=0.05)
+
+
+def test_an_image_that_one_training_has_no_number_for_counts_in_the_others():
+    interval = bootstrap_seeds([[1.0, np.nan, np.nan], [2.0, 4.0, np.nan]])
+    assert interval.mean == pytest.approx((1 + 3) / 2)
+    assert (interval.n, interval.left_out) == (2, 1)
+    with pytest.raises(InputError, match="a number in each training"):
+        bootstrap_seeds([[1.0], [np.nan]])

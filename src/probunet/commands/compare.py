@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table as RichTable
 
 from probunet.commands.outcomes import tell_report
+from probunet.commands.tables import print_seeds
 from probunet.core.console import console
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
@@ -41,6 +42,7 @@ def compare(
     models: dict[str, SegmentationModel] | None = None,
     trained: dict[str, str] | None = None,
     seed: int = 0,
+    seeds: list[int] | None = None,
     n: tuple[int, ...] = (1, 4, 8, 16),
     split: Split = "test",
     workers: int | None = None,
@@ -62,6 +64,8 @@ def compare(
         trained: name, and run directory, exported folder or hub:owner/model, of every model that is trained already
             and takes part as it is. It is only read, evaluated on the same crops, and must not know their patients.
         seed: of initial weights, order, augmentation, latents, evaluation and bootstrap.
+        seeds: several of them in its place: a comparison with each in OUT/seed_<seed>, and OUT/seeds.csv over all, with
+            intervals over trainings and patients together.
         n: numbers of samples to evaluate with.
         split: part of the store to evaluate on.
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
@@ -75,8 +79,43 @@ def compare(
     Examples:
         probunet compare --config configs/compare_readers_quick.yaml
         probunet compare --config configs/compare_streets_quick.yaml --out runs/mine --workers 1
+        probunet compare --config configs/compare_beyond_quick.yaml --seeds 0 1 2
         probunet compare --config configs/compare_slices_quick.yaml --trained.published lesions
     """
+    if seeds is None:
+        _compare(out, data, optimisation, trainer, models, trained, seed, n, split, workers, energy, compile, trust)
+        return
+    if seed or len(set(seeds)) != len(seeds) or not seeds:
+        raise InputError(f"seeds={seeds} with seed={seed}: give either one seed, or several different ones")
+    folders = {begun: Path(out) / f"seed_{begun}" for begun in seeds}
+    for begun, folder in folders.items():
+        console.print(f"seed {begun}", highlight=False)
+        _compare(folder, data, optimisation, trainer, models, trained, begun, n, split, workers, energy, compile, trust)
+    from probunet.report.seeds import write_seeds
+
+    file = Path(out) / "seeds.csv"
+    numbers = [k for k in sorted(set(n)) if k > 1]
+    columns = ["ged2_unbiased", "ged2_unlimited", *(f"ged2_n{k}" for k in numbers)]
+    print_seeds(write_seeds(folders, file), [*columns, *(f"hungarian_iou_n{k}" for k in numbers[-1:])])
+    console.print(f"all numbers over seeds are in {file}", highlight=False)
+
+
+def _compare(
+    out: Path,
+    data: TrainingData,
+    optimisation: Optimisation,
+    trainer: dict[str, Any],
+    models: dict[str, SegmentationModel] | None,
+    trained: dict[str, str] | None,
+    seed: int,
+    n: tuple[int, ...],
+    split: Split,
+    workers: int | None,
+    energy: EnergyScore | None,
+    compile: bool,
+    trust: list[str] | None,
+) -> None:
+    """Compare with one seed; see :func:`compare`."""
     models = models or {}
     specifications = {name: Specification.of(model) for name, model in models.items()}
     if energy:

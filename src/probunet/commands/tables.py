@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from probunet.data.lidc.summary import WHY, Summary
 from probunet.metrics.consistency import RowCheck
+
+if TYPE_CHECKING:
+    from probunet.report.seeds import Row
 
 NAMES = {
     "ged2_unbiased": "excess (ged2_unbiased)",
@@ -59,6 +62,22 @@ def print_row_checks(checks: Sequence[RowCheck]) -> None:
     console = Console()
     console.print(table)
     console.print("this row is possible" if all(check.possible for check in checks) else "this row is not possible")
+
+
+def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print a table over seeds for each of some columns."""
+    console = Console()
+    for column in columns:
+        table = _table(NAMES.get(column, column), "")
+        for head in ("model", "mean", "interval", "spread", "less the first", "interval"):
+            table.add_column(head, justify="left" if head == "model" else "right")
+        for row in (row for row in rows if row.column == column):
+            span, apart = f"{row.low:.3f} to {row.high:.3f}", f"{row.difference_low:.3f} to {row.difference_high:.3f}"
+            shown = (_number(row.mean), span, _number(row.spread), f"{row.difference:.4f}", apart)
+            table.add_row(row.model, *shown)
+        if table.row_count:
+            console.print(table)
+    console.print("intervals: trainings and patients drawn again; spread: standard deviation over seeds")
 
 
 def print_lidc(summary: Summary) -> None:

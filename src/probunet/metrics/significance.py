@@ -15,6 +15,8 @@ from probunet.core.errors import InputError
 from probunet.metrics.distance import Floats
 
 Groups = Sequence[Any] | npt.NDArray[Any]
+STEP = 100
+"""Draws at a time: few, so that the memory stays small for any number of groups."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,58 @@ def bootstrap_interval(
     return replace(interval, left_out=int((~kept).sum()))
 
 
+def bootstrap_seeds(
+    values: npt.ArrayLike,
+    groups: Groups | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Mean over trainings of the mean over images, and its interval when both trainings and groups are drawn again.
+
+    Few trainings vary less in a bootstrap than they do: the variance of S of them is (S - 1)/S of what it should be.
+
+    Args:
+        values: (S, B) of S trainings that differ by their seed; NaN means "not defined".
+        groups: (B,) what belongs together (the patient); None: every image on its own.
+        confidence: of the interval, between 0 and 1.
+        resamples: bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        InputError: a training without any defined value, or the lengths differ.
+    """
+    array = np.asarray(values, np.float64)
+    if array.ndim != 2 or np.isnan(array).all(axis=1).any():
+        raise InputError(f"values of shape {array.shape} must be trainings x images, with a number in each training")
+    kept = ~np.isnan(array)
+    defined = kept.any(axis=0)
+    table = np.concatenate([np.where(kept, array, 0), kept])[:, defined].T  # (B, 2 S): sums and counts
+    labels = None if groups is None else _checked_groups(groups, array.shape[1])[defined]
+    sums = table if labels is None else _sum_by_group(table, labels)
+    rng, drawn = np.random.default_rng(seed), []
+    for done in range(0, resamples, STEP):
+        draws = min(STEP, resamples - done)
+        drawn.append(_over_seeds(_times_drawn(len(sums), draws, rng) @ sums, _times_drawn(len(array), draws, rng)))
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail], method="inverted_cdf")
+    estimate = float(_over_seeds(sums.sum(axis=0, keepdims=True), np.ones((1, len(array)), np.int64))[0])
+    return Interval(estimate, float(low), float(high), len(table), len(sums), int((~defined).sum()), confidence)
+
+
+def _over_seeds(sums: Floats, times: npt.NDArray[np.int64]) -> Floats:
+    """Means of the means of trainings that were drawn so many ``times`` (draws, S), from sums and counts (draws, 2 S).
+
+    Where no image of a training was drawn, the others count.
+    """
+    values, counts = np.hsplit(sums, 2)
+    weights = times * (counts > 0)
+    weighted = (weights * values / np.maximum(counts, 1)).sum(axis=1)
+    total = weights.sum(axis=1)
+    return np.divide(weighted, total, out=np.full(len(sums), np.nan), where=total > 0)
+
+
 def bootstrap_sums(
     table: Floats,
     statistic: Callable[[Floats], Floats],
@@ -110,10 +164,9 @@ def bootstrap_sums(
         raise InputError(f"confidence={confidence} must lie between 0 and 1, and resamples={resamples} be 1 or more")
     sums = table if groups is None else _sum_by_group(table, _checked_groups(groups, len(table)))
     rng = np.random.default_rng(seed)
-    step = 100  # few draws at a time: the memory stays small for any number of groups
     drawn = [
-        statistic(_times_drawn(len(sums), min(step, resamples - done), rng) @ sums)
-        for done in range(0, resamples, step)
+        statistic(_times_drawn(len(sums), min(STEP, resamples - done), rng) @ sums)
+        for done in range(0, resamples, STEP)
     ]
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail], method="inverted_cdf")

@@ -105,9 +105,13 @@ class Results:
 
     def values(self, name: str, column: str) -> Floats:
         """(images,) scores of one run, NaN where they are not defined; all NaN where the column is missing."""
+        return self.columns(name).get(column, np.full(len(self.images), np.nan))
+
+    def columns(self, name: str) -> dict[str, Floats]:
+        """All scores of one run, (images,) each, by column of ``evaluation.csv``."""
         if name not in self._columns:
             self._columns[name] = self._read_columns(self.path_of(name) / "evaluation.csv")
-        return self._columns[name].get(column, np.full(len(self.images), np.nan))
+        return self._columns[name]
 
     def _read_columns(self, file: Path) -> dict[str, Floats]:
         rows = list(csv.DictReader(read_text(file).splitlines()))

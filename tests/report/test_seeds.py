@@ -1,0 +1,65 @@
+"""Comparisons that differ by their seed become one table, with intervals over trainings and patients."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from probunet.cli import main
+from probunet.commands import compare as command
+from probunet.core.errors import InputError
+from probunet.report.seeds import seeds_table
+
+
+@pytest.fixture
+def experiments(trained, tmp_path):
+    """Two comparisons; in the second every D_GED^2 of four samples is 0.1 more."""
+    folders = {seed: tmp_path / f"seed_{seed}" for seed in (3, 5)}
+    for folder in folders.values():
+        shutil.copytree(trained, folder)
+    for file in folders[5].glob("*/evaluation.csv"):
+        rows = list(csv.DictReader(file.read_text().splitlines()))
+        for row in rows:
+            row["ged2_n4"] = float(row["ged2_n4"]) + 0.1
+        with file.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return folders
+
+
+def test_means_spreads_and_differences(experiments, trained):
+    rows = {(row.model, row.column): row for row in seeds_table(experiments)}
+    for name in ("unet", "probabilistic_unet"):
+        before = json.loads((trained / name / "evaluation.json").read_text())["ged2"]["4"]["mean"]
+        row = rows[name, "ged2_n4"]
+        assert row.mean == pytest.approx(before + 0.05, abs=1e-5)
+        assert row.spread == pytest.approx(0.1 / 2**0.5)
+        assert row.low < row.mean < row.high
+        assert row.seeds == 2
+    first, second = rows["unet", "ged2_n4"], rows["probabilistic_unet", "ged2_n4"]
+    assert first.difference == first.difference_low == first.difference_high == 0
+    assert second.difference == pytest.approx(second.mean - first.mean)
+    assert not any(column.startswith("perfect_model") for _, column in rows)
+
+
+def test_the_command_compares_with_every_seed_and_writes_the_table(experiments, tmp_path, monkeypatch, capsys, store):
+    calls = []
+    monkeypatch.setattr(command, "_compare", lambda out, *rest: calls.append((out, rest[5])))
+    words = ["compare", "--out", str(tmp_path), "--data.store", str(store.path), "--data.crop", "24"]
+    main([*words, "--trainer.max_steps", "1", "--n", "1", "2", "4", "--seeds", "3", "5"])
+    assert calls == [(folder, seed) for seed, folder in experiments.items()]
+    assert "excess (ged2_unbiased)" in capsys.readouterr().out
+    with (tmp_path / "seeds.csv").open() as file:
+        assert {row["seeds"] for row in csv.DictReader(file)} == {"2"}
+
+
+def test_what_differs_in_more_than_the_seed_is_refused(experiments, failing, store, tmp_path):
+    shutil.rmtree(experiments[5] / "unet")
+    with pytest.raises(InputError, match="differ in more than their seed"):
+        seeds_table(experiments)
+    words = ["compare", "--out", str(tmp_path / "out"), "--data.store", str(store.path), "--data.crop", "24"]
+    words += ["--trainer.max_steps", "1"]
+    assert "give either one seed" in failing(*words, "--seeds", "1", "1")
+    assert "give either one seed" in failing(*words, "--seeds", "1", "2", "--seed", "4")
