@@ -16,6 +16,7 @@ from probunet.data.store import Store
 from probunet.evaluation.evaluate import evaluate as evaluate_model
 from probunet.evaluation.groups import FEWEST
 from probunet.evaluation.model_scores import evaluate_run, is_evaluated, tell_other_units
+from probunet.evaluation.shown import Part
 from probunet.metrics.convention import Convention
 from probunet.runs.run import Run
 from probunet.runs.trained import models_in
@@ -30,6 +31,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     shard: str | None = None,
+    crop: Part | None = None,
     trust: list[str] | None = None,
 ) -> None:
     """Score the samples of a trained model against all readers, and print the table that ``score`` prints.
@@ -48,6 +50,8 @@ def evaluate(
         device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
         shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
             last writes the result; all of it if not given
+        crop: whole for all of every image, large ones tile by tile; trained for the central crop of the training; if
+            not given, that crop, or all where it hides every mark of an image
         trust: modules whose code may run, for models of your own; those of probunet need none
 
     Raises:
@@ -68,14 +72,14 @@ def evaluate(
         if not isinstance(trained, Run):
             if data is None:
                 raise InputError(f"{run} is an exported model, which has no data of its own; give --data STORE")
-            result = evaluate_model(trained, data, numbers, split=split, seed=seed, device=device)
+            result = evaluate_model(trained, data, numbers, split=split, crop=crop, seed=seed, device=device)
             _show(str(run), result.convention, result.rows, result.grouped_by)
             continue
         store = Store(data or trained.store)
         tell_other_units(trained, store)
-        if share.count > 1 and is_evaluated(trained, store, split, numbers, seed):
+        if share.count > 1 and is_evaluated(trained, store, split, numbers, seed, crop):
             console.print(f"{trained.path} is evaluated already; remove its evaluation.json to do it again")
-        elif content := evaluate_run(trained, store, split, numbers, seed, place, shard=share):
+        elif content := evaluate_run(trained, store, split, numbers, seed, place, shard=share, part=crop):
             _show(str(trained.path), store.convention(), content["scores"], content["grouped_by"])
             console.print(f"all numbers are in {trained.path / 'evaluation.json'}; a page: probunet report {run}")
 

@@ -211,6 +211,12 @@ class EvaluationImages(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        rows, columns = self.window[1:]
+        return rows.stop - rows.start, columns.stop - columns.start
+
     def batches(self, size: int) -> list[list[int]]:
         """Positions in order, cut where a batch is full or the number of readers changes: one batch is one array."""
         cut: list[list[int]] = []
@@ -251,7 +257,7 @@ class EvaluationImages(Dataset[dict[str, Any]]):
         hidden, shown = self.hidden_marks()
         if not hidden:
             return None
-        height, width = (part.stop - part.start for part in self.window[1:])
+        height, width = self.size
         return (
             f"note: {hidden:,} of the {shown:,} images with marks ({hidden / shown:.0%}) have all of them outside of "
             f"the central crop of {height}x{width} px, and count as empty; give a larger crop"

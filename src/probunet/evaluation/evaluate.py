@@ -14,13 +14,14 @@ from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.seeds import seed_of
 from probunet.core.types import IGNORE
-from probunet.data.batches import Crop, EvaluationImages, SharedBatches
+from probunet.data.batches import Crop, SharedBatches
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.evaluation.fit import check_fit
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.model_draws import score_distribution
 from probunet.evaluation.set_scores import SetScores
+from probunet.evaluation.shown import Part, batch_size, distribution_of, images_to_score
 from probunet.metrics.convention import Convention
 from probunet.metrics.distance import Floats
 from probunet.metrics.significance import Groups, Interval
@@ -28,8 +29,6 @@ from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
 from probunet.runs.specification import Trust
 from probunet.runs.trained import open_model
-
-BATCH = 32
 
 Pairs = Iterable[tuple[torch.Tensor, torch.Tensor]]
 """Batches of image (B, C, H, W) as the model sees it and labels (B, R, H, W) of all readers."""
@@ -107,7 +106,7 @@ def evaluate(
     n: Iterable[int] = (1, 4, 8, 16),
     *,
     split: Split = "test",
-    crop: Crop | None = None,
+    crop: Crop | Part | None = None,
     convention: Convention | None = None,
     groups: Groups | None = None,
     seed: int = 0,
@@ -122,7 +121,8 @@ def evaluate(
             example a ``torch.utils.data.DataLoader``.
         n: numbers of samples.
         split: part of a store.
-        crop: central part of a store's images; that of the training for a trained model if not given, all otherwise.
+        crop: central part of a store's images, ``"whole"`` for all of them, ``"trained"`` for that of the training; if
+            not given, that of the training for a trained model unless it hides all marks of an image, all otherwise.
         convention: what is compared; the store's, or that of the model's classes if not given.
         groups: of every image, what intervals take as independent; patients of a store if not given.
         seed: of samples and bootstrap.
@@ -138,18 +138,18 @@ def evaluate(
     trained = None
     if not isinstance(model, SegmentationModel):
         trained = model if isinstance(model, TrainedModel) else open_model(model, trust)
-        model, crop = trained.model(), crop or trained.crop
+        model = trained.model()
     model = model.eval().to(chosen_device(device))
     by = "image" if groups is None else "group"
     if isinstance(data, Store | Path | str):
         store = data if isinstance(data, Store) else Store(data)
         if trained:
             check_fit(trained, store, split)
-        shown = EvaluationImages(store, split, crop, intensity=model.intensity)
+        shown = images_to_score(store, split, trained.crop if trained else None, crop, model.intensity)
         if groups is None:
             groups, by = independent_groups([store.cases[i].patient for i in shown.indices])
         convention = convention or store.convention()
-        batches = SharedBatches(shown, BATCH)
+        batches = SharedBatches(shown, batch_size(shown))
         data = ((batch["image"], batch["labels"]) for batch in (batches[i] for i in range(len(batches))))
     convention = convention or Convention(model.num_classes, ignore=IGNORE)
     scores = _scores(model, data, numbers, convention, seed)
@@ -167,7 +167,7 @@ def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], conventio
                     "(B, C, H, W) and (B, R, H, W)"
                 )
             generator = torch.Generator(device).manual_seed(seed_of(seed, number))
-            distribution = model(image.to(device).contiguous(memory_format=torch.channels_last))
+            distribution = distribution_of(model, image.to(device))
             readers = np.asarray(labels.cpu())
             scores.add(score_distribution(distribution, readers, numbers, convention, generator)[1])
     if not scores.batches:

@@ -21,28 +21,31 @@ from probunet.core.files import writing_file
 from probunet.core.processes import Tell
 from probunet.core.shards import WHOLE, Shard
 from probunet.core.version import VERSION as PROBUNET
-from probunet.data.batches import Crop, EvaluationImages
+from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store, sha256
 from probunet.evaluation.fit import check_fit
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
+from probunet.evaluation.shown import Part, batch_size, distribution_of, images_to_score
 from probunet.models.base import SegmentationModel
 from probunet.runs.guest import Guest
 from probunet.runs.run import Run
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
 TIMED = 5
 """Repeats of which the median is the time for 16 samples."""
 
 
-def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> bool:
+def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int, part: Part | None = None) -> bool:
     """Whether ``evaluation.json`` answers this very question about these very weights."""
     past = run.evaluation()
-    return past is not None and _question(run, store, split, numbers, seed) == {
+    if past is None:
+        return False
+    images = images_to_score(store, split, run.crop, part, run.intensity)
+    return _question(run, images, split, numbers, seed) == {
         "checkpoint": past["checkpoint"],
         "identity": past["data"].get("identity"),
         "split": past["data"]["split"],
@@ -61,6 +64,7 @@ def evaluate_run(
     device: str,
     tell: Tell | None = None,
     shard: Shard = WHOLE,
+    part: Part | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate one model and write ``evaluation.json`` and ``evaluation.csv``.
 
@@ -73,17 +77,16 @@ def evaluate_run(
         device: where the model runs.
         tell: told how far it is; a bar shows it as well.
         shard: what this process does of it.
+        part: what of an image is scored, see :func:`images_to_score`.
 
     Returns:
         The content of ``evaluation.json``; ``None`` where other shards are not ready.
     """
     model = run.model(device)
     check_fit(run, store, split)
-    images = EvaluationImages(store, split, run.crop, intensity=run.intensity)
-    if note := images.hidden_note():
-        log.warning(note)
-    question = _question(run, store, split, numbers, seed)
-    parts = _parts(run, store, question, len(images.batches(BATCH)))
+    images = images_to_score(store, split, run.crop, part, run.intensity)
+    question = _question(run, images, split, numbers, seed)
+    parts = _parts(run, question, len(images.batches(batch_size(images))), batch_size(images))
     _score_missing(run, model, images, parts, numbers, seed, shard, tell)
     if missing := parts.missing():
         log.info(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
@@ -98,7 +101,7 @@ def evaluate_run(
         **({"trained": str(run.elsewhere.path)} if isinstance(run, Guest) else {}),
         "model": run.specification.kind,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data": _data_facts(store, split, run.crop, patients),
+        "data": _data_facts(store, split, question["crop"], patients),
         "convention": store.convention().as_json(),
         "grouped_by": grouped_by,
         "checkpoint": question["checkpoint"],
@@ -119,26 +122,23 @@ def evaluate_run(
     return content
 
 
-def _question(run: Run, store: Store, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
+def _question(run: Run, images: EvaluationImages, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
     """What the numbers of an evaluation depend on."""
-    identity = store.identity().as_json()
+    identity = images.store.identity().as_json()
+    size = run.crop if isinstance(run.crop, int) and images.size == (run.crop, run.crop) else list(images.size)
     return {
         "checkpoint": sha256(run.weights_file),
         "identity": identity,
         "split": split,
-        "crop": _plain(run.crop),
+        "crop": size,
         "n": list(numbers),
         "seed": seed,
     }
 
 
-def _plain(crop: Crop) -> int | list[int]:
-    return crop if isinstance(crop, int) else list(crop)
-
-
-def _parts(run: Run, store: Store, question: dict[str, Any], count: int) -> Parts:
+def _parts(run: Run, question: dict[str, Any], count: int, batch: int) -> Parts:
     """Where the parts of this evaluation are kept, and of no other one."""
-    whole = {**question, "batch": BATCH, "version": PROBUNET}
+    whole = {**question, "batch": batch, "version": PROBUNET}
     name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
     return Parts(run.path / f"evaluation-{name}.parts", count)
 
@@ -154,7 +154,7 @@ def _score_missing(
     tell: Tell | None,
 ) -> None:
     """Score what is missing of this shard, batch by batch."""
-    rows = images.batches(BATCH)
+    rows = images.batches(batch_size(images))
     mine, missing = shard.of(range(len(rows))), set(parts.missing())
     todo = [number for number in mine if number in missing]
     total = sum(len(rows[number]) for number in mine)
@@ -171,13 +171,13 @@ def _score_missing(
 
 def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, device: str) -> dict[str, Any]:
     """Seconds from one image to 16 hypotheses, and of the part before the first one; medians."""
-    image = images[0]["image"][None].to(device).contiguous(memory_format=torch.channels_last)
+    image = images[0]["image"][None].to(device)
     generator = torch.Generator(device).manual_seed(seed)
     encode, whole = [], []
     with torch.inference_mode():
         for _ in range(TIMED):
             started = time.perf_counter()
-            distribution = model(image)
+            distribution = distribution_of(model, image)
             encode.append(time.perf_counter() - started)
             distribution.sample(16, generator).cpu()
             whole.append(time.perf_counter() - started)
@@ -190,7 +190,7 @@ def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, devic
     }
 
 
-def _data_facts(store: Store, split: Split, crop: Crop, patients: list[str]) -> dict[str, Any]:
+def _data_facts(store: Store, split: Split, crop: int | list[int], patients: list[str]) -> dict[str, Any]:
     return {
         "store": str(store.path),
         "title": store.manifest["title"],
@@ -199,7 +199,7 @@ def _data_facts(store: Store, split: Split, crop: Crop, patients: list[str]) -> 
         "images": len(patients),
         "patients": len(set(patients)),
         "readers": store.readers,
-        "crop": _plain(crop),
+        "crop": crop,
         "spacing_mm": store.manifest["spacing_mm"],
         "identity": store.identity().as_json(),
     }

@@ -19,6 +19,7 @@ from probunet.data.store import Store
 from probunet.evaluation.model_draws import score_distribution
 from probunet.evaluation.reference_points import REFERENCE_POINTS, always_empty
 from probunet.evaluation.set_scores import Batch, SetScores, score_batch
+from probunet.evaluation.shown import distribution_of
 from probunet.metrics import Interval, mode_frequencies_from
 from probunet.metrics.calibration import Calibration
 from probunet.metrics.convention import Convention
@@ -125,7 +126,7 @@ def score_part(
     weights = None if convention.weights is None else np.asarray(convention.weights)
     labels = batch["labels"].numpy()
     with torch.inference_mode():
-        distribution = model(batch["image"].to(device).contiguous(memory_format=torch.channels_last))
+        distribution = distribution_of(model, batch["image"].to(device))
         samples, scores = score_distribution(distribution, labels, numbers, convention, generator)
     sets = {"model": SetScores([scores])}
     for name, hypotheses in REFERENCE_POINTS.items():
