@@ -100,7 +100,7 @@ def test_fused_labels_are_not_for_half_precision():
 
 
 def test_f_comb_with_one_layer_is_refused():
-    with pytest.raises(ValueError, match="at least 2 layers"):
+    with pytest.raises(InputError, match="at least 2 layers"):
         Combine(4, 2, 2, layers=1)
 
 

@@ -54,9 +54,7 @@ def resample_crop(
         min(height / 2 + half, height),
     )
     resized = Image.fromarray(image[0]).resize((size, size), Image.Resampling.BILINEAR, box=box)
-    offsets = (np.arange(size) - (size - 1) / 2) * step
-    rows, columns = (np.floor(side / 2 + offsets).astype(np.int64) for side in (height, width))
-    return np.asarray(resized)[None], labels[:, rows[:, None], columns[None, :]]
+    return np.asarray(resized)[None], _below(labels, [_places(size, step, side) for side in (height, width)])
 
 
 def resample_plane(
@@ -79,18 +77,26 @@ def resample_plane(
     sides = image.shape[1:]
     counts = [max(int(side * size / spacing + 1e-6), 1) for side, size in zip(sides, native, strict=True)]
     steps = [spacing / size for size in native]
-    places = [
-        (np.arange(count) - (count - 1) / 2) * step + (side - 1) / 2
-        for count, step, side in zip(counts, steps, sides, strict=True)
-    ]
+    places = [_places(*axis) for axis in zip(counts, steps, sides, strict=True)]
     rows, columns = (_triangles(*axis) for axis in zip(places, steps, sides, strict=True))
     values = rows @ image.astype(np.float64) @ columns.T
     if np.issubdtype(image.dtype, np.integer):
         values = np.rint(values)
-    below, right = (
-        np.floor(place + 0.5).astype(np.int64).clip(0, side - 1) for place, side in zip(places, sides, strict=True)
+    return values.astype(image.dtype), _below(labels, places)
+
+
+def _places(count: int, step: float, side: int) -> npt.NDArray[np.float64]:
+    """Middles of target pixels along an axis of ``side`` pixels, in its pixels, around its middle."""
+    return (np.arange(count) - (count - 1) / 2) * step + (side - 1) / 2
+
+
+def _below(labels: npt.NDArray[np.uint8], places: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.uint8]:
+    """Labels (R, H, W) of the pixels that lie under the middles of target pixels, by axis."""
+    rows, columns = (
+        np.floor(place + 0.5).astype(np.int64).clip(0, side - 1)
+        for place, side in zip(places, labels.shape[1:], strict=True)
     )
-    return values.astype(image.dtype), labels[:, below[:, None], right[None]]
+    return labels[:, rows[:, None], columns[None]]
 
 
 def _triangles(places: npt.NDArray[np.float64], step: float, side: int) -> npt.NDArray[np.float64]:

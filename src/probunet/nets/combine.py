@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from probunet.core.errors import InputError
 from probunet.nets.decode import BLOCK, labels_in_blocks
 from probunet.nets.unet import FeatureUNet, initialise
 
@@ -31,7 +32,7 @@ class Combine(nn.Module):
         channels: channels between the layers.
 
     Raises:
-        ValueError: fewer than 2 layers.
+        InputError: fewer than 2 layers.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Combine(nn.Module):
     ) -> None:
         super().__init__()
         if layers < 2:
-            raise ValueError(f"f_comb needs at least 2 layers to be non-linear in z, got {layers}")
+            raise InputError(f"f_comb needs at least 2 layers to be non-linear in z, got {layers}")
         self.from_features = nn.Conv2d(feature_channels, channels, 1)
         self.from_latent = nn.Linear(latent_dims, channels, bias=False)
         sizes = [channels] * (layers - 1) + [num_classes]

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from probunet.core.descriptions import read_text
+from probunet.core.errors import InputError
 from probunet.drawing.pictures import new_figure
 from probunet.report.results import Results
 from probunet.report.section import Picture, Section, Table, style
@@ -75,15 +77,20 @@ def read_log(folder: Path) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArr
 
     Returns:
         By quantity: steps and values, both (T,).
+
+    Raises:
+        InputError: a table of the log is damaged.
     """
     values: dict[str, dict[float, float]] = {}
     starts = sorted(folder.glob("version_*/metrics.csv"), key=lambda file: int(file.parent.name.split("_")[1]))
     for file in starts:
-        with file.open(newline="") as handle:
-            for row in csv.DictReader(handle):
+        try:
+            for row in csv.DictReader(read_text(file).splitlines()):
                 for key, value in row.items():
                     if value and key not in ("step", "epoch"):
                         values.setdefault(key, {})[float(row["step"])] = float(value)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{file} holds something else than numbers by step; remove it") from error
     return {key: (np.array(sorted(v)), np.array([v[step] for step in sorted(v)])) for key, v in values.items()}
 
 

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
-from probunet.data.lidc.annotations import LICENCE
+from probunet.data.lidc_crops.imported import described
 from probunet.data.manifest import Case, Split
-from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.prepare import CaseSource, Drawn, write_store
 from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
 
@@ -54,19 +54,9 @@ def prepare_hdf5(file: Path, out: Path, fractions: Sequence[float] | None, seed:
         f"{len(sources):,} slices of {len({case.patient for case in cases}):,} series; split by series: the file does "
         "not say which patient a series is of"
     )
-    description = Description(
-        title="LIDC-IDRI slices of data_lidc.hdf5, four readers",
-        licence=LICENCE,
-        arguments={
-            "command": "prepare import",
-            "source": file.name,
-            "fractions": None if fractions is None else list(fractions),
-            "seed": seed,
-        },
-        intensity=Intensity("grey level, -0.5 to 0.5", offset=0.0, scale=0.25),
-        spacing_mm=None,
-        notes={"split": "by series, as the file says" if fractions is None else "by series, drawn anew"},
-    )
+    title, values = "LIDC-IDRI slices of data_lidc.hdf5, four readers", Intensity("grey level, -0.5 to 0.5", 0.0, 0.25)
+    split = "by series, as the file says" if fractions is None else "by series, drawn anew"
+    description = described(title, file, values, None, split, fractions, seed)
     return write_store(out, sources, description, np.float32, threads=True)
 
 

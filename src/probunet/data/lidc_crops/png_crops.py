@@ -17,11 +17,11 @@ import numpy as np
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
-from probunet.data.lidc.annotations import LICENCE
+from probunet.data.lidc_crops.imported import described
 from probunet.data.lidc_crops.png_cases import CropFiles, Part, draw_case, find_cases
 from probunet.data.lidc_crops.slices import FRACTIONS
 from probunet.data.manifest import Case, Split
-from probunet.data.prepare import CaseSource, Description, write_store
+from probunet.data.prepare import CaseSource, write_store
 from probunet.data.splits import split_by_patient
 from probunet.data.store import Store
 from probunet.io.archives import decode_png
@@ -73,19 +73,9 @@ def prepare_crops(source: Path, out: Path, fractions: Sequence[float] | None, se
         for case, split in zip(cases, splits, strict=True)
     ]
     log.info(f"{len(sources):,} crops of {len({case.part.patient for case in cases}):,} patients; {decided}")
-    description = Description(
-        title="LIDC-IDRI crops published with the Hierarchical Probabilistic U-Net, 8-bit, four readers",
-        licence=LICENCE,
-        arguments={
-            "command": "prepare import",
-            "source": source.name,
-            "fractions": None if fractions is None else list(fractions),
-            "seed": seed,
-        },
-        intensity=Intensity("grey level", offset=128, scale=64),
-        spacing_mm=(0.5, 0.5) if shape == PUBLISHED else None,
-        notes={"split": decided},
-    )
+    title = "LIDC-IDRI crops published with the Hierarchical Probabilistic U-Net, 8-bit, four readers"
+    spacing, values = (0.5, 0.5) if shape == PUBLISHED else None, Intensity("grey level", offset=128, scale=64)
+    description = described(title, source, values, spacing, decided, fractions, seed)
     return write_store(out, sources, description, np.uint8, threads=True)
 
 
