@@ -50,7 +50,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 
 clean:
 	rm -rf $(VENV) data runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis

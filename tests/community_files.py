@@ -94,7 +94,7 @@ class Evil:
         return os.mkdir, (str(self.folder),)
 
 
-DAMAGE = settings(max_examples=300, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+DAMAGE = settings(max_examples=80, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def damaged(data: st.DataObject, content: bytes) -> bytes:

@@ -392,7 +392,7 @@ def folders(tmp_path_factory):
     return {suffix: make(base / suffix[1:], cases=1, suffix=suffix) for suffix in SUFFIXES}
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_mutated_files_are_read_or_refused(folders, data):
     """Any bytes changed or cut off in any file: a case, or an InputError."""
