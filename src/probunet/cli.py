@@ -28,6 +28,7 @@ COMMANDS = {
     "prepare inspect": "prepare:inspect",
     "prepare verify": "prepare:verify",
     "train": "train:train",
+    "adapt": "adapt:adapt",
     "compare": "compare:compare",
     "evaluate": "evaluate:evaluate",
     "sample": "sample:sample",

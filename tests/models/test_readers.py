@@ -1,10 +1,13 @@
 """Readers are persons: each is a component of the distribution, and together they are the distribution."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 import probunet as pu
+from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.metrics import energy_distance
 from probunet.objectives.elbo import evidence_bound
@@ -158,7 +161,7 @@ def test_known_styles_are_recovered(styles, generator):
     torch.manual_seed(0)
     made = pu.ProbabilisticUNet(1, 2, channels=(8, 12), latent_dims=3, reader_names=tuple(STYLES))
     optimiser, energy = torch.optim.Adam(made.parameters(), lr=1e-2), EnergyScore(samples=3)
-    for _ in range(120):
+    for _ in range(90):
         chosen, reader = (torch.randint(size, (8,), generator=generator) for size in (45, 3))
         loss = made.loss_of_reader(images[chosen], readings[chosen, reader], reader, generator)
         score = energy.of(loss.distribution, readings[chosen], styles.convention(), generator, by_reader=True)
@@ -189,3 +192,62 @@ def test_other_readers_than_the_stores_are_refused(styles, store, tmp_path):
         train(store, "A", "B")
     with pytest.raises(InputError, match=r"are large, small, rare, those of .* small, large, rare"):
         train(styles, "large", "small", "rare")
+
+
+@pytest.fixture
+def known(styles, tmp_path):
+    """An exported model of the first two readers; its weights are random."""
+    torch.manual_seed(0)
+    made = pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=("small", "large"))
+    unit = {"unit": styles.intensity.unit, "offset": styles.intensity.offset, "scale": styles.intensity.scale}
+    facts = {"intensity": unit, "crop": 16, "classes": styles.classes, "spacing_mm": None}
+    pu.save(made, tmp_path / "known", input={**facts, "title": "discs", "simulated": True})
+    return tmp_path / "known"
+
+
+def test_a_new_reader_is_fitted_and_the_others_stay(styles, known, tmp_path, capsys):
+    """Only the likelihood of the new person's readings changes, and for the better."""
+    words = ["adapt", str(known), "--reader", "rare", "--data", str(styles.path), "--steps", "60"]
+    main([*words, "--out", str(tmp_path / "adapted")])
+    assert "knows rare from 42 readings of the train split" in " ".join(capsys.readouterr().err.split())
+    before, after = (pu.load(path).eval() for path in (known, tmp_path / "adapted"))
+    image = torch.from_numpy(styles.normalised(np.arange(4)))
+    for name in ("small", "large"):
+        noise = before(image, name).noise(2, torch.Generator().manual_seed(0))
+        assert torch.equal(before(image, name).logits(noise), after(image, name).logits(noise))
+    assert torch.equal(
+        after(image).component(torch.full((4,), 2)).latent.prior.mean, after(image, "rare").latent.prior.mean
+    )
+    rows = styles.indices("test")
+    images, drawn = torch.from_numpy(styles.normalised(rows)), torch.from_numpy(styles.labels[rows][:, 2])
+
+    def divergence(of):
+        return of.reconstruct(drawn, torch.Generator().manual_seed(0)).divergence.sum(dim=1).mean().item()
+
+    others = [divergence(after(images, name)) for name in ("small", "large")]
+    assert divergence(after(images, "rare")) < min(others)
+    shares = after(image).latent.prior.mixture_distribution.probs[0]
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("reader", "words"), [("Zoe", "names small, large, rare, and not 'Zoe'"), ("small", "knows 'small' already")]
+)
+def test_a_reader_who_cannot_be_added_is_one_sentence(styles, known, tmp_path, failing, reader, words):
+    arguments = ["adapt", str(known), "--reader", reader, "--data", str(styles.path), "--out", str(tmp_path / "new")]
+    assert words in failing(*arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_and_python_draw_like_a_reader(styles, known, tmp_path, failing):
+    raw = np.array(styles.images[0])
+    np.save(tmp_path / "disc.npy", raw)
+    words = ["sample", str(known), str(tmp_path / "disc.npy"), "-n", "3", "--format", "npy", "--device", "cpu"]
+    main([*words, "--reader", "large", "--out", str(tmp_path / "out")])
+    drawn = np.load(tmp_path / "out/disc/samples.npy")
+    prediction = pu.Predictor.load(known, device="cpu")(tmp_path / "disc.npy", reader="large")
+    assert np.array_equal(drawn, prediction.sample(3))
+    assert json.loads((tmp_path / "out/disc/summary.json").read_text())["request"]["reader"] == "large"
+    assert "'Zoe' is not known; this model knows small, large" in failing(
+        *words, "--reader", "Zoe", "--out", str(tmp_path / "no")
+    )

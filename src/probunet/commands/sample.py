@@ -41,6 +41,7 @@ def sample(
     z: str | None = None,
     at: list[int] | None = None,
     group_distance: float = 0.5,
+    reader: str | None = None,
     device: str = "auto",
     shard: str | None = None,
     trust: list[str] | None = None,
@@ -65,6 +66,8 @@ def sample(
         z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
         at: row and column, in pixels: only a field of the training size around this place is looked at.
         group_distance: average 1 - IoU from which on hypotheses belong to different groups.
+        reader: the person who is meant to draw, where the model was trained with readers' names; any of them if not
+            given.
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         shard: this process's share of the pictures, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every picture has a folder and a seed of its own.
@@ -99,12 +102,15 @@ def sample(
         group_distance,
         format,
         frozenset(cast("list[Kind]", write) if write else DEFAULT),
+        reader,
     )
     share, device = read_shard(shard), chosen_device(device)
     check_out_folder(out, inputs)
     pictures = Search(inputs, without=out)  # names that do not exist are told before a model is read
     predictor = Predictor(open_model(model, trust or ()), share.device(device))
     pictures = Search(inputs, without=out, channels=predictor.model.in_channels)
+    if reader is not None:
+        predictor.model.number_of(reader)
     made = not out.exists()
     try:
         count, kept, refused = _all(pictures, share, Results(out, predictor, request))

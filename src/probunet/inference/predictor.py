@@ -98,6 +98,7 @@ class Predictor:
         unit: str | None = None,
         at: tuple[int, int] | None = None,
         size: tuple[int, int] | None = None,
+        reader: str | None = None,
     ) -> Prediction:
         """What the model says about a picture; nothing is computed before it is asked for.
 
@@ -109,17 +110,21 @@ class Predictor:
                 trained on Hounsfield units.
             at: row and column of the middle of the only field to look at; ``None`` for the whole picture.
             size: height and width of that field in the model's pixels; of the training crops if not given.
+            reader: the person whose drawing is meant, where the model knows persons; any of them if not given.
 
         Raises:
-            InputError: a picture that cannot be read or does not fit the model, or a place outside of it.
+            InputError: a picture that cannot be read or does not fit the model, a place outside of it, or a reader
+                whom the model does not know.
         """
+        if reader is not None:
+            self.model.number_of(reader)
         if isinstance(picture, np.ndarray):
             picture = self._of_array(picture, spacing, unit)
         elif spacing is not None or unit is not None:
             raise InputError("spacing and unit are of arrays; a file says them itself")
         elif not isinstance(picture, Picture):
             picture = read_picture(Path(picture), self.model.in_channels)
-        return Prediction(self, View(self.trained, with_channels(picture, self.model.in_channels), at, size))
+        return Prediction(self, View(self.trained, with_channels(picture, self.model.in_channels), at, size), reader)
 
     def _of_array(self, values: npt.NDArray[np.number], spacing: tuple[float, ...] | None, unit: str | None) -> Picture:
         if unit is None and self.trained.intensity.unit == "HU":
@@ -162,10 +167,11 @@ class Prediction:
     Args:
         predictor: whose model is asked.
         view: how it sees the picture.
+        reader: the person whose drawing is meant; ``None`` for any.
     """
 
-    def __init__(self, predictor: Predictor, view: View) -> None:
-        self.predictor, self.view = predictor, view
+    def __init__(self, predictor: Predictor, view: View, reader: str | None = None) -> None:
+        self.predictor, self.view, self.reader = predictor, view, reader
         self.picture = view.picture
         self._last: tuple[int, SegmentationDistribution] | None = None
 
@@ -204,7 +210,7 @@ class Prediction:
                 self._last = None  # two of them need not fit into memory
                 image, model = self.image(index), self.predictor.model
                 with torch.inference_mode(), self._naming():
-                    self._last = index, model.tiled(image) if self.tiled else model(image)
+                    self._last = index, (model.tiled if self.tiled else model)(image, reader=self.reader)
             return self._last[1]
 
     def noise(self, n: int, seed: int = 0, index: int = 0) -> torch.Tensor:

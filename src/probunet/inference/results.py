@@ -41,6 +41,7 @@ class Request:
         group_distance: average 1 - IoU from which on two hypotheses are in different groups.
         format: in which hypotheses and maps are written beside the arrays.
         write: what is written.
+        reader: the person who is meant to draw; ``None`` for any of those whom the model knows.
     """
 
     n: int
@@ -50,6 +51,7 @@ class Request:
     group_distance: float
     format: Format
     write: frozenset[Kind]
+    reader: str | None = None
 
     @property
     def shares(self) -> bool:
@@ -127,7 +129,7 @@ class Results:
             InputError: the picture cannot be read or does not fit the model, or the folder cannot be written.
         """
         request = self.request
-        prediction = self.predictor(picture, at=request.at)
+        prediction = self.predictor(picture, at=request.at, reader=request.reader)
         # before anything is made: the first slice is read, and most of what can be wrong shows
         noise = prediction.noise(request.n, request.seed) if request.z is None else prediction.latents(request.z)
         folder = self.folder(picture)

@@ -170,10 +170,19 @@ class SegmentationModel(nn.Module, ABC):
             return whole
         if isinstance(reader, torch.Tensor):
             return whole.component(reader.to(whole.device))
+        return whole.component(torch.full(whole.shape[:1], self.number_of(reader), device=whole.device))
+
+    @final
+    def number_of(self, reader: str) -> int:
+        """Give the number of a reader, by which batches and components know the person.
+
+        Raises:
+            InputError: the model does not know the reader.
+        """
         if reader not in self.reader_names:
             known = ", ".join(self.reader_names) or "none, as it was trained without their names"
             raise InputError(f"reader '{str(reader)[:80]}' is not known; this model knows {known}")
-        return whole.component(torch.full(whole.shape[:1], self.reader_names.index(reader), device=whole.device))
+        return self.reader_names.index(reader)
 
     @abstractmethod
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:

@@ -122,8 +122,14 @@ def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
     """
     scores = run.evaluation()
     measured = None if scores is None else {key: scores[key] for key in ("data", "ged2", "ged2_unbiased", "convention")}
-    kept = ("input", "data", "identity", "patients", "optimisation", "energy", "trainer", "seed")
-    parts = {key: run.settings[key] for key in kept if key in run.settings}
-    if "patients" in parts:  # of whom nothing but a checksum is passed on
-        parts["patients"] = {split: sorted(map(hashed, names)) for split, names in parts["patients"].items()}
-    save(run.model(), folder, **parts, training=run.training(), evaluation=measured, licence=licence)
+    facts = facts_of(run) | {"training": run.training(), "evaluation": measured, "licence": licence}
+    save(run.model(), folder, **facts)
+
+
+def facts_of(trained: TrainedModel) -> dict[str, Any]:
+    """What is passed on of how a model was trained; of its patients nothing but their checksums."""
+    kept = ("input", "data", "identity", "patients", "optimisation", "energy", "trainer", "seed", "licence")
+    facts = {key: trained.settings[key] for key in kept if key in trained.settings}
+    if "patients" in facts and isinstance(trained, Run):
+        facts["patients"] = {split: sorted(map(hashed, names)) for split, names in facts["patients"].items()}
+    return facts
