@@ -11,6 +11,7 @@ import inspect
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -52,6 +53,7 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     try:
         chosen = parser.parse_args(words)
         descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
+        _check_groups(function, chosen)
         instantiated = parser.instantiate(chosen)
     except ArgumentError as error:
         raise InputError(_sentence(str(error))) from error
@@ -63,6 +65,17 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     arguments = {key: descriptions.get(key, instantiated.get(key)) for key in signature}
     _check_sizes(arguments)
     return {key: _as_tuple(key, get_type_hints(function)[key], value) for key, value in arguments.items()}
+
+
+def _check_groups(function: Callable[..., Any], chosen: Namespace) -> None:
+    """Refuse a plain value where several are needed by name, which the parser would take as it is.
+
+    Raises:
+        InputError: with the name and the value.
+    """
+    for key, hint in get_type_hints(function).items():
+        if is_dataclass(hint) and not isinstance(chosen[key], Namespace):
+            raise InputError(f"--{key}: {str(chosen[key])[:60]} is not names with values")
 
 
 def examples(docstring: str) -> list[str]:

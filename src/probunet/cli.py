@@ -58,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except OSError as error:
             if error.filename is None or error.strerror is None:
                 raise
-            _stop(2, f"error: {os.fsdecode(error.filename)}: {error.strerror}")
+            _stop(2, _readable(f"error: {os.fsdecode(error.filename)}: {error.strerror}"))
         except ValueError as error:
             from probunet.core.errors import InputError
 
             if not isinstance(error, InputError):
                 raise
-            _stop(2, f"error: {' '.join(str(error).split())}")
+            _stop(2, _readable(f"error: {error}"))
     if signals.received is not None:  # swallowed by what was at work when it came
         raise SystemExit(128 + signals.received)
 
@@ -137,6 +137,11 @@ def _list(words: list[str]) -> None:
     print("\n".join(f"  {name:<18} {summary(name)}" for name in listed))
     print("\n'probunet COMMAND --help' shows the arguments and examples of a command;")
     print("--quiet in any of them leaves out progress and notes.")
+
+
+def _readable(sentence: str) -> str:
+    """A sentence in one line, in which a name or path that fills the screen has lost its middle."""
+    return " ".join(word if len(word) <= 160 else f"{word[:60]}...{word[-60:]}" for word in sentence.split())
 
 
 def _stop(code: int, message: str) -> None:

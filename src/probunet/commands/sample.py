@@ -13,7 +13,7 @@ import numpy.typing as npt
 from probunet.core.console import console, progress_bar
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.core.files import check_out_folder, shown
+from probunet.core.files import check_out_folder, regular_file, shown
 from probunet.core.seeds import checked_seed
 from probunet.core.shards import Shard, read_shard
 from probunet.inference.predictor import Predictor
@@ -181,15 +181,16 @@ def read_latents(text: str) -> npt.NDArray[np.float32]:
     Raises:
         InputError: neither, or not finite.
     """
+    file = regular_file(text) if text.endswith(".npy") else None
     try:
-        if text.endswith(".npy"):
-            z = np.atleast_2d(np.load(text, allow_pickle=False)).astype(np.float32)
+        if file:
+            z = np.atleast_2d(np.load(file, mmap_mode="r", allow_pickle=False)).astype(np.float32)
         else:
             z = np.array([[float(number) for number in text.split(",")]], np.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError) as error:
         raise InputError(
-            f"--z {text} is neither a .npy file of latents nor numbers such as 0.5,-1,0 ({error})"
+            f"--z {text[:80]} is neither a .npy file of latents nor numbers such as 0.5,-1,0 ({str(error)[:120]})"
         ) from error
     if z.ndim != 2 or not len(z) or not np.isfinite(z).all():
-        raise InputError(f"--z {text} holds values of shape {z.shape}; finite ones of shape (n, D) are needed")
+        raise InputError(f"--z {text[:80]} holds values of shape {z.shape}; finite ones of shape (n, D) are needed")
     return z

@@ -93,6 +93,8 @@ def score(
         raise InputError("give --references R with the readers' label maps")
     if not paths or (compare is not None and len(paths) < 2):
         raise InputError("give --samples S, or --compare A B with two or more sets of samples")
+    if not out.name:
+        raise InputError(f"--out '{out}' names no file; give for example scores.json")
     check_outputs([out, out.with_suffix(".csv")], [references, *paths, *([patients] if patients else [])], MARKS)
     figures = checked_figures(also)
     if consensus == "staple":

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.core.files import regular_file
 from probunet.io.content import Content, Limits
 from probunet.io.raster import read_raster
 
@@ -41,7 +42,7 @@ def read_pngs(source: Path) -> Iterator[tuple[str, bytes]]:
     try:
         if source.is_dir():
             yield from _folder(source)
-        elif zipfile.is_zipfile(source):
+        elif zipfile.is_zipfile(regular_file(source)):
             yield from _zip(source)
         else:
             yield from _tar(source)

@@ -64,12 +64,12 @@ def read_nifti(content: Content, kind: str) -> Stored:
         dtype = header.get_data_dtype()
         slope, inter = header.get_slope_inter()
         affine, spacing = _place(header, content.name)
+        offset = int(header.get_data_offset())
     if dtype.kind not in "iuf":
         kinds = "colours" if dtype.kind == "V" else "complex numbers"
         raise InputError(f"{content.name} holds {kinds}; one number a voxel is needed")
     if not len(sizes) >= 2 or any(size != 1 for size in sizes[3:]):
         raise InputError(f"{content.name} has the shape {sizes}; 2-D or 3-D is needed, one file a channel or time")
-    offset = int(header.get_data_offset())
     shape = ((*sizes, 1)[2], sizes[1], sizes[0])
     layout = _Layout(shape, dtype, offset, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
     packed = _is_gzip(content)

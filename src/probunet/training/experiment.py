@@ -224,6 +224,8 @@ def train(
     Returns:
         The run directories, in the first of several processes; nothing in the others.
     """
+    if not models:
+        raise InputError("there is no model to train; name one or more under 'models'")
     specifications = {name: Specification.of(model) for name, model in models.items()}
     names = list(specifications) if only is None else only
     if unknown := set(names) - set(specifications):

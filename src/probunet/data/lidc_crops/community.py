@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from probunet.core.errors import InputError
+from probunet.core.files import regular_file
 from probunet.data.lidc_crops import png_crops, slices
 from probunet.data.lidc_crops.hdf5 import prepare_hdf5
 from probunet.data.lidc_crops.pickle import prepare_pickle
@@ -61,13 +64,14 @@ def recognise(source: Path) -> str:
     if not source.exists():
         state = "is a broken link; repair it" if source.is_symlink() else "does not exist"
         raise InputError(f"{source} {state}")
-    if source.is_file():
+    if not source.is_dir():
+        regular_file(source)
         try:
             with source.open("rb") as file:
                 start = file.read(len(_HDF5))
             archive = zipfile.is_zipfile(source) or tarfile.is_tarfile(source)
-        except OSError as error:
-            raise InputError(f"{source} cannot be read ({error.strerror or error})") from error
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:  # of a compressed archive that is damaged
+            raise InputError(f"{source} cannot be read ({error}); is it complete?") from error
         if start == _HDF5:
             return "hdf5"
         if not archive and start.startswith(_PICKLE):
