@@ -208,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crops", type=int, default=1000)
     parser.add_argument("--files", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--kinds", nargs="+", default=["dcm", "png", "npy"])
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
@@ -217,7 +218,7 @@ def main() -> None:
         if options.crops:
             results["throughput"] = throughput(folder, options.crops)
         if options.files:
-            results["archives"] = {kind: sizes(folder, model, kind, options.files) for kind in ("png", "npy", "dcm")}
+            results["archives"] = {kind: sizes(folder, model, kind, options.files) for kind in options.kinds}
     finally:
         shutil.rmtree(folder)
     print(json.dumps(results, indent=2))
