@@ -6,6 +6,7 @@
 import gzip
 import io
 import os
+import zlib
 
 import nibabel
 import numpy as np
@@ -17,6 +18,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from probunet.core.errors import InputError
+from probunet.io.pictures import read_file
 from probunet.io.uploads import read_upload
 
 ROUNDS = int(os.environ.get("PROBUNET_FUZZ", "2400"))
@@ -93,3 +95,38 @@ def test_headers_of_packed_files_are_mutated_below_the_packing(files):
         with gzip.GzipFile(fileobj=buffer, mode="wb") as file:
             file.write(content)
         assert "a.nii.gz" in (refusal("a.nii.gz", buffer.getvalue()) or "a.nii.gz")
+
+
+_META = "ObjectType = Image\nNDims = 3\nBinaryData = True\n{}DimSize = {}\nElementType = MET_UCHAR\n"
+_META += "ElementDataFile = LOCAL\n"
+
+
+PACKED = "CompressedData = True\nCompressedDataSize = {}\n"
+ZEROS = zlib.compress(bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("compressed", "size", "voxels", "reason"),
+    [
+        ("", "4 4 4", bytes(10), "data not read completely"),
+        ("", "4 4", bytes(64), "ElementType required and not defined"),
+        (PACKED.format(64), "4 4 4", b"x" * 64, "incorrect header check"),
+        (PACKED.format(len(ZEROS)), "4 4 4", ZEROS[:-4] + b"none", "Uncompress failed|incorrect data check"),
+    ],
+)
+def test_what_metaio_prints_is_the_reason_and_not_on_the_screen(tmp_path, capfd, compressed, size, voxels, reason):
+    """Where it cannot uncompress it prints so, and gives whatever lay in memory."""
+    pytest.importorskip("SimpleITK")
+    (tmp_path / "a.mha").write_bytes(_META.format(compressed, size).encode() + voxels)
+    with pytest.raises(InputError, match=rf"a\.mha cannot be read as MetaImage \(.*({reason})"):
+        read_file(tmp_path / "a.mha").slice(0)
+    assert capfd.readouterr().err == ""
+    (tmp_path / "a.mha").write_bytes(_META.format("", "4 4 4").encode() + bytes(range(64)))
+    assert read_file(tmp_path / "a.mha").values().ravel().tolist() == list(range(64))
+
+
+@pytest.mark.parametrize("voxels", [zlib.compress(bytes(range(64)))[:30], zlib.compress(bytes(range(20)))])
+def test_compressed_voxels_that_are_not_there_are_not_made_up(tmp_path, voxels):
+    (tmp_path / "a.mha").write_bytes(_META.format(PACKED.format(len(voxels)), "4 4 4").encode() + voxels)
+    with pytest.raises(InputError, match=r"a\.mha ends \d+ bytes before its last voxel"):
+        read_file(tmp_path / "a.mha").slice(0)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,6 +32,10 @@ _MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 
 _MM |= {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "micron": 1e-3, "nanometer": 1e-6}
 _MM |= {name + "s": mm for name, mm in _MM.items() if len(name) > 2} | {"": 1.0, "?": 1.0}
 _HEADER = 1 << 16
+_PRINTED = rb"^(Meta\w+:|Uncompress failed|\w+ required and not defined| *ideal = )"
+"""How lines begin that MetaIO prints."""
+_ALONE = threading.Lock()
+"""Standard error is one for all threads."""
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "float": 4}
 
 
@@ -46,7 +56,7 @@ def read_itk(content: Content, kind: str) -> Stored:
     start = _text(kind, start)
     if re.search(_ELSEWHERE[kind], start):
         raise InputError(f"{content.name} keeps its voxels in another file; convert it to a single file")
-    with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path:
+    with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path, _listening(kind):
         reader = _reader(sitk, path, kind)
         reader.ReadImageInformation()
         dims, parts = reader.GetDimension(), reader.GetNumberOfComponents()
@@ -62,14 +72,18 @@ def read_itk(content: Content, kind: str) -> Stored:
         )
     shape = ((*sizes, 1)[2], sizes[1], sizes[0])
     word = re.search(r"(8|16|32|64)-bit", text)
-    content.check(shape, int(word[1]) // 8 if word else 8, content.size() * DEFLATE)
+    itemsize = int(word[1]) // 8 if word else 8
+    content.check(shape, itemsize, content.size() * DEFLATE)
+    packed = kind == "MetaImage" and re.search(rb"(?im)^CompressedData[ \t]*=[ \t]*(True|1)", start)
+    place = (len(start), math.prod(shape) * itemsize) if packed else None
     affine, unit = None, _unit(kind, start, content.name)
     spacing, origin = [unit * size for size in spacing], [unit * place for place in origin]
     if _says_where(kind, start):
         affine = checked_affine(content.name, _affine(dims, spacing, origin, direction))
     mm = ((*spacing, None)[2], spacing[1], spacing[0])
     dtype = _type(sitk, reader.GetPixelID())
-    return Stored(kind, shape, dtype, partial(_decode, content, kind), affine=affine, spacing=mm, flat=len(sizes) == 2)
+    decode = partial(_decode, content, kind, place)
+    return Stored(kind, shape, dtype, decode, affine=affine, spacing=mm, flat=len(sizes) == 2)
 
 
 def simpleitk(name: str) -> Any:
@@ -94,6 +108,39 @@ def _reader(sitk: Any, path: os.PathLike[str], kind: str) -> Any:
     reader.SetImageIO(_IO[kind])  # by name: the content of a file chooses no decoder
     reader.SetFileName(os.fspath(path))
     return reader
+
+
+@contextmanager
+def _listening(kind: str) -> Iterator[None]:
+    """Take what MetaIO prints to standard error for what it is: the reason of an error, or one that nobody raises.
+
+    It says "Uncompress failed" and goes on with whatever lay in memory. Lines of others are printed afterwards.
+
+    Raises:
+        ValueError: it printed something.
+    """
+    if kind != "MetaImage":
+        yield
+        return
+    raised: Exception | None = None
+    with _ALONE, tempfile.TemporaryFile() as kept:
+        screen = os.dup(2)
+        try:
+            os.dup2(kept.fileno(), 2)
+            yield
+        except Exception as error:  # told below, in the words of the library
+            raised = error
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+            kept.seek(0)
+            lines = kept.read(_HEADER).splitlines(keepends=True)
+            printed = [line.decode("utf-8", "replace") for line in lines if re.search(_PRINTED, line)]
+            os.write(2, b"".join(line for line in lines if not re.search(_PRINTED, line)))
+    if printed:
+        raise ValueError(printed[0]) from raised
+    if raised is not None:
+        raise raised
 
 
 def _text(kind: str, start: bytes) -> bytes:
@@ -146,10 +193,32 @@ def _type(sitk: Any, pixel: int) -> np.dtype[Any]:
     return np.dtype(names[pixel])
 
 
-def _decode(content: Content, kind: str) -> npt.NDArray[Any]:
+def _check_packed(content: Content, start: int, size: int) -> None:
+    """Unpack compressed voxels a little at a time: MetaIO takes what lay in memory for those that are not there.
+
+    Args:
+        content: of the file.
+        start: of the voxels in it.
+        size: bytes of all voxels.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    unpacker, left = zlib.decompressobj(32 + zlib.MAX_WBITS), size
+    with decoding(content.name, "MetaImage"), content.open() as file:
+        file.seek(start)
+        while left > 0 and not unpacker.eof and (chunk := unpacker.unconsumed_tail or file.read(1 << 16)):
+            left -= len(unpacker.decompress(chunk, 1 << 20))
+    if left > 0:
+        raise InputError(f"{content.name} ends {left:,} bytes before its last voxel; fetch it again")
+
+
+def _decode(content: Content, kind: str, packed: tuple[int, int] | None) -> npt.NDArray[Any]:
     """(1, slices, rows, columns)."""
+    if packed:
+        _check_packed(content, *packed)
     sitk = simpleitk(content.name)
-    with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path:
+    with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path, _listening(kind):
         array = sitk.GetArrayFromImage(_reader(sitk, path, kind).Execute())
         array = array.astype(np.float32) if array.dtype == np.float64 else array
         return finite(content.name, array.reshape(1, -1, *array.shape[-2:]))
