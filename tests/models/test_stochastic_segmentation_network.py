@@ -48,9 +48,9 @@ def test_the_likelihood_of_one_pixel_is_the_integral_of_the_sigmoid(generator):
     expected = float((density * grid.sigmoid()).sum() * (grid[1] - grid[0]))
     distribution = low_rank(mean, factor, sigma)
     label = torch.ones(1, 1, 1, dtype=torch.uint8)
-    assert distribution.log_prob(label, 10_000, generator).exp().item() == pytest.approx(expected, abs=0.01)
-    assert distribution.probabilities(samples=10_000, generator=generator)[0, 1].item() == pytest.approx(
-        expected, abs=0.01
+    assert distribution.log_prob(label, 3000, generator).exp().item() == pytest.approx(expected, abs=0.02)
+    assert distribution.probabilities(samples=3000, generator=generator)[0, 1].item() == pytest.approx(
+        expected, abs=0.02
     )
 
 
@@ -62,7 +62,7 @@ def test_one_shared_number_moves_all_pixels_together(generator):
     assert torch.equal(samples[:, 0], samples[:, 1])
     assert samples[:, 0].float().mean().item() == pytest.approx(0.5, abs=0.06)
     # unlike pixels that are independent, the pair (1, 1) has a probability of about a half, not a quarter
-    both = distribution.log_prob(torch.ones(1, 1, 2, dtype=torch.uint8), 5000, generator).exp()
+    both = distribution.log_prob(torch.ones(1, 1, 2, dtype=torch.uint8), 1500, generator).exp()
     assert 0.4 < both.item() < 0.5
 
 
