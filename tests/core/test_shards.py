@@ -18,6 +18,7 @@ from probunet.core.seeds import seed_of
 from probunet.core.shards import Shard, read_shard
 from probunet.data.prepare import write_store
 from probunet.evaluation import model_scores as evaluation
+from probunet.evaluation import shown
 
 NUMBERS = ["--n", "1", "4"]
 UNET = {"in_channels": 3, "num_classes": 5, "channels": [4, 4], "convolutions": 1}
@@ -27,7 +28,7 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS",
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trained model whose six test images are three batches."""
-    monkeypatch.setattr(evaluation, "BATCH", 2)
+    monkeypatch.setattr(shown, "BATCH", 2)
     run = Path(shutil.copytree(trained / "probabilistic_unet", tmp_path / "run"))
     (run / "evaluation.json").unlink()
     return run
@@ -107,7 +108,7 @@ def test_three_shards_give_exactly_the_numbers_of_one(copy, tmp_path, order):
 
 
 def test_counts_of_flipped_pixels_are_those_of_all_shards(streets, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "BATCH", 2)  # four test images
+    monkeypatch.setattr(shown, "BATCH", 2)  # four test images
     experiment = {
         "out": str(tmp_path),
         "data": {"store": str(streets.path), "crop": [16, 24], "batch_size": 4},
