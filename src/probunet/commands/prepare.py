@@ -6,18 +6,20 @@ from pathlib import Path
 
 from probunet.commands.outcomes import tell_store
 from probunet.core.console import console
+from probunet.data.lidc.readers import CROP, SPACING_MM
 from probunet.data.own.fingerprint import fingerprint
 from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.street_folder import prepare_cityscapes, prepare_labelled
-from probunet.data.simulated.builtin import prepare_readers, prepare_streets
+from probunet.data.simulated.builtin import IMAGES, SIZE, prepare_readers, prepare_streets
+from probunet.data.splits import FRACTIONS
 from probunet.data.store import Store
 from probunet.metrics.consensus import Consensus
 
 
 def readers(
     out: Path,
-    spacing: float = 0.5,
-    size: int = 180,
+    spacing: float = SPACING_MM,
+    size: int = CROP,
     limit: int | None = None,
     seed: int = 0,
     jobs: int = -1,
@@ -47,8 +49,8 @@ def readers(
 
 def streets(
     out: Path,
-    images: tuple[int, int, int] = (2000, 200, 500),
-    size: tuple[int, int] = (64, 128),
+    images: tuple[int, int, int] = IMAGES,
+    size: tuple[int, int] = SIZE,
     seed: int = 0,
     jobs: int = -1,
 ) -> None:
@@ -114,7 +116,7 @@ def folder(
     out: Path,
     size: list[int] | None = None,
     spacing: float | None = None,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    fractions: tuple[float, float, float] = FRACTIONS,
     seed: int = 0,
     keep_empty: bool = False,
     consensus: Consensus | None = None,

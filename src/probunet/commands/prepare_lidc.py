@@ -13,8 +13,10 @@ from probunet.data.lidc.annotations import load_table
 from probunet.data.lidc.check import cross_check
 from probunet.data.lidc.download import check_arguments, find_xml, prepare_lidc
 from probunet.data.lidc.parts import Settings
+from probunet.data.lidc.readers import CROP, SPACING_MM
 from probunet.data.lidc_crops.community import prepare_import
-from probunet.data.lidc_crops.slices import FRACTIONS, prepare_slices
+from probunet.data.lidc_crops.slices import prepare_slices
+from probunet.data.splits import FRACTIONS
 
 
 def lidc(
@@ -22,8 +24,8 @@ def lidc(
     out: Path | None = None,
     xml: Path | None = None,
     annotations: Literal["xml", "builtin"] = "xml",
-    spacing: float = 0.5,
-    size: int = 180,
+    spacing: float = SPACING_MM,
+    size: int = CROP,
     check: bool = False,
     keep_going: bool = False,
     jobs: int = -1,

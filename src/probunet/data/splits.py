@@ -11,6 +11,9 @@ from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.data.manifest import SPLITS, Split
 
+FRACTIONS = (0.7, 0.15, 0.15)
+"""Of the patients, for train, validation and test, where neither the user nor the source says otherwise."""
+
 
 def split_by_patient(patients: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
     """Assign every distinct patient to train, validation or test.

@@ -22,6 +22,7 @@ from probunet.core.intensity import HOUNSFIELD
 from probunet.core.processes import InWorker
 from probunet.data.lidc.annotations import LICENCE
 from probunet.data.lidc.parts import Job, Part, Settings, find_jobs, make_part
+from probunet.data.lidc.readers import CROP, SPACING_MM
 from probunet.data.lidc.summary import Summary, summarise
 from probunet.data.lidc.xml import Index, index_folder
 from probunet.data.manifest import Case
@@ -47,8 +48,8 @@ def prepare_lidc(
     out: Path,
     xml: Path | Index | None = None,
     annotations: Literal["xml", "builtin"] = "xml",
-    spacing: float = 0.5,
-    size: int = 180,
+    spacing: float = SPACING_MM,
+    size: int = CROP,
     keep_going: bool = False,
     jobs: int = -1,
 ) -> tuple[Store, Summary]:

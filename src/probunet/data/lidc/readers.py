@@ -26,6 +26,8 @@ from probunet.data.lidc.contours import Contour, Grid, rasterise
 
 READERS = 4
 """Readings of every scan."""
+SPACING_MM, CROP = 0.5, 180
+"""Pixel size and side in pixels of a stored crop (paper: 0.5 mm, trained on random crops of 128 px)."""
 
 Box = tuple[int, int, int, int]
 """Lowest x, lowest y, highest x, highest y in pixels, inclusive."""
@@ -75,7 +77,7 @@ class LesionSlice:
         """Give the target pixels' places in the scan: ``size`` x ``size`` pixels of ``spacing`` mm."""
         return Grid.centred(self.centre, spacing, size, self.pixel_spacing)
 
-    def masks(self, spacing: float = 0.5, size: int = 180) -> npt.NDArray[np.uint8]:
+    def masks(self, spacing: float = SPACING_MM, size: int = CROP) -> npt.NDArray[np.uint8]:
         """Rasterise the four readings around the lesion.
 
         A reading without contour on this slice is an empty mask; so is an outline whose interior is empty

@@ -13,6 +13,7 @@ from probunet.core.files import regular_file
 from probunet.data.lidc_crops import png_crops, slices
 from probunet.data.lidc_crops.hdf5 import prepare_hdf5
 from probunet.data.lidc_crops.pickle import prepare_pickle
+from probunet.data.splits import FRACTIONS
 from probunet.data.store import Store
 from probunet.io.archives import read_pngs
 
@@ -45,7 +46,7 @@ def prepare_import(
     """
     kind = recognise(source)
     if kind == "slices":
-        return slices.prepare_slices(source, out, fractions or slices.FRACTIONS, seed, spacing, size)
+        return slices.prepare_slices(source, out, fractions or FRACTIONS, seed, spacing, size)
     if spacing is not None or size is not None:
         raise InputError(
             f"{source} is not in the LIDC-IDRI-slices layout, the only one that can be resampled; "

@@ -22,10 +22,9 @@ from probunet.core.files import scratch_folder
 from probunet.core.intensity import Intensity
 from probunet.data.lidc.annotations import LICENCE, load_table
 from probunet.data.lidc_crops.safe_pickle import PickledArray, read_items
-from probunet.data.lidc_crops.slices import FRACTIONS
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
-from probunet.data.splits import split_by_patient
+from probunet.data.splits import FRACTIONS, split_by_patient
 from probunet.data.store import Store
 
 log = logging.getLogger(__name__)

@@ -19,10 +19,9 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.lidc_crops.imported import described
 from probunet.data.lidc_crops.png_cases import CropFiles, Part, draw_case, find_cases
-from probunet.data.lidc_crops.slices import FRACTIONS
 from probunet.data.manifest import Case, Split
 from probunet.data.prepare import CaseSource, write_store
-from probunet.data.splits import split_by_patient
+from probunet.data.splits import FRACTIONS, split_by_patient
 from probunet.data.store import Store
 from probunet.io.archives import decode_png
 

@@ -26,15 +26,13 @@ from probunet.data.lidc_crops.spacing import Sizes, mask_sizes, match_spacing
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import largest_size, resample_crop
-from probunet.data.splits import split_by_patient
+from probunet.data.splits import FRACTIONS, split_by_patient
 from probunet.data.store import Store
 from probunet.io.archives import decode_png
 
 log = logging.getLogger(__name__)
 
 LAYOUT = "<patient>/nodule-<n>/images/slice-<k>.png"
-FRACTIONS = (0.7, 0.15, 0.15)
-"""Of the patients, for train, validation and test, where neither the user nor the source says otherwise."""
 _MEMBER = re.compile(
     r"(?:^|/)(?P<patient>[^/]+)/nodule-(?P<lesion>\d+)/(?:images|mask-(?P<reader>\d+))/slice-(?P<slice>\d+)\.png$"
 )

@@ -21,7 +21,7 @@ from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import resample_plane
-from probunet.data.splits import empty_split_note, split_by_patient
+from probunet.data.splits import FRACTIONS, empty_split_note, split_by_patient
 from probunet.data.store import Store, marked
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
@@ -93,7 +93,7 @@ def prepare_folder(
     out: Path,
     size: list[int] | None = None,
     spacing: float | None = None,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    fractions: tuple[float, float, float] = FRACTIONS,
     seed: int = 0,
     keep_empty: bool = False,
     how: Consensus | None = None,

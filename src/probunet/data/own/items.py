@@ -15,7 +15,7 @@ from probunet.core.intensity import FAR, Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
-from probunet.data.splits import split_by_patient
+from probunet.data.splits import FRACTIONS, split_by_patient
 from probunet.data.store import Store
 
 AS_GIVEN = Intensity("as given", offset=0.0, scale=1.0)
@@ -42,7 +42,7 @@ def make_store(
     folder: Path | str,
     *,
     patients: Sequence[str] | None = None,
-    shares: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    shares: tuple[float, float, float] = FRACTIONS,
     classes: Sequence[str] = ("background", "lesion"),
     intensity: Intensity | None = None,
     spacing_mm: tuple[float, float] | None = None,

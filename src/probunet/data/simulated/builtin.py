@@ -10,7 +10,7 @@ import numpy as np
 from probunet.core.errors import InputError
 from probunet.core.intensity import HOUNSFIELD, Intensity
 from probunet.data.flips import PAPER, with_flips
-from probunet.data.lidc.readers import LesionSlice, load_annotations
+from probunet.data.lidc.readers import CROP, SPACING_MM, LesionSlice, load_annotations
 from probunet.data.manifest import SPLITS, Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.simulated.ct import simulate_ct
@@ -18,6 +18,8 @@ from probunet.data.simulated.streets import CLASSES, draw_scene
 from probunet.data.splits import load_reader_split
 from probunet.data.store import Store
 
+IMAGES, SIZE = (2000, 200, 500), (64, 128)
+"""Simulated streets: images of every split, and their height and width in pixels."""
 LICENCE = (
     "Readers' outlines: LIDC-IDRI, CC BY 3.0 (Armato et al., Medical Physics 38 (2011) 915-931 and The Cancer "
     "Imaging Archive (2015), doi:10.7937/K9/TCIA.2015.LO9QL9SX; Clark et al., J Digit Imaging 26 (2013) 1045-1057), "
@@ -37,8 +39,8 @@ def draw_simulated(lesion_slice: LesionSlice, spacing: float, size: int, seed: i
 
 def prepare_readers(
     out: Path,
-    spacing: float = 0.5,
-    size: int = 180,
+    spacing: float = SPACING_MM,
+    size: int = CROP,
     limit: int | None = None,
     seed: int = 0,
     jobs: int = -1,
@@ -94,8 +96,8 @@ def draw_street(number: int, height: int, width: int, seed: int) -> Drawn:
 
 def prepare_streets(
     out: Path,
-    images: tuple[int, int, int] = (2000, 200, 500),
-    size: tuple[int, int] = (64, 128),
+    images: tuple[int, int, int] = IMAGES,
+    size: tuple[int, int] = SIZE,
     seed: int = 0,
     jobs: int = -1,
 ) -> Store:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from probunet.data.lidc.contours import rasterise
-from probunet.data.lidc.readers import LesionSlice
+from probunet.data.lidc.readers import CROP, SPACING_MM, LesionSlice
 from probunet.data.simulated.anatomy import (
     Canvas,
     Tubes,
@@ -58,7 +58,7 @@ class _Scene:
     clarity: float  # standard normal: how well the lesion is seen
 
 
-def simulate_ct(lesion_slice: LesionSlice, spacing: float = 0.5, size: int = 180, seed: int = 0) -> Field:
+def simulate_ct(lesion_slice: LesionSlice, spacing: float = SPACING_MM, size: int = CROP, seed: int = 0) -> Field:
     """Draw simulated CT around one lesion slice, on the same grid as ``lesion_slice.masks(spacing, size)``.
 
     The result depends on the slice's scan, lesion number and z, on the mean of its readings and ratings, and
