@@ -37,6 +37,7 @@ COMMANDS = {
     "score": "score:score",
     "report": "report:report",
     "readers": "readers:readers",
+    "calibrate": "calibrate:calibrate",
 }
 """Module of ``probunet.commands`` and function of every command."""
 

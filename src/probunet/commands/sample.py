@@ -62,7 +62,8 @@ def sample(
         seed: of the samples; the same seed gives the same files.
         format: png, nifti, npz, npy for the arrays alone, or dicomseg for DICOM input.
         write: samples and groups if not given; further probabilities and entropy (of these hypotheses), marginal
-            (of the model, from many more draws), sheet (a picture of all), likelihood (of each group).
+            (of the model, from many more draws), sheet (a picture of all), likelihood (of each group), inner and outer
+            (outlines with a risk, where 'probunet calibrate' was run).
         z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
         at: row and column, in pixels: only a field of the training size around this place is looked at.
         group_distance: average 1 - IoU from which on hypotheses belong to different groups.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from probunet.io.pictures import Picture, picture_of
 from probunet.io.search import read_picture
 from probunet.models.base import SegmentationModel
 from probunet.nets.tiling import TILE
+from probunet.runs.calibration import Calibration, read_calibration, weights_identity
 from probunet.runs.description import TrainedModel
 from probunet.runs.specification import Trust
 from probunet.runs.trained import open_model
@@ -85,10 +85,16 @@ class Predictor:
     @cached_property
     def identity(self) -> str:
         """Checksum of the weights."""
-        digest = hashlib.sha256()
-        for value in self.model.state_dict().values():
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_identity(self.model)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What may be said of a reader, as ``probunet calibrate`` wrote it; ``None`` where it did not.
+
+        Raises:
+            InputError: it is damaged, or of other weights.
+        """
+        return read_calibration(self.trained, self.identity)
 
     def __call__(
         self,

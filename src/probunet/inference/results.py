@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,12 +20,16 @@ from probunet.core.errors import InputError
 from probunet.core.files import remove_remains, shown, writing_folder
 from probunet.core.names import safe_name
 from probunet.core.version import VERSION as PROBUNET
+from probunet.inference.calibrated import Calibrated, needs_calibration
 from probunet.inference.predictor import Latents, Prediction, Predictor
 from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, pixel_size
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Group, groups
 
-Kind: TypeAlias = Literal["samples", "groups", "probabilities", "entropy", "marginal", "sheet", "likelihood"]
+Kind: TypeAlias = Literal[
+    "samples", "groups", "probabilities", "entropy", "marginal", "sheet", "likelihood", "inner", "outer"
+]
+OUTLINES = "inner", "outer"
 SUMMARY, SAMPLES = "summary.json", "samples.npy"
 
 
@@ -59,6 +63,11 @@ class Request:
         return bool({"probabilities", "entropy", "sheet"} & self.write)
 
     @property
+    def outlined(self) -> bool:
+        """Whether calibrated outlines are needed."""
+        return bool(self.write & set(OUTLINES))
+
+    @property
     def grouped(self) -> bool:
         """Whether groups of like hypotheses are needed."""
         return bool({"groups", "likelihood", "sheet"} & self.write) or self.format == "dicomseg"
@@ -76,10 +85,16 @@ class Results:
         out: where they are.
         predictor: whose model is asked.
         request: of every picture.
+
+    Raises:
+        InputError: outlines are asked for, of one reader or of a model that was not calibrated.
     """
 
     def __init__(self, out: Path, predictor: Predictor, request: Request) -> None:
         self.out, self.predictor, self.request = out, predictor, request
+        if request.outlined and request.reader is not None:
+            raise InputError("inner and outer outlines are calibrated for any reader, not for one; leave --reader out")
+        self.calibration = needs_calibration(predictor).checksum if request.outlined else None
 
     def folder(self, picture: Picture) -> Path:
         """Of a picture."""
@@ -113,7 +128,8 @@ class Results:
         return True
 
     def _question(self, picture: Picture) -> dict[str, Any]:
-        return {"input": shown(picture.source), "weights": self.predictor.identity, **self.request.as_json()}
+        question = {"input": shown(picture.source), "weights": self.predictor.identity, **self.request.as_json()}
+        return question | ({"calibration": self.calibration} if self.calibration else {})
 
     def write(self, picture: Picture, tell: Callable[[], None]) -> list[str]:
         """Write the folder of a picture, whole or not at all.
@@ -146,6 +162,7 @@ class _Folder:
         self.path, self.prediction, self.request = path, prediction, request
         self.predictor, self.maps = prediction.predictor, path / MAPS
         self.fullest = 0  # the slice with most foreground
+        self.calibrated = Calibrated(prediction, request.seed) if request.outlined else None
 
     def fill(self, noise: torch.Tensor | Latents, tell: Callable[[], None], question: dict[str, Any]) -> None:
         """Write everything."""
@@ -156,11 +173,14 @@ class _Folder:
         alike = groups(samples, len(classes), self.request.group_distance) if self.request.grouped else []
         kind, origin = self.predictor.kind, self._origin(question)
         drawn = Drawn(self.prediction.picture, samples, shares, entropy, alike, classes, kind, origin)
+        if self.calibrated is not None:
+            inner, outer = (np.load(self.maps / f"{name}.npy", mmap_mode="r") for name in OUTLINES)
+            drawn = replace(drawn, outlines=(inner, outer), risk=self.calibrated.calibration.risk)
         WRITERS[self.request.format](self.path, drawn, self.request.write)
         if "sheet" in self.request.write:
             self._sheet(drawn)
         write_json(self.path / SUMMARY, self._summary(drawn, marginal is not None, question))
-        for name in ("probabilities", "entropy"):
+        for name in ("probabilities", "entropy", *OUTLINES):
             if name not in self.request.write:
                 (self.maps / f"{name}.npy").unlink(missing_ok=True)
         if "samples" not in self.request.write:
@@ -189,6 +209,8 @@ class _Folder:
             shares = opened(self.maps / "probabilities.npy", whole, np.float32) if request.shares else None
             entropy = opened(self.maps / "entropy.npy", (depth, height, width), np.float32) if request.shares else None
             marginal = opened(self.maps / "marginal.npy", whole, np.float32) if "marginal" in request.write else None
+            masks = depth, len(self.predictor.classes) - 1, height, width
+            outlines = [opened(self.maps / f"{name}.npy", masks, np.bool_) for name in OUTLINES if self.calibrated]
             most = -1.0
             for piece in self.prediction.slices(noise, request.shares):
                 for i, labels in enumerate(piece.labels):
@@ -200,6 +222,10 @@ class _Folder:
                     self.fullest, most = (piece.index, foreground) if foreground > most else (self.fullest, most)
                 if marginal is not None:
                     marginal.put((piece.index,), self.prediction.marginal(piece.index, request.seed))
+                if self.calibrated is not None:
+                    said = self.calibrated.slice(piece.index)
+                    for file, mask in zip(outlines, (said.inner, said.outer), strict=True):
+                        file.put((piece.index,), mask)
                 tell()
 
     def _sheet(self, drawn: Drawn) -> None:
@@ -233,6 +259,8 @@ class _Folder:
             summary["probabilities"] = f"of these {len(drawn.samples)} hypotheses"
         if marginal:
             summary["marginal"] = "of the model: exact, or of draws that cover it, not of these hypotheses"
+        if self.calibrated is not None:
+            summary["calibrated"] = self.calibrated.facts(pixel_size(picture))
         return {
             **summary,
             "notes": self.prediction.notes,

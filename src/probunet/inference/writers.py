@@ -39,6 +39,9 @@ class Drawn:
         model: its class.
         origin: what the samples were drawn with (weights, seed, ...) as text, for formats that name every object.
         facts: further plain data that formats for programs keep.
+        outlines: calibrated inner and outer outlines, masks (S, K - 1, H, W), possibly on disk; ``None`` where nobody
+            asked.
+        risk: of the outlines.
     """
 
     picture: Picture
@@ -50,14 +53,20 @@ class Drawn:
     model: str
     origin: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    outlines: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None = None
+    risk: float = 0.0
 
-    def maps(self, wanted: Collection[str]) -> Iterator[tuple[str, npt.NDArray[np.float32], float]]:
+    def maps(self, wanted: Collection[str]) -> Iterator[tuple[str, npt.NDArray[Any], float]]:
         """Name, values (S, H, W) and largest possible value of every map that is wanted."""
         if "probabilities" in wanted and self.probabilities is not None:
             for k, name in enumerate(self.classes[1:], start=1):
                 yield safe_name(f"probability-{name}"), self.probabilities[:, k], 1.0
         if "entropy" in wanted and self.entropy is not None:
             yield "entropy", self.entropy, float(np.log(len(self.classes)))
+        for name, masks in zip(("inner", "outer"), self.outlines or (), strict=False):
+            for k, class_name in enumerate(self.classes[1:] if name in wanted else ()):
+                mask = np.asarray(masks[:, k], np.uint8)
+                yield safe_name(f"{name}-risk-{self.risk:g}-{class_name}"), mask, 1.0
 
 
 def pixel_size(picture: Picture) -> tuple[str, float] | None:

@@ -20,6 +20,7 @@ from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.version import VERSION as PROBUNET
 from probunet.models.base import SegmentationModel
+from probunet.runs.calibration import CALIBRATION, Calibration, read_calibration, weights_identity
 from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, check_description, check_written, hashed
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification, Trust
@@ -78,12 +79,13 @@ class ExportedModel(TrainedModel):
             raise InputError(f"{file} cannot be read ({error}); export the model again") from error
 
 
-def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
+def save(model: SegmentationModel, folder: Path | str, calibration: Calibration | None = None, **facts: Any) -> None:
     """Write a model to a folder that ``load`` reads, in this version and in later ones.
 
     Args:
         model: trained or not.
         folder: to make.
+        calibration: of these weights, see ``probunet calibrate``.
         **facts: what is known beside the arguments of the model: ``input`` (as in a run's settings), ``training``,
             ``evaluation``, ``data``, ``licence``.
 
@@ -107,6 +109,8 @@ def save(model: SegmentationModel, folder: Path | str, **facts: Any) -> None:
     with writing_folder(folder) as temporary:
         (temporary / WEIGHTS).write_bytes(content)
         write_json(temporary / DESCRIPTION, described)
+        if calibration is not None:
+            write_json(temporary / CALIBRATION, calibration.model_dump(mode="json"))
 
 
 def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
@@ -123,7 +127,8 @@ def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
     scores = run.evaluation()
     measured = None if scores is None else {key: scores[key] for key in ("data", "ged2", "ged2_unbiased", "convention")}
     facts = facts_of(run) | {"training": run.training(), "evaluation": measured, "licence": licence}
-    save(run.model(), folder, **facts)
+    model = run.model()
+    save(model, folder, read_calibration(run, weights_identity(model)), **facts)
 
 
 def facts_of(trained: TrainedModel) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""What may be said of a reader of one picture, as ``probunet calibrate`` allows it: outlines, area, nothing at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.errors import InputError
+from probunet.core.files import shown
+from probunet.core.seeds import seed_of
+from probunet.inference.predictor import Prediction, Predictor
+from probunet.runs.calibration import Calibration
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Of one slice.
+
+    Attributes:
+        inner: (K - 1, H, W) pixels that a reader marked, for every class but the background.
+        outer: (K - 1, H, W) pixels outside of which a reader marked nothing.
+    """
+
+    inner: Mask
+    outer: Mask
+
+
+class Calibrated:
+    """The calibrated statements about one picture.
+
+    They are made of as many hypotheses as they were calibrated with, drawn for them alone, so that neither the number
+    of hypotheses that a user asks for nor given latents change them.
+
+    Args:
+        prediction: what the model says of the picture.
+        seed: of the hypotheses.
+
+    Raises:
+        InputError: the model was not calibrated, or its calibration is of other weights.
+    """
+
+    def __init__(self, prediction: Prediction, seed: int) -> None:
+        calibration = needs_calibration(prediction.predictor)
+        self.calibration, self.prediction = calibration, prediction
+        self.statements = [calibration.statement(part) for part in calibration.classes]
+        self._noise = prediction.noise(calibration.hypotheses, seed_of(seed, "calibrated"))
+        self._areas = np.zeros((len(self.statements), calibration.hypotheses), np.int64)
+        self._pixels = np.zeros((2, len(self.statements)), np.int64)
+
+    def slice(self, index: int) -> Outlines:
+        """The outlines of a slice on the picture's own grid; each slice is to be asked for once, before ``facts``."""
+        piece = self.prediction.slice(index, self._noise, probabilities=True)
+        assert piece.probabilities is not None
+        shares = piece.probabilities[1:].astype(np.float64)
+        inner = np.stack([share >= said.inner for share, said in zip(shares, self.statements, strict=True)])
+        outer = np.stack([share >= said.outer for share, said in zip(shares, self.statements, strict=True)])
+        for k in range(len(self.statements)):
+            self._areas[k] += (piece.labels == k + 1).sum(axis=(1, 2))
+        self._pixels += np.stack([inner, outer]).sum(axis=(2, 3))
+        return Outlines(inner, outer)
+
+    def facts(self, size: tuple[str, float] | None) -> dict[str, Any]:
+        """All numbers as plain data, with the risk and the data that they were calibrated on.
+
+        Args:
+            size: ``mm2`` or ``mm3``, and how much of it a pixel is; ``None`` where nobody knows.
+        """
+        calibration = self.calibration
+        flat = self.prediction.shape[0] == 1
+        return {
+            "words": calibration.words,
+            "risk": calibration.risk,
+            "data": calibration.data.model_dump(mode="json"),
+            "hypotheses": calibration.hypotheses,
+            "classes": {part.name: self._class(k, size, flat) for k, part in enumerate(calibration.classes)},
+            "notes": [*calibration.notes, *self._notes(flat)],
+        }
+
+    def _class(self, k: int, size: tuple[str, float] | None, flat: bool) -> dict[str, Any]:
+        said = self.statements[k]
+        facts: dict[str, Any] = {
+            name: _measured(float(pixels), size)
+            for name, pixels in zip(("inner", "outer"), self._pixels[:, k], strict=True)
+        }
+        facts |= {"area": None, "nothing": None}
+        if flat:
+            scale = float(np.prod(self.prediction.view.grid.scale))
+            low, high = said.interval(self._areas[k] * scale)
+            ends = {"low": _measured(low / scale, size), "high": _measured(high / scale, size)}
+            facts["area"] = {"coverage": 1 - said.risk, **ends}
+            probability, least, most = said.probability_of_nothing(int((self._areas[k] == 0).sum()))
+            facts["nothing"] = {"probability": probability, "low": least, "high": most}
+        return facts
+
+    def _notes(self, flat: bool) -> list[str]:
+        notes = []
+        seen, crop = self.prediction.view.grid.seen, tuple(self.calibration.data.crop)
+        if seen != crop:
+            notes.append(f"calibrated on fields of {crop[0]}x{crop[1]} px; the model sees {seen[0]}x{seen[1]} px here")
+        if not flat:
+            notes.append("calibrated on single slices: the outlines are of each slice, nothing is said of the volume")
+        return notes
+
+
+def needs_calibration(predictor: Predictor) -> Calibration:
+    """The calibration of a model.
+
+    Raises:
+        InputError: it was not calibrated, or its calibration is damaged or of other weights.
+    """
+    if predictor.calibration is None:
+        raise InputError(
+            f"{shown(predictor.trained.path)} was not calibrated, so that it has no inner and outer outlines; run "
+            "'probunet calibrate' on patients it was not trained on"
+        )
+    return predictor.calibration
+
+
+def _measured(pixels: float, size: tuple[str, float] | None) -> dict[str, float]:
+    return {"pixels": pixels} | ({} if size is None else {size[0]: pixels * size[1]})

@@ -1,0 +1,173 @@
+"""``calibration.json`` beside a model: what may be said of a reader, with the risk, and the data that it is from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from probunet.core.descriptions import read_json
+from probunet.core.errors import InputError
+from probunet.core.files import shown
+from probunet.metrics.risk_control import Statement
+from probunet.models.base import SegmentationModel
+from probunet.runs.description import TrainedModel
+
+CALIBRATION = "calibration.json"
+FORMAT, VERSION = "probunet-calibration", 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=1 << 40)]
+Name = Annotated[str, Field(max_length=1000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class DataPart(_Part):
+    """What it was calibrated on.
+
+    Attributes:
+        title: of the data, for people.
+        identity: checksums, see ``probunet.data.store.Identity``.
+        split: part of it.
+        patients: how many; each is one unit.
+        cases: how many.
+        readings: how many.
+        crop: height and width of what the model saw.
+        spacing_mm: of its pixels, where it is known.
+    """
+
+    title: Name
+    identity: dict[str, Any]
+    split: Name
+    patients: Count
+    cases: Count
+    readings: Count
+    crop: tuple[Count, Count]
+    spacing_mm: tuple[float, float] | None
+
+
+class ClassPart(_Part):
+    """What is said of one class, see ``probunet.metrics.risk_control.Statement``.
+
+    Attributes:
+        name: of the class.
+        outer: threshold of the outer outline.
+        inner: threshold of the inner outline; ``None``: no pixel is inside.
+        widening: of the interval of the area.
+        empty: bounds of the probability of an empty reading by the number of empty hypotheses.
+        figures: what it costs, and how well the probability of an empty reading is calibrated.
+    """
+
+    name: Name
+    outer: Share
+    inner: Share | None
+    widening: float
+    empty: Annotated[list[tuple[Share, Share]], Field(min_length=2, max_length=100_001)]
+    figures: dict[str, Any]
+
+
+class Calibration(_Part):
+    """``calibration.json`` as a whole.
+
+    Attributes:
+        format: what the file is.
+        version: of its form.
+        model: checksum of the weights that it belongs to.
+        risk: of every statement on its own.
+        hypotheses: drawn for every picture.
+        data: what it was calibrated on.
+        classes: statements about every class but the background.
+        checked: realised risks on other patients, where they were looked at.
+        notes: what the user should know.
+    """
+
+    format: Literal["probunet-calibration"]
+    version: int
+    model: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    risk: Annotated[float, Field(gt=0, lt=1)]
+    hypotheses: Annotated[int, Field(ge=1, le=100_000)]
+    data: DataPart
+    classes: Annotated[list[ClassPart], Field(min_length=1, max_length=255)]
+    checked: dict[str, Any] | None = None
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _fits(self) -> Calibration:
+        if any(len(part.empty) != self.hypotheses + 1 for part in self.classes):
+            raise ValueError("every class needs one pair of bounds more than there are hypotheses")
+        return self
+
+    def statement(self, part: ClassPart) -> Statement:
+        """The statement about one of the classes."""
+        inner = math.inf if part.inner is None else part.inner
+        return Statement(self.risk, part.outer, inner, part.widening, np.array(part.empty))
+
+    @property
+    def checksum(self) -> str:
+        """Of all that it says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def words(self) -> str:
+        """Risk and data in one line, which goes with everything that is said."""
+        data = self.data
+        return (
+            f"risk {self.risk:g}, calibrated on {data.patients} patients ({data.cases} cases, {data.readings} "
+            f"readings) of the {data.split} split of {data.title}"
+        )
+
+
+def weights_identity(model: SegmentationModel) -> str:
+    """Checksum of the weights of a model, wherever they lie."""
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_calibration(trained: TrainedModel, identity: str) -> Calibration | None:
+    """The calibration beside a trained model; ``None`` where there is none.
+
+    Args:
+        trained: where it is looked for.
+        identity: of its weights, see ``weights_identity``.
+
+    Raises:
+        InputError: the file is damaged, of a later version, or of other weights or classes.
+    """
+    file = trained.path / CALIBRATION
+    if not file.is_file():
+        return None
+    calibration = checked_calibration(file, read_json(file))
+    if calibration.model != identity:
+        raise InputError(f"{shown(file)} is of other weights than those beside it; run 'probunet calibrate' again")
+    if [part.name for part in calibration.classes] != trained.classes[1:]:
+        raise InputError(f"{shown(file)} has other classes than the model; run 'probunet calibrate' again")
+    return calibration
+
+
+def checked_calibration(file: Path, content: dict[str, Any]) -> Calibration:
+    """Check the content of a file as a whole.
+
+    Raises:
+        InputError: no calibration, of a later version, or something in it is missing, unknown or out of bounds.
+    """
+    if content.get("format") != FORMAT:
+        raise InputError(f"{shown(file)} is no calibration; remove it, or run 'probunet calibrate' again")
+    version = content.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(f"{shown(file)} has version {version}, this is for {VERSION}; update probunet")
+    try:
+        return Calibration.model_validate_json(json.dumps(content, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])[:80]
+        raise InputError(f"{shown(file)}: '{place}': {first['msg'][:160]}; run 'probunet calibrate' again") from error

@@ -1,0 +1,167 @@
+"""``probunet calibrate``, and what ``sample`` and ``export`` make of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_data import DESCRIPTION, blob, blobs
+
+from probunet.cli import main
+from probunet.data.prepare import write_store
+from probunet.inference.predictor import Predictor
+from probunet.metrics.risk_control import observe
+from probunet.runs.calibration import Calibration
+
+
+@pytest.fixture(scope="module")
+def calibrated(trained, tmp_path_factory) -> Path:
+    """A copy of the trained model, calibrated on its three validation patients."""
+    run = tmp_path_factory.mktemp("calibrated") / "run"
+    shutil.copytree(trained / "probabilistic_unet", run)
+    main(["calibrate", str(run), "--risk", "0.25", "-n", "6", "--check", "test"])
+    return run
+
+
+def content(run: Path) -> dict:
+    return json.loads((run / "calibration.json").read_text())
+
+
+def test_it_says_the_risk_and_the_data(calibrated, store, capsys):
+    said = content(calibrated)
+    assert (said["risk"], said["hypotheses"]) == (0.25, 6)
+    data = said["data"]
+    assert (data["patients"], data["cases"], data["readings"], data["crop"]) == (3, 6, 24, [24, 24])
+    assert data["identity"] == store.identity().as_json()
+    assert data["split"] == "validation"
+    assert "chosen, among the checkpoints of one training" in said["notes"][1]
+    assert said["model"] == Predictor.load(calibrated).identity
+    assert said["checked"]["patients"] == 3
+    assert set(said["checked"]["lesion"]) == {"outer", "inner", "area", "cost"}
+    part = said["classes"][0]
+    assert part["figures"]["empty"]["share"] == 0.25
+    assert len(part["empty"]) == 7
+
+
+def test_too_few_patients_are_refused_with_the_number_needed(trained, failing):
+    message = failing("calibrate", str(trained / "probabilistic_unet"), "--risk", "0.1")
+    assert "has 3 patients, too few for the risk 0.1, which needs 9 or more" in message
+    assert not (trained / "probabilistic_unet" / "calibration.json").exists()
+
+
+def test_what_cannot_be_calibrated_on_is_refused(calibrated, streets, failing, tmp_path):
+    run = str(calibrated)
+    assert "was trained on" in failing("calibrate", run, "--split", "train", "--risk", "0.25")
+    assert "label flips" in failing("calibrate", run, "--data", str(streets.path), "--risk", "0.25")
+    assert "cannot check" in failing("calibrate", run, "--check", "validation", "--risk", "0.25")
+    assert "between 0 and 1" in failing("calibrate", run, "--risk", "1.5")
+
+
+@pytest.fixture(scope="module")
+def sampled(calibrated, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("sampled")
+    Image.fromarray(blob(90, 24)[0][0]).save(out / "picture.png")
+    words = ["samples", "inner", "outer", "probabilities"]
+    main(
+        ["sample", str(calibrated), str(out / "picture.png"), "--out", str(out / "maps"), "-n", "3", "--write", *words]
+    )
+    return out / "maps" / "picture"
+
+
+def test_sample_draws_both_outlines_with_their_risk(sampled, calibrated):
+    summary = json.loads((sampled / "summary.json").read_text())
+    said = summary["calibrated"]
+    assert said["words"].startswith(
+        "risk 0.25, calibrated on 3 patients (6 cases, 24 readings) of the validation split"
+    )
+    inner, outer = (np.load(sampled / "maps" / f"{name}.npy") for name in ("inner", "outer"))
+    assert inner.shape == outer.shape == (1, 1, 24, 24)
+    assert not (inner & ~outer).any()
+    picture = np.asarray(Image.open(sampled / "maps" / "outer-risk-0.25-lesion.png"))
+    assert (picture == 255 * outer[0, 0]).all()
+    numbers = said["classes"]["lesion"]
+    assert numbers["outer"]["pixels"] == outer.sum()
+    assert numbers["inner"]["pixels"] == inner.sum()
+    assert numbers["area"]["coverage"] == 0.75
+    assert numbers["area"]["low"]["pixels"] <= numbers["area"]["high"]["pixels"]
+    nothing = numbers["nothing"]
+    assert nothing["low"] <= nothing["probability"] <= nothing["high"]
+
+
+def test_what_is_said_is_of_the_calibrated_hypotheses_alone(sampled, calibrated, tmp_path):
+    """By hand from the predictor, and whatever number of hypotheses is asked for."""
+    from probunet.core.seeds import seed_of
+
+    calibration = Calibration.model_validate_json((calibrated / "calibration.json").read_text())
+    statement = calibration.statement(calibration.classes[0])
+    prediction = Predictor.load(calibrated)(sampled.parents[1] / "picture.png")
+    noise = prediction.noise(6, seed_of(0, "calibrated"))
+    probability, labels = prediction.probabilities(noise)[0, 1], prediction.labels(noise)[:, 0]
+    assert (np.load(sampled / "maps" / "outer.npy")[0, 0] == (probability >= statement.outer)).all()
+    said = json.loads((sampled / "summary.json").read_text())["calibrated"]["classes"]["lesion"]
+    low, high = statement.interval(labels.sum(axis=(1, 2)))
+    assert (said["area"]["low"]["pixels"], said["area"]["high"]["pixels"]) == pytest.approx((low, high))
+    case = observe("", probability, labels == 1, np.zeros((1, 24, 24), np.uint8), 1, 0.25)
+    assert said["nothing"]["probability"] == pytest.approx(statement.probability_of_nothing(case.level)[0])
+    picture = str(sampled.parents[1] / "picture.png")
+    main(["sample", str(calibrated), picture, "--out", str(tmp_path), "-n", "5", "--write", "inner", "--format", "npy"])
+    assert (np.load(tmp_path / "picture" / "maps" / "inner.npy") == np.load(sampled / "maps" / "inner.npy")).all()
+    assert not (tmp_path / "picture" / "maps" / "outer.npy").exists()
+
+
+def test_another_field_is_said(calibrated, tmp_path):
+    Image.fromarray(blob(90, 32)[0][0]).save(tmp_path / "larger.png")
+    words = ["--write", "outer", "--format", "npy"]
+    main(["sample", str(calibrated), str(tmp_path / "larger.png"), "--out", str(tmp_path / "out"), "-n", "1", *words])
+    notes = json.loads((tmp_path / "out" / "larger" / "summary.json").read_text())["calibrated"]["notes"]
+    assert "calibrated on fields of 24x24 px; the model sees 32x32 px here" in notes
+
+
+def test_a_model_without_a_calibration_says_so(trained, failing, sampled, tmp_path):
+    picture = str(sampled.parents[1] / "picture.png")
+    run = str(trained / "probabilistic_unet")
+    message = failing("sample", run, picture, "--out", str(tmp_path / "out"), "--write", "outer")
+    assert "was not calibrated, so that it has no inner and outer outlines; run 'probunet calibrate'" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_goes_with_an_exported_model(calibrated, sampled, tmp_path):
+    main(["export", str(calibrated), "--out", str(tmp_path / "model")])
+    assert content(tmp_path / "model") == content(calibrated)
+    picture = str(sampled.parents[1] / "picture.png")
+    words = ["--write", "inner", "outer", "--format", "npy"]
+    main(["sample", str(tmp_path / "model"), picture, "--out", str(tmp_path / "out"), *words])
+    for name in ("inner", "outer"):
+        found = np.load(tmp_path / "out" / "picture" / "maps" / f"{name}.npy")
+        assert (found == np.load(sampled / "maps" / f"{name}.npy")).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "0" * 64}, "of other weights"),
+        ({"version": 9}, "update probunet"),
+        ({"format": "x"}, "is no calibration"),
+        ({"risk": 2.0}, "'risk'"),
+        ({"hypotheses": 5}, "one pair of bounds more"),
+        ({"more": 1}, "'more'"),
+    ],
+)
+def test_a_file_of_others_is_refused(calibrated, sampled, tmp_path, failing, change, words):
+    run = tmp_path / "run"
+    shutil.copytree(calibrated, run)
+    (run / "calibration.json").write_text(json.dumps(content(run) | change))
+    picture = str(sampled.parents[1] / "picture.png")
+    assert words in failing("sample", str(run), picture, "--out", str(tmp_path / "out"), "--write", "outer")
+
+
+def test_other_data_of_the_kind_will_do(calibrated, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(calibrated, run)
+    sources = [source for source in blobs(32) if int(source.case.patient[-3:]) >= 12]
+    write_store(tmp_path / "others", sources, DESCRIPTION, np.uint8, jobs=1)
+    main(["calibrate", str(run), "--data", str(tmp_path / "others"), "--split", "train", "--risk", "0.4", "-n", "3"])
+    assert content(run)["data"]["patients"] == 2
+    assert len(content(run)["notes"]) == 1
