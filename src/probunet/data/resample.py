@@ -87,8 +87,7 @@ def resample_plane(
 
 def _places(count: int, step: float, side: int) -> npt.NDArray[np.float64]:
     """Middles of target pixels along an axis of ``side`` pixels, in its pixels, around its middle."""
-    places: npt.NDArray[np.float64] = (np.arange(count) - (count - 1) / 2) * step + (side - 1) / 2
-    return places
+    return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * step + (side - 1) / 2
 
 
 def _below(labels: npt.NDArray[np.uint8], places: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.uint8]:
