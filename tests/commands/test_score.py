@@ -385,3 +385,50 @@ def test_files_say_the_size_of_a_pixel(tmp_path):
     assert crps == pytest.approx((0 + 9) / 2 * 0.7 * 0.7 * 2.5 - 9 / 2 * 0.7 * 0.7 * 2.5)
     gaussian = row(result["scores"]["samples"], "area_crps_gaussian", None)["mean"]
     assert gaussian == pytest.approx(4.5 * 0.7 * 0.7 * 2.5)
+
+
+def write_slices(root, volumes):
+    """Label maps (cases, maps, slices, H, W) as ``probunet sample`` writes those of volumes: a file for each slice."""
+    for name, case in zip(NAMES, volumes, strict=True):
+        for i, volume in enumerate(case):
+            folder = root / name / "samples" / f"sample-{i:03d}"
+            folder.mkdir(parents=True)
+            for s, pixels in enumerate(volume):
+                Image.fromarray(pixels).save(folder / f"slice-{s:04d}.png")
+    return root
+
+
+def test_volumes_in_slices_give_the_numbers_of_their_array(tmp_path):
+    samples, readers = (RNG.integers(0, 2, (5, count, 3, 8, 9), dtype=np.uint8) for count in (4, 2))
+    np.save(tmp_path / "samples.npy", samples)
+    np.save(tmp_path / "readers.npy", readers)
+    from_arrays, _ = run(tmp_path, tmp_path / "readers.npy", tmp_path / "samples.npy", [1, 4])
+    s, r = write_slices(tmp_path / "s", samples), write_slices(tmp_path / "r", readers)
+    from_slices, _ = run(tmp_path, r, s, [1, 4])
+    assert numbers(from_slices, "s") == numbers(from_arrays, "samples")
+
+
+def test_slices_without_a_place_are_not_laid_beside_files_with_one(tmp_path):
+    volumes = RNG.integers(0, 2, (5, 2, 3, 8, 9), dtype=np.uint8)
+    s = write_slices(tmp_path / "s", volumes)
+    r = write_folder(tmp_path / "r", volumes, kind="nifti")
+    with pytest.raises(InputError, match=r"sample-000 does not say where its slices lie, as .* --format nifti"):
+        run(tmp_path, r, s, [1])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda folder: (folder / "slice-0001.png").unlink(), "lacks a slice: 2 files up to slice-0002.png"),
+        (
+            lambda folder: Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "slice-0002.png"),
+            r"slice-0002.png has the shape \(4, 4\), but slice-0000.png has \(8, 9\)",
+        ),
+    ],
+)
+def test_slices_that_are_no_volume_are_one_sentence(tmp_path, break_it, words):
+    volumes = RNG.integers(0, 2, (5, 2, 3, 8, 9), dtype=np.uint8)
+    s, r = write_slices(tmp_path / "s", volumes), write_slices(tmp_path / "r", volumes)
+    break_it(s / "case2" / "samples" / "sample-001")
+    with pytest.raises(InputError, match=words):
+        run(tmp_path, r, s, [1])

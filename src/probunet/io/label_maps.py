@@ -6,6 +6,7 @@ import re
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.files import regular_file
 from probunet.io.formats import KINDS, ending, is_left_behind
-from probunet.io.pictures import Picture, read_file
+from probunet.io.pictures import Picture, picture_of, read_file
 
 LabelMaps = npt.NDArray[Any]
 ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name in ("PNG", "TIFF", "NIfTI", "NRRD", "MetaImage"))
 """Of files that hold one label map."""
+SLICES = "slice-*.png"
+"""The slices of one label map of a volume, in a folder of their own, in the order of ``probunet sample``."""
 SAMPLES = "samples"
 """Name of the folder in which ``probunet sample`` writes the hypotheses of a case; other files lie beside it."""
 
@@ -55,7 +58,8 @@ def open_maps(path: Path, array: str) -> MapSet:
     - ``.npy``: one array (cases, maps, ...), read case by case from the disk.
     - ``.npz``: such an array under the name ``array``, or the only one; with an optional array ``names`` (cases,).
     - a folder of folders ``case/map`` or ``case/samples/map`` with PNG, TIFF, NIfTI, NRRD or MetaImage files; maps
-      are ordered by name, numbers as numbers.
+      are ordered by name, numbers as numbers. A map of a volume may be a folder of its slices, ``slice-0000.png`` and
+      so on, as ``probunet sample`` writes them.
 
     Raises:
         InputError: there is nothing like this at ``path``.
@@ -124,7 +128,7 @@ class _Folder(MapSet):
         files = self._files[name]
         if not files:
             raise InputError(f"{self.place(name)} holds no {', '.join(ENDINGS)} file")
-        return [read_file(file, class_ids=True) for file in files]
+        return [_of_slices(file) if file.is_dir() else read_file(file, class_ids=True) for file in files]
 
     def maps(self, name: str) -> LabelMaps:
         return maps_of_case([self], name)[0]
@@ -136,7 +140,24 @@ class _Folder(MapSet):
 def _maps_in(case: Path) -> list[Path]:
     """The label maps of a case: those in its folder of samples where it has one, as ``probunet sample`` writes it."""
     folder = case / SAMPLES if (case / SAMPLES).is_dir() else case
-    return sorted((f for f in folder.iterdir() if ending(f) in ENDINGS and not is_left_behind(f.name)), key=_natural)
+    files = (file for file in folder.iterdir() if not is_left_behind(file.name))
+    return sorted((f for f in files if ending(f) in ENDINGS or (f.is_dir() and any(f.glob(SLICES)))), key=_natural)
+
+
+def _of_slices(folder: Path) -> Picture:
+    """A volume out of the files of its slices.
+
+    Raises:
+        InputError: a number that is missing, or a slice that cannot be read or is not like the first.
+    """
+    files = sorted(folder.glob(SLICES))
+    if [file.stem for file in files] != [f"slice-{number:04d}" for number in range(len(files))]:
+        raise InputError(f"{folder} lacks a slice: {len(files)} files up to {files[-1].name}; write the map again")
+    slices = [read_file(file, class_ids=True).slice(0) for file in files]
+    for file, pixels in zip(files, slices, strict=True):
+        if pixels.shape != slices[0].shape:
+            raise InputError(f"{file} has the shape {pixels.shape[1:]}, but {files[0].name} has {slices[0].shape[1:]}")
+    return replace(picture_of(np.stack(slices), folder.name), source=folder, is_labels=True)
 
 
 def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
@@ -154,6 +175,7 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
     """
     pictures = [held.pictures(name) for held in sets]
     everything = [picture for of_set in pictures for picture in of_set]
+    _refuse_slices_beside_places(everything)
     as_stored = not all(pictures) or any(picture.affine is None for picture in everything)
     for picture in () if as_stored else everything[1:]:
         if picture.shape == everything[0].shape and not picture.same_grid(everything[0]):
@@ -166,6 +188,20 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
         _stacked(of_set, as_stored, beside_array) if of_set else held.maps(name)
         for held, of_set in zip(sets, pictures, strict=True)
     ]
+
+
+def _refuse_slices_beside_places(pictures: Sequence[Picture]) -> None:
+    """Slices in files of their own are in the order of ``sample``, a file with a place is not.
+
+    Raises:
+        InputError: there are both.
+    """
+    slices = next((picture for picture in pictures if picture.source.is_dir()), None)
+    placed = next((picture for picture in pictures if picture.affine is not None), None)
+    if slices is not None and placed is not None:
+        raise InputError(
+            f"{slices.source} does not say where its slices lie, as {placed.source} does; sample with --format nifti"
+        )
 
 
 def spacing_of_case(sets: Sequence[MapSet], name: str) -> tuple[float, ...] | None:
