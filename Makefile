@@ -36,6 +36,7 @@ demo: $(INSTALLED) $(STORE)/manifest.json
 	$(BIN)/probunet train --config configs/demo.yaml --data.store $(STORE) --out $(RUN) --set-aside
 	$(BIN)/probunet evaluate $(RUN)
 	$(BIN)/probunet report $(RUN)
+	test -d $(RUN)/pictures || $(BIN)/probunet prepare pictures $(STORE) --out $(RUN)/pictures
 
 $(STORE)/manifest.json: | $(INSTALLED)
 ifeq ($(DATA),)

@@ -26,6 +26,7 @@ COMMANDS = {
     "prepare labelled": "prepare:labelled",
     "prepare cityscapes": "prepare:cityscapes",
     "prepare inspect": "prepare:inspect",
+    "prepare pictures": "prepare:pictures",
     "prepare verify": "prepare:verify",
     "train": "train:train",
     "adapt": "adapt:adapt",
@@ -36,6 +37,7 @@ COMMANDS = {
     "explore": "explore:explore",
     "score": "score:score",
     "report": "report:report",
+    "doctor": "doctor:doctor",
     "readers": "readers:readers",
     "calibrate": "calibrate:calibrate",
 }

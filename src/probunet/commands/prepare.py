@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from probunet.commands.outcomes import tell_store
-from probunet.core.console import console
+from probunet.core.console import console, say
+from probunet.core.files import shown
 from probunet.data.lidc.readers import CROP, SPACING_MM
+from probunet.data.manifest import Split
 from probunet.data.own.fingerprint import fingerprint
 from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.street_folder import prepare_cityscapes, prepare_labelled
+from probunet.data.pictures import write_pictures
 from probunet.data.simulated.builtin import IMAGES, SIZE, prepare_readers, prepare_streets
 from probunet.data.splits import FRACTIONS
 from probunet.data.store import Store
@@ -165,6 +168,26 @@ def inspect(data: Path, /, picture: Path | None = None) -> None:
         probunet prepare inspect data/mine --picture mine.png
     """
     print("\n".join(fingerprint(data, picture).lines()))
+
+
+def pictures(store: Path, /, out: Path, split: Split = "test", n: int = 4) -> None:
+    """Write some images of a prepared store as files, in raw values, to try a model on.
+
+    Args:
+        store: the prepared store.
+        out: folder to make, with one .npy file (C, H, W) for each image.
+        split: part of the store: train, validation or test.
+        n: how many, spread evenly over the split.
+
+    Raises:
+        InputError: it is not a store, or the folder exists.
+
+    Examples:
+        probunet prepare pictures data/demo --out pictures
+    """
+    files = write_pictures(Store(store), out, split, n)
+    names = ", ".join(file.name for file in files)
+    say(f"{len(files)} images of the {split} split of {shown(store)} are in {shown(out)}: {names}")
 
 
 def verify(store: Path, /) -> None:
