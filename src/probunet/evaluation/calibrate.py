@@ -187,11 +187,11 @@ def _class_part(name: str, statement: Statement, cases: Sequence[Observed], n: i
         inner=None if np.isinf(statement.inner) else statement.inner,
         widening=statement.widening,
         empty=[(float(low), float(high)) for low, high in statement.empty],
-        figures={"cost": _cost(statement, cases), "empty": _emptiness(cases, n)},
+        figures={"cost": cost_of(statement, cases), "empty": _emptiness(cases, n)},
     )
 
 
-def _cost(statement: Statement, cases: Sequence[Observed]) -> dict[str, float]:
+def cost_of(statement: Statement, cases: Sequence[Observed]) -> dict[str, float]:
     """Mean pixels of what is stated: a statement that is never wrong may say nothing."""
     outer, inner = (int(np.searchsorted(THRESHOLDS, value)) for value in (statement.outer, statement.inner))
     ends = np.array([statement.interval_of(case.quantiles) for case in cases])
@@ -247,4 +247,4 @@ def _realised(statement: Statement, cases: Sequence[Observed]) -> dict[str, Any]
     for name, losses in losses_of(statement, cases).items():
         interval = bootstrap_interval(losses)
         realised[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
-    return {**realised, "cost": _cost(statement, cases)}
+    return {**realised, "cost": cost_of(statement, cases)}
