@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
@@ -41,6 +44,22 @@ def split_by_patient(patients: Sequence[str], fractions: Sequence[float], seed: 
             counts[part] += 1
     parts = np.repeat(np.arange(3), counts)
     return {names[i]: SPLITS[part] for i, part in zip(order, parts, strict=True)}
+
+
+def patient_of_nobody(name: str, image: npt.NDArray[Any]) -> str:
+    """The patient of a picture of which nobody says whose it is: its name and a checksum of its values.
+
+    The names of files are no persons: ``case01`` of two sets are two people. The same picture is the same patient,
+    whatever its readings, split, size or type of number.
+
+    Args:
+        name: of the picture, in its set.
+        image: all its values, as they are in the source.
+    """
+    values = np.ascontiguousarray(image, np.float32) + np.float32(0)  # -0 is 0
+    checksum = hashlib.sha256(f"{values.shape}".encode())
+    checksum.update(memoryview(values.astype("<f4", copy=False)).cast("B"))
+    return f"{name} {checksum.hexdigest()[:12]}"
 
 
 def empty_split_note(parts: Mapping[str, Split], fractions: Sequence[float]) -> str | None:

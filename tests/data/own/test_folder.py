@@ -20,6 +20,8 @@ from probunet.data.augment import Augmentation
 from probunet.data.batches import EvaluationImages, TrainingBatches
 from probunet.data.own.folder import open_folder, read_case
 from probunet.data.own.folder_store import prepare_folder
+from probunet.data.own.items import make_store
+from probunet.data.splits import patient_of_nobody
 from probunet.data.store import Store
 
 FACTS = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}
@@ -138,7 +140,8 @@ def test_volumes_are_taken_slice_by_slice(tmp_path, suffix):
     write(root / f"imagesTr/scan_0000{suffix}", image)
     write(root / f"labelsTr/scan/anna{suffix}", label)
     store = prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
-    assert [(e.name, e.patient) for e in store.cases] == [("scan/slice-000", "scan"), ("scan/slice-002", "scan")]
+    assert [e.name for e in store.cases] == ["scan/slice-000", "scan/slice-002"]
+    assert {e.patient for e in store.cases} == {patient_of_nobody("scan", image[:, None])}
     np.testing.assert_array_equal(store.images[:, 0], image[[0, 2]])
     np.testing.assert_array_equal(store.labels[:, 0], label[[0, 2]])
     assert store.manifest["left_out_no_reader_marked_anything"] == 1
@@ -462,3 +465,32 @@ def test_channels_of_two_types_are_one_image(tmp_path):
         np.save(root / f"imagesTr/case{i}_0000.npy", np.full((32, 32), -1000, np.int16))
         np.save(root / f"imagesTr/case{i}_0001.npy", np.full((32, 32), 0.25, np.float32))
     assert prepare_folder(root, tmp_path / "out").images[0, :, 0, 0].tolist() == [-1000, 0.25]
+
+
+def test_a_case_of_nobody_is_known_by_its_picture(tmp_path):
+    """The same picture is the same patient under other labels, sizes and seeds; another of the same name is not."""
+
+    def patients(root: Path, **more: object) -> dict[str, str]:
+        store = prepare_folder(root, tmp_path / f"store{len(list(tmp_path.iterdir()))}", **more)
+        return {case.name: case.patient for case in store.cases}
+
+    first = patients(make(tmp_path / "here"))
+    again = make(tmp_path / "relabelled")
+    for file in (again / "labelsTr").glob("*/anna.png"):
+        write(file, np.eye(blob(0)[0].shape[1], dtype=np.uint8))
+    assert patients(again, size=[24, 40], seed=5) == first
+    other = make(tmp_path / "there")
+    write(other / "imagesTr/case1_0000.png", 255 - blob(1)[0][0])
+    second = patients(other)
+    assert {name for name in first if first[name] != second[name]} == {"case1"}
+    named = patients(make(tmp_path / "named", patients={"case0": "Ada", "case1": "case2"}))
+    assert (named["case0"], named["case1"], named["case2"], named["case3"]) == ("Ada", "case2", "case2", first["case3"])
+
+
+def test_items_of_nobody_are_known_by_their_images(tmp_path):
+    images = np.random.default_rng(0).normal(size=(6, 1, 8, 8))
+    labels = np.ones((6, 8, 8), np.uint8)
+    first = make_store((images, labels), tmp_path / "first").patients()
+    assert make_store((images, 1 - labels), tmp_path / "relabelled", seed=3).patients() == first
+    assert not set(make_store((images + 1, labels), tmp_path / "other").patients()) & set(first)
+    assert make_store((images, labels), tmp_path / "named", patients=list("aabbcc")).patients() == ["a", "b", "c"]

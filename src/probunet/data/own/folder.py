@@ -51,13 +51,15 @@ class CaseFiles:
 
     Attributes:
         name: of the case.
-        patient: what must not be divided between splits: the patient.
+        patient: what must not be divided between splits: the patient, or the case itself where nobody says whose it is.
+        anonymous: whether nobody says whose it is.
         images: a file for each channel, or a single one with all of them.
         readings: a file for each reader; ``None`` where this reader did not look at the case.
     """
 
     name: str
     patient: str
+    anonymous: bool
     images: tuple[Path, ...]
     readings: tuple[Path | None, ...]
 
@@ -172,7 +174,8 @@ def _case_files(
 ) -> CaseFiles:
     text = _text(name)
     patient = str(facts.patients.get(text, text))
-    return CaseFiles(text, patient, images, tuple(readings.get(reader) for reader in readers))
+    anonymous = text not in {*facts.patients, *map(str, facts.patients.values())}
+    return CaseFiles(text, patient, anonymous, images, tuple(readings.get(reader) for reader in readers))
 
 
 def _text(name: str) -> str:

@@ -21,7 +21,7 @@ from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import resample_plane
-from probunet.data.splits import FRACTIONS, empty_split_note, split_by_patient
+from probunet.data.splits import FRACTIONS, empty_split_note, patient_of_nobody, split_by_patient
 from probunet.data.store import Store, marked
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
@@ -123,10 +123,10 @@ def prepare_folder(
     read = (len(dataset.channels), len(dataset.classes), dataset.ignore)
     sources = [
         CaseSource(
-            Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, case.patient, parts[case.name]),
+            Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, patient, parts[case.name]),
             partial(draw_slice, case, k, read, survey.size, spacing, how),
         )
-        for case, count in zip(dataset.cases, survey.slices, strict=True)
+        for case, count, patient in zip(dataset.cases, survey.slices, survey.patients, strict=True)
         for k in range(count)
     ]
     arguments: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
@@ -153,6 +153,7 @@ class _Survey:
     """What the files hold, before anything is written."""
 
     slices: list[int]
+    patients: list[str]
     size: Size
     dtype: type[np.generic]
     spacing: tuple[float, float] | None
@@ -180,6 +181,7 @@ class _Moments:
 def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: dict[str, Split]) -> _Survey:
     """Read and check everything once, before anything is written."""
     slices: list[int] = []
+    patients: list[str] = []
     shapes: list[Size] = []
     spacings: list[tuple[float, float] | None] = []
     train, every = _Moments(), _Moments()
@@ -200,6 +202,7 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
                     f"{shapes[0][1]} px; give --size H W to crop or pad all to one size"
                 )
             slices.append(len(values))
+            patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
             shapes.append(shape)
             spacings.append(spacing)
             hidden += _hidden(labels, shape, size)
@@ -219,7 +222,9 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
             "give a larger --size"
         )
     spacing = _common_spacing(spacings) if target is None else (target, target)
-    return _Survey(slices, wanted, dtype.type, spacing, _intensity(dtype, train if train.number else every), counts)
+    return _Survey(
+        slices, patients, wanted, dtype.type, spacing, _intensity(dtype, train if train.number else every), counts
+    )
 
 
 def _store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np.dtype[Any]:

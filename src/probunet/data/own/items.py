@@ -15,7 +15,7 @@ from probunet.core.intensity import FAR, Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
-from probunet.data.splits import FRACTIONS, split_by_patient
+from probunet.data.splits import FRACTIONS, patient_of_nobody, split_by_patient
 from probunet.data.store import Store
 
 AS_GIVEN = Intensity("as given", offset=0.0, scale=1.0)
@@ -58,7 +58,8 @@ def make_store(
     Args:
         data: a dataset of (image, labels), or both as arrays; torch tensors are taken as well.
         folder: to make.
-        patients: of every item, what must not be divided between splits; every item its own if not given.
+        patients: of every item, what must not be divided between splits; every item its own if not given, see
+            ``patient_of_nobody``.
         shares: of train, validation and test, of the patients.
         classes: names, background first.
         intensity: from the values of the images to the order of one; none is needed where they are.
@@ -80,10 +81,15 @@ def make_store(
     parts = split_by_patient(names, shares, seed)
     if not count:
         raise InputError("there are no items to make a store of; give at least one for training and one for validation")
-    size = np.asarray(_pair(data, 0)[0]).shape
-    columns = max(len(_readings(data, i)) for i in range(count))
+    size = _pair(data, 0)[0].shape
+    columns, whose = 1, list(names)
+    for i, name in enumerate(names):
+        image, labels = _pair(data, i)
+        columns = max(columns, len(labels))
+        if patients is None:
+            whose[i] = patient_of_nobody(name, image)
     draw = partial(_item, data, size, columns, len(classes), intensity is None)
-    sources = [CaseSource(Case(f"item-{i}", names[i], parts[names[i]]), partial(draw, index=i)) for i in range(count)]
+    sources = [CaseSource(Case(f"item-{i}", whose[i], parts[names[i]]), partial(draw, index=i)) for i in range(count)]
     description = Description(
         title=title,
         licence="not given",
@@ -114,25 +120,25 @@ class _Arrays:
         return self.images[index], self.labels[index]
 
 
-def _pair(data: Dataset, index: int) -> tuple[Any, Any]:
+def _pair(data: Dataset, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Image (C, H, W) and labels (R, H, W) of an item."""
     item = data[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise InputError(f"item {index} of the data is {type(item).__name__}; needed is the pair (image, labels)")
-    return item[0], item[1]
-
-
-def _readings(data: Dataset, index: int) -> npt.NDArray[Any]:
-    """Labels (R, H, W) of an item."""
-    labels = np.asarray(_pair(data, index)[1])
+    image, labels = np.asarray(item[0]), np.asarray(item[1])
+    if image.dtype.kind not in "biuf" or labels.dtype.kind not in "biuf":
+        raise InputError(
+            f"item {index} of the data holds {image.dtype} and {labels.dtype}; needed are arrays of numbers"
+        )
     labels = labels[None] if labels.ndim == 2 else labels
     if labels.ndim != 3 or not len(labels):
         raise InputError(f"item {index} of the data has labels {labels.shape}; needed are (R, H, W) or (H, W)")
-    return labels
+    return image, labels
 
 
 def _item(data: Dataset, size: tuple[int, ...], columns: int, classes: int, as_given: bool, index: int) -> Drawn:
     """Image and labels of an item, checked; readings that are missing are ``IGNORE``."""
-    image, labels = np.asarray(_pair(data, index)[0]), _readings(data, index)
+    image, labels = _pair(data, index)
     if image.ndim != 3 or image.shape[1:] != labels.shape[1:] or image.shape != size or len(labels) > columns:
         raise InputError(
             f"item {index} of the data has an image {image.shape} and labels {labels.shape}, the first image is "
