@@ -340,3 +340,32 @@ def test_lengths_in_a_unit_that_is_not_known_or_in_several_are_refused(tmp_path,
     (tmp_path / "a.nrrd").write_bytes(NRRD.format(f"space units: {units}\n").encode() + bytes(24))
     with pytest.raises(InputError, match=r"a\.nrrd has lengths in .*; save it in mm"):
         read_file(tmp_path / "a.nrrd").slice(0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "directions", "right"),
+    [
+        ("1 4 3 2", "none (1,0,0) (0,1,0) (0,0,2.5)", True),  # a list of a single number
+        ("4 3 2", "(1,0,0) (0,1,0) (0,0,2.5)", True),
+        ("4 3 2", "(1,0,0) (0,1,0) none", False),
+        ("4 3 2", "none (1,0,0) (0,1,0)", False),
+        ("2 4 3 2", "none (1,0,0) (0,1,0) (0,0,2.5)", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["short", "float", "uchar"])
+def test_an_axis_of_nrrd_without_a_direction_is_refused_but_for_a_single_number(
+    tmp_path, sizes, directions, right, kind
+):
+    dtype = {"short": "<i2", "float": "<f4", "uchar": "u1"}[kind]
+    values = np.arange(np.prod([int(size) for size in sizes.split()]), dtype=dtype)
+    header = f"NRRD0004\ntype: {kind}\ndimension: {len(sizes.split())}\nsizes: {sizes}\nspace: LPS\n"
+    header += "kinds: list domain domain domain\n" if len(sizes.split()) == 4 else ""
+    header += f"space directions: {directions}\nspace origin: (0,0,0)\nendian: little\nencoding: raw\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + values.tobytes())
+    if right:
+        picture = read_file(tmp_path / "a.nrrd")
+        assert picture.spacing_mm == (2.5, 1, 1)
+        np.testing.assert_array_equal(picture.values()[:, 0], values.reshape(2, 3, 4))
+    else:
+        with pytest.raises(InputError, match=r"a\.nrrd (has an axis without|holds 2 numbers a voxel)"):
+            read_file(tmp_path / "a.nrrd").values()

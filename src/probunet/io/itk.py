@@ -31,6 +31,7 @@ _UNITS = {
 _MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 1e-3, "nm": 1e-6}
 _MM |= {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "micron": 1e-3, "nanometer": 1e-6}
 _MM |= {name + "s": mm for name, mm in _MM.items() if len(name) > 2} | {"": 1.0, "?": 1.0}
+_DIRECTIONS = rb"(?im)^space directions:(?!=)(.*)$"
 _HEADER = 1 << 16
 _PRINTED = rb"^(Meta\w+:|Uncompress failed|\w+ required and not defined| *ideal = )"
 """How lines begin that MetaIO prints."""
@@ -47,8 +48,8 @@ def read_itk(content: Content, kind: str) -> Stored:
         kind: ``NRRD`` or ``MetaImage``.
 
     Raises:
-        InputError: SimpleITK is not installed, damaged, voxels in another file, colour, more than 3 dimensions, or
-            lengths in a unit that is not known.
+        InputError: SimpleITK is not installed, damaged, voxels in another file, colour, more than 3 dimensions, an
+            axis that is none of space, or lengths in a unit that is not known.
     """
     sitk = simpleitk(content.name)
     with content.open() as file:
@@ -70,6 +71,8 @@ def read_itk(content: Content, kind: str) -> Stored:
         raise InputError(
             f"{content.name} holds {parts} numbers a voxel ({said(text)}); one is needed, one file a channel"
         )
+    if (line := re.search(_DIRECTIONS, start)) and b"none" in line[1] and line[1].count(b"(") < len(sizes):
+        raise InputError(f"{content.name} has an axis without a direction in space; save one file a time or channel")
     shape = ((*sizes, 1)[2], sizes[1], sizes[0])
     word = re.search(r"(8|16|32|64)-bit", text)
     itemsize = int(word[1]) // 8 if word else 8
@@ -166,7 +169,7 @@ def _unit(kind: str, header: bytes, name: str) -> float:
 
 def _says_where(kind: str, start: bytes) -> bool:
     """Whether the header gives directions; without them nobody knows which way is up."""
-    word = rb"(?im)^space directions:" if kind == "NRRD" else rb"(?im)^(TransformMatrix|Rotation|Orientation)\s*="
+    word = _DIRECTIONS if kind == "NRRD" else rb"(?im)^(TransformMatrix|Rotation|Orientation)\s*="
     return re.search(word, start) is not None
 
 
@@ -178,18 +181,10 @@ def _affine(dims: int, spacing: Any, origin: Any, direction: Any) -> npt.NDArray
 
 
 def _type(sitk: Any, pixel: int) -> np.dtype[Any]:
-    names = {
-        sitk.sitkUInt8: "u1",
-        sitk.sitkInt8: "i1",
-        sitk.sitkUInt16: "u2",
-        sitk.sitkInt16: "i2",
-        sitk.sitkUInt32: "u4",
-        sitk.sitkInt32: "i4",
-        sitk.sitkUInt64: "u8",
-        sitk.sitkInt64: "i8",
-        sitk.sitkFloat32: "f4",
-        sitk.sitkFloat64: "f4",
-    }
+    """Of the values as they are kept, for numbers and for vectors of a single number."""
+    kept = {"UInt8": "u1", "Int8": "i1", "UInt16": "u2", "Int16": "i2", "UInt32": "u4", "Int32": "i4"}
+    kept |= {"UInt64": "u8", "Int64": "i8", "Float32": "f4", "Float64": "f4"}
+    names = {getattr(sitk, f"sitk{kind}{name}"): kept[name] for kind in ("", "Vector") for name in kept}
     return np.dtype(names[pixel])
 
 
