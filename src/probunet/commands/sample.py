@@ -171,9 +171,8 @@ def _refusal(refused: Mapping[str, InputError], count: int, out: Path) -> InputE
         return refused[first]
     more = f"; refused too: {', '.join(others[:SHOWN_NOTES])}" if others else ""
     more += f" and {len(others) - SHOWN_NOTES} more" if len(others) > SHOWN_NOTES else ""
-    return InputError(
-        f"{len(refused)} of {count} pictures were refused, others are in {shown(out)}: {refused[first]}{more}"
-    )
+    rest = f", others are in {shown(out)}" if len(refused) < count else ""
+    return InputError(f"{len(refused)} of {count} pictures were refused{rest}: {refused[first]}{more}")
 
 
 def read_latents(text: str) -> npt.NDArray[np.float32]:
