@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from probunet.drawing.pictures import LONGEST_TITLE, grid_figure, new_figure, show
+from probunet.drawing.pictures import LONGEST_TITLE, new_figure, show
 from probunet.drawing.pixels import READER, as_rgb, class_palette, paint, titled_mosaic
 from probunet.evaluation.readers import REFERENCE, ReadCase, ReaderStudy
-from probunet.report.rendering import write_page
+from probunet.report.rendering import DPI, write_page
 from probunet.report.section import COLOURS, Estimate, Picture, Section, Table
 
 LISTED = 40
@@ -155,9 +155,9 @@ def _case(study: ReaderStudy, case: ReadCase, name: str) -> Picture:
         words += ["empty"] if not marks[r].any() else []
         tiles.append((": ".join(words)[:LONGEST_TITLE], paint(image, reading, palette)))
     sheet = titled_mosaic(tiles, min(COLUMNS, len(tiles)))
-    width = 11 * min(COLUMNS, len(tiles)) / COLUMNS
-    figure = grid_figure(width, width * sheet.shape[0] / sheet.shape[1])
-    show(figure.subplots(), sheet)
+    height, width = sheet.shape[:2]
+    figure = new_figure(width / DPI, height / DPI, automatic=False)  # a pixel of the sheet is one of the picture
+    show(figure.add_axes((0, 0, 1, 1)), sheet)
     where = f", slice {index} of {len(case.image)}" if len(case.image) > 1 else ""
     return Picture(name, case.name, figure, f"{case.name} of {case.patient}{where}.")
 

@@ -14,6 +14,8 @@ from matplotlib import rc_context
 from probunet.core.files import check_outputs, writing_file
 from probunet.report.section import Picture, Section
 
+DPI = 120
+"""Of pictures as PNG."""
 METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "png": {}}
 """Of pictures: the same results give the same files, so no date."""
 
@@ -79,7 +81,7 @@ def _drawn(picture: Picture) -> dict[str, bytes]:
     for suffix in ("svg", "png"):
         buffer = io.BytesIO()
         with rc_context({"svg.hashsalt": picture.name}):  # or the ids in the file are random
-            picture.figure.savefig(buffer, format=suffix, dpi=120, metadata=METADATA[suffix])
+            picture.figure.savefig(buffer, format=suffix, dpi=DPI, metadata=METADATA[suffix])
         picture.figure.set_layout_engine("none")  # the second file takes the layout of the first
         contents[suffix] = buffer.getvalue()
     return contents
