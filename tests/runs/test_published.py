@@ -7,7 +7,8 @@ import torch
 
 import probunet as pu
 from probunet.runs import published
-from probunet.runs.trained import open_model
+from probunet.runs.guest import invite
+from probunet.runs.trained import open_model, runs_in
 
 
 @pytest.fixture
@@ -36,6 +37,14 @@ def test_a_folder_of_the_same_name_is_refused_and_both_can_be_named(elsewhere):
             opened("ours")
     assert open_model("published:ours").path == elsewhere / "weights" / "ours"
     assert open_model(Path("ours").absolute()).path == elsewhere / "work" / "ours"
+
+
+@pytest.mark.parametrize("name", ["ours", "published:ours"])
+def test_a_guest_keeps_the_name_and_no_place_of_the_package(elsewhere, name):
+    invite(elsewhere / "place", open_model(name), name, elsewhere / "store", 8)
+    [again] = runs_in(elsewhere / "place")
+    assert "model: published:ours" in (elsewhere / "place" / "guest.yaml").read_text()
+    assert again.elsewhere.path == elsewhere / "weights" / "ours"
 
 
 def test_a_name_that_is_not_published(elsewhere):

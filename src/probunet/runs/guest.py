@@ -1,7 +1,7 @@
 """A model in an experiment that was trained elsewhere: its place holds results and where the model is, no copy of it.
 
-``guest.yaml`` names the model (a run directory, an exported folder or ``hub:owner/model``), the checksum of its
-weights, and the store and the crop that the experiment evaluates everyone on.
+``guest.yaml`` names the model (a run directory, an exported folder, a published name or ``hub:owner/model``), the
+checksum of its weights, and the store and the crop that the experiment evaluates everyone on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from probunet.data.batches import Crop
 from probunet.data.store import sha256
 from probunet.runs.description import Size, TrainedModel
 from probunet.runs.hub import HUB
+from probunet.runs.published import lasting_name
 from probunet.runs.run import DESCRIPTION as OWN
 from probunet.runs.run import Run
 
@@ -124,7 +125,7 @@ def invite(folder: Path, elsewhere: TrainedModel, name: str, store: Path, crop: 
     """
     check_place(folder)
     elsewhere = elsewhere.elsewhere if isinstance(elsewhere, Guest) else elsewhere
-    source = name if name.startswith(HUB) else str(elsewhere.path)
+    source = name if name.startswith(HUB) else lasting_name(name) or str(elsewhere.path)
     place = Place(model=source, weights=sha256(elsewhere.weights_file), store=str(store), crop=crop)
     write_yaml(folder / DESCRIPTION, place.model_dump(mode="json"))
     return Guest(folder, place, elsewhere)

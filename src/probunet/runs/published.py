@@ -33,3 +33,13 @@ def find_published(name: str) -> Path | None:
             "the whole path for the second"
         )
     return FOLDER / bare
+
+
+def lasting_name(name: str) -> str | None:
+    """Name of a published model wherever it is asked for, and wherever the package lies; ``None`` for any other text.
+
+    Raises:
+        InputError: see :func:`find_published`.
+    """
+    folder = find_published(name)
+    return None if folder is None else PUBLISHED + folder.name
