@@ -58,7 +58,7 @@ def patient_of_nobody(name: str, image: npt.NDArray[Any]) -> str:
     """
     values = np.ascontiguousarray(image, np.float32) + np.float32(0)  # -0 is 0
     checksum = hashlib.sha256(f"{values.shape}".encode())
-    checksum.update(memoryview(values.astype("<f4", copy=False)).cast("B"))
+    checksum.update(values.astype("<f4", copy=False).tobytes())
     return f"{name} {checksum.hexdigest()[:12]}"
 
 
