@@ -14,7 +14,7 @@ from probunet.core.console import console, progress_bar
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder, regular_file, shown
-from probunet.core.seeds import checked_seed
+from probunet.core.seeds import checked_count, checked_seed
 from probunet.core.shards import Shard, read_shard
 from probunet.inference.predictor import Predictor
 from probunet.inference.results import Kind, Request, Results
@@ -86,8 +86,7 @@ def sample(
         InputError: no model, no such shard, or pictures that cannot be read or do not fit the model: all others are
             sampled first, and those are named at the end.
     """
-    if n < 1:
-        raise InputError(f"the number of hypotheses must be at least 1, got {n}")
+    n = checked_count(n)
     if not 0 < group_distance <= 1:
         raise InputError(f"group_distance={group_distance} is no distance; give above 0 and up to 1")
     if at is not None and len(at) != 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from probunet.core.errors import InputError
 
 HIGHEST = 2**63 - 1
 """Of the seeds that every generator takes."""
+MOST_HYPOTHESES = 1 << 20
+"""Of one picture; what is above was meant as something else, and fits into no memory."""
 
 
 def seed_of(seed: int, piece: int | str) -> int:
@@ -32,8 +35,21 @@ def checked_seed(seed: int) -> int:
     """Give a seed back that every generator takes.
 
     Raises:
-        InputError: it is negative or above 2**63 - 1.
+        InputError: it is no whole number, negative, or above 2**63 - 1.
     """
-    if not 0 <= seed <= HIGHEST:
-        raise InputError(f"--seed {seed} is no seed; give a whole number from 0 to {HIGHEST}")
-    return seed
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= HIGHEST:
+        raise InputError(f"--seed {str(seed)[:40]} is no seed; give a whole number from 0 to {HIGHEST}")
+    return int(seed)
+
+
+def checked_count(n: int) -> int:
+    """Give a number of hypotheses back that can be drawn.
+
+    Raises:
+        InputError: it is no whole number, below 1, or above ``MOST_HYPOTHESES``.
+    """
+    if not isinstance(n, Integral) or isinstance(n, bool) or not 1 <= n <= MOST_HYPOTHESES:
+        raise InputError(
+            f"the number of hypotheses must be at least 1 and at most {MOST_HYPOTHESES:,}, got {str(n)[:40]}"
+        )
+    return int(n)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from probunet.core.errors import InputError
 from probunet.core.samples import Samples
+from probunet.core.seeds import checked_count
 from probunet.core.types import IGNORE, Label, Latent, Logits
 from probunet.distributions.noise import Noise, Reconstruction, spread
 from probunet.nets.decode import Decode, most_probable
@@ -59,10 +60,9 @@ class SegmentationDistribution:
             (n, B, ...).
 
         Raises:
-            InputError: n is below 1.
+            InputError: n is no number of hypotheses.
         """
-        if n < 1:
-            raise InputError(f"the number of hypotheses must be at least 1, got {n}")
+        n = checked_count(n)
         return self._noise.draw(n, generator, cover)
 
     def labels(self, noise: torch.Tensor) -> Samples:

@@ -13,7 +13,7 @@ from probunet.core.console import progress_bar
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import shown
-from probunet.core.seeds import checked_seed, seed_of
+from probunet.core.seeds import checked_count, checked_seed, seed_of
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
@@ -146,8 +146,7 @@ def _drawn(
 
 
 def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: int, check: Split | None) -> None:
-    if n < 1:
-        raise InputError(f"the number of hypotheses must be at least 1, got {n}")
+    checked_count(n)
     if store.flips:
         raise InputError(f"{shown(store.path)} has label flips and no readers, of whom something could be said")
     if check == split:
