@@ -38,7 +38,7 @@ def test_help_of_every_command_shows_examples_and_describes_every_argument(name,
     shown = arguments.examples(load(name).__doc__)
     assert shown
     for example in shown:
-        assert example.startswith(f"probunet {name} ") or "-m probunet" in example
+        assert f"{example} ".startswith(f"probunet {name} ") or "-m probunet" in example
         assert " ".join(example.split()) in text
     assert "Lightning" not in text or "--help-trainer" in text
 

@@ -308,7 +308,7 @@ def test_a_truncated_picture_is_one_sentence(trained, image, tmp_path, failing):
 def test_other_refusals(trained, image, tmp_path, failing):
     common = [str(image), "--out", str(tmp_path / "out")]
     assert "holds several models; name one of" in failing("sample", str(trained), *common)
-    assert "at least 1, got 0" in failing("sample", str(trained / "unet"), *common, "-n", "0")
+    assert "at least 1 and at most 1,048,576, got 0" in failing("sample", str(trained / "unet"), *common, "-n", "0")
     assert "with 6 numbers a latent" in failing("sample", str(trained / "probabilistic_unet"), *common, "--z", "0,1")
     assert "need a model with one latent space" in failing("sample", str(trained / "unet"), *common, "--z", "0")
     assert "outside the 32x32 px" in failing("sample", str(trained / "unet"), *common, "--at", "40", "2")

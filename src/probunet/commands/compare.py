@@ -12,14 +12,13 @@ from rich.table import Table as RichTable
 from probunet.commands.outcomes import tell_report
 from probunet.commands.tables import print_seeds
 from probunet.core.console import console
-from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder
 from probunet.core.processes import Task, Tell, run_in_processes
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.evaluation.fit import check_fit, check_patients
-from probunet.evaluation.model_scores import evaluate_run, is_evaluated
+from probunet.evaluation.model_scores import evaluate_in_process, is_evaluated
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.description import TrainedModel
@@ -193,11 +192,7 @@ def _evaluate_missing(
     tasks = []
     for run in runs:
         if not is_evaluated(run, Store(store), split, numbers, seed):
-            tasks.append(Task(run.name, partial(_evaluate, run, store, split, numbers, seed)))
+            tasks.append(Task(run.name, partial(evaluate_in_process, run, store, split, numbers, seed)))
     if len(tasks) < len(runs):
         console.print(f"{len(runs) - len(tasks)} of {len(runs)} models are evaluated already")
     run_in_processes("evaluating", tasks, workers)
-
-
-def _evaluate(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
-    evaluate_run(run, Store(store), split, numbers, seed, chosen_device(), tell)

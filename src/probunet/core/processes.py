@@ -10,6 +10,7 @@ import logging
 import multiprocessing as mp
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-import torch
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from probunet.core.console import console
@@ -69,6 +69,8 @@ def run_in_processes(title: str, tasks: Sequence[Task], workers: int | None = No
         raise InputError(f"--workers {workers} is no number of processes; give 1 or more")
     if not tasks:
         return
+    import torch  # not where a process begins: it takes seconds, and not every task needs it
+
     gpus, cores = torch.cuda.device_count(), core_count()
     workers = min(workers or gpus or cores, len(tasks))
     threads = max(cores // workers, 1)
@@ -132,7 +134,9 @@ def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> Non
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for what is loaded later
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
     console.quiet = True
     logging.getLogger("probunet").addHandler(logging.NullHandler())
     try:

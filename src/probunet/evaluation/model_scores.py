@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from probunet.core.console import progress_bar
 from probunet.core.descriptions import write_json
+from probunet.core.devices import chosen_device
 from probunet.core.files import writing_file
 from probunet.core.processes import Tell
 from probunet.core.shards import WHOLE, Shard
@@ -120,6 +121,11 @@ def evaluate_run(
     write_json(run.path / "evaluation.json", content)
     parts.remove()
     return content
+
+
+def evaluate_in_process(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
+    """Do :func:`evaluate_run` as a task for a process of its own, which opens the store and chooses the device."""
+    evaluate_run(run, Store(store), split, numbers, seed, chosen_device(), tell)
 
 
 def _question(run: Run, images: EvaluationImages, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:

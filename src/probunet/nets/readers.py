@@ -44,8 +44,8 @@ class ReadersNet(nn.Module):
         images, readers = len(x), len(self.embedding)
         seen = torch.cat(
             [
-                torch.tanh(context)[:, None].expand(images, readers, CONTEXT),
-                self.embedding.float()[None].expand(images, readers, EMBEDDING),
+                torch.tanh(context).to(self.embedding.dtype)[:, None].expand(images, readers, CONTEXT),
+                self.embedding[None].expand(images, readers, EMBEDDING),
             ],
             dim=-1,
         )
