@@ -9,6 +9,7 @@ import numpy as np
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.names import safe_name
+from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 
@@ -27,11 +28,9 @@ def write_pictures(store: Store, out: Path, split: Split, n: int) -> list[Path]:
     """
     if n < 1:
         raise InputError(f"n={n} pictures are none; give at least 1")
-    rows = store.indices(split)
-    chosen = rows[np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int)]
     taken: list[str] = []
     with writing_folder(out) as folder:
-        for row in chosen:
+        for row in EvaluationImages(store, split, limit=n).indices:
             taken.append(safe_name(store.cases[int(row)].name, taken))
             np.save(folder / f"{taken[-1]}.npy", store.images[row])
     return [out / f"{name}.npy" for name in taken]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import shown
+from probunet.data.manifest import sentence
 from probunet.metrics.risk_control import Statement
 from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
@@ -165,9 +166,5 @@ def checked_calibration(file: Path, content: dict[str, Any]) -> Calibration:
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
         raise InputError(f"{shown(file)} has version {version}, this is for {VERSION}; update probunet")
-    try:
+    with sentence(file, "run 'probunet calibrate' again"):
         return Calibration.model_validate_json(json.dumps(content, allow_nan=False), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])[:80]
-        raise InputError(f"{shown(file)}: '{place}': {first['msg'][:160]}; run 'probunet calibrate' again") from error

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from probunet.core.descriptions import read_yaml, write_yaml
 from probunet.core.errors import InputError
 from probunet.data.batches import Crop
+from probunet.data.manifest import sentence
 from probunet.data.store import sha256
 from probunet.runs.description import Size, TrainedModel
 from probunet.runs.hub import HUB
@@ -46,11 +47,8 @@ class Place(BaseModel):
         content = read_yaml(file)
         if isinstance(content.get("crop"), list):
             content["crop"] = tuple(content["crop"])
-        try:
+        with sentence(file, "compare again"):
             return cls.model_validate(content)
-        except ValidationError as error:
-            place = ".".join(str(part) for part in error.errors()[0]["loc"])[:80]
-            raise InputError(f"{file}: '{place}' is not as it was written; compare again") from error
 
 
 class Guest(Run):
