@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_data import DESCRIPTION, STREETS, blobs, slice_files, write_tar
+from small_data import DESCRIPTION, STREETS, VOLUMES, balls, blobs, slice_files, write_tar
 from small_data import streets as street_items
 
 from probunet.data.lidc_crops.slices import prepare_slices
 from probunet.data.prepare import write_store
+from probunet.data.prepare_volumes import write_volumes
 from probunet.data.store import Store
 
 torch.set_num_threads(1)  # the models are tiny; threads would only wait for each other
@@ -21,6 +22,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """24 images of 12 patients, 32x32 px, 4 readers."""
     out = tmp_path_factory.mktemp("stores") / "blobs"
     return write_store(out, blobs(24), DESCRIPTION, np.uint8, jobs=1)
+
+
+@pytest.fixture(scope="session")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """8 volumes of 8 patients, two channels, 6x14x18 and 9x16x12 voxels, 3 readers."""
+    return write_volumes(tmp_path_factory.mktemp("stores") / "balls", balls(8), VOLUMES, np.int16, jobs=1)
 
 
 @pytest.fixture(scope="session")

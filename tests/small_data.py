@@ -14,6 +14,7 @@ from probunet.core.intensity import Intensity
 from probunet.data.flips import Flip
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description
+from probunet.data.prepare_volumes import Volume, VolumeSource
 
 SIZE = 32
 
@@ -46,6 +47,27 @@ def blobs(count: int) -> list[CaseSource]:
 
 
 DESCRIPTION = Description("blobs, simulated", "none", {"command": "test"}, Intensity("grey level", 100, 50), None)
+
+
+def ball(index: int) -> Volume:
+    """A bright ball in two channels on noise, volumes of two sizes; three readers, of whom one misses every other."""
+    random = np.random.default_rng(index)
+    size = ((6, 14, 18), (9, 16, 12))[index % 2]
+    planes, rows, columns = np.indices(size) - (np.array(size)[:, None, None, None] - 1) / 2
+    distance = np.sqrt((2 * planes) ** 2 + rows**2 + columns**2)
+    image = np.stack([100 + 80 * (distance < 4), -20 - 30 * (distance < 5)]) + random.normal(0, 3, (2, *size))
+    labels = np.stack([distance < radius for radius in (3, 4.5, 4 * (index % 2))])
+    spacing = (2.0, 0.5 + index, 0.5)
+    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
+    return Volume(image.round().astype(np.int16), labels.astype(np.uint8), spacing, affine)
+
+
+def balls(count: int) -> list[VolumeSource]:
+    splits = ("train", "train", "validation", "test")
+    return [VolumeSource(Case(f"ball-{i}", f"patient-{i}", splits[i % 4]), partial(ball, i)) for i in range(count)]
+
+
+VOLUMES = Description("balls, simulated", "none", {"command": "test"}, Intensity("raw value", 50, 60), None)
 
 
 def street(index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from probunet.core.types import IGNORE, Image
+from probunet.data.windows import central_corner
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,6 @@ def sampling_grid(
     if augmentation.elastic:
         grid = grid + _elastic(augmentation, batch, crop, generator) * deformed[:, None, None, None]
     return grid
-
-
-def central_corner(source: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
-    """First row and column of the central crop; where the margin is odd, the smaller part is above and left."""
-    return (source[0] - crop[0]) // 2, (source[1] - crop[1]) // 2
 
 
 def _quarter_turns(place: torch.Tensor) -> torch.Tensor:

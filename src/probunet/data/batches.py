@@ -16,10 +16,11 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.seeds import seed_of
 from probunet.core.types import IGNORE, Image, Label
-from probunet.data.augment import Augmentation, central_corner, draw_brightness, sampling_grid, warp_image, warp_labels
+from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
 from probunet.data.flips import draw_flips, modes
 from probunet.data.manifest import Split
 from probunet.data.store import Store, marked
+from probunet.data.windows import central_corner
 
 Crop: TypeAlias = int | tuple[int, int]
 """Height and width in pixels; one number for both."""

@@ -29,8 +29,10 @@ MOST_FLIPS = 10
 """Label flips of a store: S of them make 2^S modes, each a label map in evaluation."""
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-FileName = Literal["images.npy", "labels.npy", "present.npy", "cases.csv"]
+FileName = Literal["images.npy", "labels.npy", "present.npy", "sizes.npy", "spacings.npy", "affines.npy", "cases.csv"]
 FILES: tuple[FileName, ...] = get_args(FileName)
+PLACES: tuple[FileName, ...] = ("sizes.npy", "spacings.npy", "affines.npy")
+"""Of volumes alone: sizes (N, 3) in voxels, spacings (N, 3) in mm and affines (N, 4, 4)."""
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Millimetres = Annotated[float, Field(gt=1e-7, lt=100)]
@@ -80,7 +82,7 @@ class FlipPart(_Part):
 class ArrayPart(_Part):
     """Shape and type of an array."""
 
-    shape: Annotated[tuple[Size, ...], Field(min_length=4, max_length=4)]
+    shape: Annotated[tuple[Size, ...], Field(min_length=2, max_length=4)]
     dtype: Literal["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 
 
@@ -102,18 +104,20 @@ class Manifest(_Part):
     """``manifest.json``.
 
     Attributes:
+        dims: axes of an image: 2, or 3 for volumes.
         readers: name of the person behind each column of readings; ``None`` where a column is not a person.
         (The others are described at :class:`probunet.data.prepare.Description`, or count what is there.)
     """
 
     format: Literal["probunet-store"]
     version: Literal[3]
+    dims: Literal[2, 3] = 2
     title: Annotated[str, Field(max_length=1000)]
     simulated: bool
     licence: Annotated[str, Field(max_length=20_000)]
     made_by: dict[str, Any]
     classes: Annotated[list[Name], Field(min_length=2, max_length=255)]
-    spacing_mm: tuple[Millimetres, Millimetres] | None
+    spacing_mm: Annotated[tuple[Millimetres, ...], Field(min_length=2, max_length=3)] | None
     intensity: IntensityPart
     images: ArrayPart
     labels: ArrayPart
@@ -128,8 +132,13 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Manifest:
-        if missing := {"images.npy", "labels.npy", "cases.csv"} - self.files.keys():
+        needed = {"images.npy", "labels.npy", "cases.csv", *(PLACES if self.dims == 3 else ())}
+        if missing := needed - self.files.keys():
             raise ValueError(f"files lacks {min(missing)}")
+        if self.dims == 2 and (more := self.files.keys() & set(PLACES)):
+            raise ValueError(f"files has {min(more)}, which is of volumes")
+        if self.spacing_mm is not None and len(self.spacing_mm) != self.dims:
+            raise ValueError(f"spacing_mm has {len(self.spacing_mm)} axes, images have {self.dims}")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names a class twice")
         if self.readers is not None and len(set(self.readers)) < len(self.readers):
@@ -139,10 +148,10 @@ class Manifest(_Part):
         ids = [number for flip in self.flips for number in (flip.class_id, flip.flipped_id)]
         if len(set(ids)) < len(ids) or max(ids, default=0) >= len(self.classes):
             raise ValueError(f"flips has the classes {ids}; each must be one of the {len(self.classes)}, once")
-        if self.labels.dtype != "uint8" or (self.images.shape[0], *self.images.shape[2:]) != (
-            self.labels.shape[0],
-            *self.labels.shape[2:],
-        ):
+        axes, of = {2: (4, (0, 2, 3)), 3: (2, (0,))}[self.dims]
+        images, labels = self.images.shape, self.labels.shape
+        fits = len(images) == len(labels) == axes and all(images[axis] == labels[axis] for axis in of)
+        if self.labels.dtype != "uint8" or not fits:
             raise ValueError("images and labels do not fit each other")
         return self
 

@@ -52,7 +52,8 @@ class Description:
         licence: of images and annotations, with attribution.
         arguments: the command and its arguments that matter for the content.
         intensity: how raw values become what a model sees.
-        spacing_mm: pixel size (row, column) in mm, or ``None`` where unknown.
+        spacing_mm: pixel size (row, column) in mm, of volumes (slice, row, column); ``None`` where unknown, or where
+            volumes differ.
         classes: names of the classes, background first.
         simulated: whether the images are simulated.
         notes: further counts and decisions.
@@ -65,7 +66,7 @@ class Description:
     licence: str
     arguments: dict[str, Any]
     intensity: Intensity
-    spacing_mm: tuple[float, float] | None
+    spacing_mm: tuple[float, ...] | None
     classes: tuple[str, ...] = ("background", "lesion")
     simulated: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +126,9 @@ def write_store(
         _write_present(folder)
         cases = [sources[i].case for i in np.flatnonzero(kept).tolist()]
         write_cases(folder / "cases.csv", cases)
-        write_manifest(folder, _facts(folder, description, cases, int((~kept).sum())))
+        labels = np.load(folder / "labels.npy", mmap_mode="r")
+        shown = np.stack([marked(readings) for readings in labels])
+        write_manifest(folder, facts_of(folder, description, cases, int((~kept).sum()), shown))
         Store(folder)  # what cannot be opened is not left behind
     return Store(out)
 
@@ -176,10 +179,26 @@ def _keep_rows(file: Path, kept: npt.NDArray[np.bool_]) -> None:
         handle.truncate(offset + int(np.prod(shape)) * dtype.itemsize)
 
 
-def _facts(folder: Path, description: Description, cases: Sequence[Case], left_out: int) -> dict[str, Any]:
+def facts_of(
+    folder: Path,
+    description: Description,
+    cases: Sequence[Case],
+    left_out: int,
+    shown: npt.NDArray[np.bool_],
+    dims: int = 2,
+) -> dict[str, Any]:
+    """What a manifest says beside sizes and checksums.
+
+    Args:
+        folder: with the finished arrays.
+        description: what is known.
+        cases: that are kept.
+        left_out: number of those that are not.
+        shown: (N, R) whether a reader marked anything.
+        dims: axes of an image.
+    """
     images = np.load(folder / "images.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy", mmap_mode="r")
-    shown = np.stack([marked(readings) for readings in labels])
     present = np.load(folder / "present.npy") if (folder / "present.npy").is_file() else np.ones_like(shown)
     empty = Counter(int(n) for n in (present & ~shown).sum(axis=1))
     splits = {}
@@ -187,6 +206,7 @@ def _facts(folder: Path, description: Description, cases: Sequence[Case], left_o
         patients = [case.patient for case in cases if case.split == split]
         splits[split] = {"cases": len(patients), "patients": len(set(patients))}
     return {
+        "dims": dims,
         "title": description.title,
         "simulated": description.simulated,
         "licence": description.licence,

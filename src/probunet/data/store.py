@@ -4,6 +4,9 @@ A store is a folder of
 
 - ``images.npy`` (N, C, H, W), raw intensities as in the source (HU, grey levels);
 - ``labels.npy`` (N, R, H, W) uint8, one label map per reader (a single one where labels flip, see ``flips.py``);
+- of volumes, which may differ in size, both hold all V voxels one after another, (V, C) and (V, R), and there are
+  ``sizes.npy`` (N, 3) depth, height and width, ``spacings.npy`` (N, 3) in mm and ``affines.npy`` (N, 4, 4), from
+  (column, row, slice) to mm in the axes of NIfTI; the last two are NaN where nobody knows;
 - ``present.npy`` (N, R) bool, which readers looked at which image; only where a reading is missing (it is ``IGNORE``
   everywhere in ``labels.npy``, and neither drawn in training nor counted in evaluation);
 - ``cases.csv``, a line a case: name, patient, split;
@@ -28,7 +31,8 @@ from probunet.core.files import regular_file, shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip, mode_probabilities
-from probunet.data.manifest import FILES, FORMAT, SPLITS, VERSION, Split, read_cases, read_manifest
+from probunet.data.manifest import FILES, FORMAT, PLACES, SPLITS, VERSION, Split, read_cases, read_manifest
+from probunet.data.volumes import Volumes, loaded, read_places
 from probunet.metrics.convention import Convention
 
 LARGEST_INPUT = 1e6
@@ -45,6 +49,7 @@ class Identity:
         present: of which reading is there; ``None`` where none is missing.
         cases: of the names, patients and splits of the cases.
         convention: how distances are measured on it, as plain data.
+        places: of the sizes, spacings and affines of volumes; ``None`` for images.
     """
 
     images: str
@@ -52,19 +57,21 @@ class Identity:
     present: str | None
     cases: str
     convention: dict[str, Any]
+    places: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; ``Identity(**plain)`` is the way back."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "places" or value is not None}
 
     def differences(self, other: Identity) -> list[str]:
-        """Name what differs, in words: images, readings, missing readings, patients and splits, convention."""
+        """Name what differs, in words: images, readings, patients and splits, convention, ..."""
         words = {
             "images": "images",
             "labels": "readings",
             "present": "missing readings",
             "cases": "patients and splits",
             "convention": "convention of the distance",
+            "places": "sizes and places of volumes",
         }
         return [word for key, word in words.items() if getattr(self, key) != getattr(other, key)]
 
@@ -72,8 +79,15 @@ class Identity:
 class Store:
     """A prepared dataset, opened read-only; arrays stay on disk until they are indexed.
 
+    ``store.images[i]`` is the image (C, *size) of a case and ``store.labels[i]`` its readings (R, *size), where size is
+    (H, W), or (D, H, W) of volumes. Images are one array (N, C, H, W), so several can be taken at once.
+
     Args:
         path: the folder.
+
+    Attributes:
+        dims: axes of an image: 2, or 3 for volumes.
+        sizes: (N, dims) of the images in pixels or voxels.
 
     Raises:
         InputError: not a store, made by a newer version, a file missing or of another size than the manifest
@@ -85,10 +99,10 @@ class Store:
         self.manifest = read_manifest(self.path)
         for name, facts in self.manifest["files"].items():
             _check_size(self.path / name, facts["bytes"])
-        self.images = self._array("images")
-        self.labels = self._array("labels")
+        self.dims = int(self.manifest["dims"])
+        self.images, self.labels = self._arrays()
         self.complete = "present.npy" not in self.manifest["files"]
-        self.present = np.ones(self.labels.shape[:2], bool) if self.complete else self._present()
+        self.present = np.ones((len(self.labels), self.readers), bool) if self.complete else self._present()
         self.cases = read_cases(self.path / "cases.csv")
         self.intensity = Intensity(**self.manifest["intensity"])
         self.flips = tuple(Flip(**flip) for flip in self.manifest["flips"])
@@ -100,9 +114,18 @@ class Store:
                 f"{stated}; prepare the store again"
             )
 
+    def _arrays(self) -> tuple[Any, Any]:
+        """Images and readings by case; sizes and places of the cases are kept."""
+        images, labels = self._array("images"), self._array("labels")
+        if self.dims == 2:
+            self.sizes = np.broadcast_to(np.array(images.shape[2:], np.int64), (len(images), 2))
+            return images, labels
+        self.sizes, self._spacings, self._affines = read_places(self.path, len(images))
+        return Volumes(images, self.sizes), Volumes(labels, self.sizes)
+
     def _array(self, name: str) -> npt.NDArray[Any]:
         file, facts = self.path / f"{name}.npy", self.manifest[name]
-        array = _loaded(file, mmap_mode="r")
+        array = loaded(file, mmap_mode="r")
         if list(array.shape) != facts["shape"] or str(array.dtype) != facts["dtype"]:
             raise InputError(
                 f"{shown(file)} is {array.dtype} of shape {array.shape}, its manifest says {facts['dtype']} of shape "
@@ -112,8 +135,8 @@ class Store:
 
     def _present(self) -> npt.NDArray[np.bool_]:
         file = self.path / "present.npy"
-        present = _loaded(file, mmap_mode=None)
-        if present.dtype != bool or present.shape != self.labels.shape[:2] or not present.any(axis=1).all():
+        present = loaded(file)
+        if present.dtype != bool or present.shape != (len(self.labels), self.readers) or not present.any(axis=1).all():
             raise InputError(
                 f"{shown(file)} is {present.dtype} of shape {present.shape}; it must say of every case and reader of "
                 f"labels.npy whether there is a reading, at least one a case; prepare the store again"
@@ -142,9 +165,31 @@ class Store:
         return Convention(len(self.classes), ids, ignore=IGNORE, empty="skip", weights=weights)
 
     @property
+    def channels(self) -> int:
+        """Values of a pixel, C."""
+        return int(self.manifest["images"]["shape"][1])
+
+    @property
     def readers(self) -> int:
         """Label maps per image, R, missing ones included."""
-        return int(self.labels.shape[1])
+        return int(self.manifest["labels"]["shape"][1])
+
+    def size(self, row: int) -> tuple[int, ...]:
+        """Height and width of a case in pixels; depth, height and width of a volume."""
+        return tuple(self.sizes[row].tolist())
+
+    def spacing(self, row: int) -> tuple[float, ...] | None:
+        """mm of the pixels of a case in the order of its axes; ``None`` where nobody knows."""
+        if self.dims == 2:
+            spacing = self.manifest["spacing_mm"]
+            return None if spacing is None else tuple(spacing)
+        known = self._spacings[row].tolist()
+        return None if np.isnan(known).any() else tuple(known)
+
+    def affine(self, row: int) -> npt.NDArray[np.float64] | None:
+        """(4, 4) from (column, row, slice) of a volume to mm in the axes of NIfTI; ``None`` where nobody knows."""
+        known = None if self.dims == 2 else self._affines[row]
+        return None if known is None or np.isnan(known).any() else known
 
     @property
     def reader_names(self) -> tuple[str, ...] | None:
@@ -160,7 +205,12 @@ class Store:
         """What must be equal for another store, or a record of one, to be the same data."""
         sums = {name: facts["sha256"] for name, facts in self.manifest["files"].items()}
         convention = json.loads(json.dumps(self.convention().as_json()))
-        return Identity(sums["images.npy"], sums["labels.npy"], sums.get("present.npy"), sums["cases.csv"], convention)
+        places = None
+        if self.dims == 3:
+            places = hashlib.sha256("".join(sums[name] for name in PLACES).encode()).hexdigest()
+        return Identity(
+            sums["images.npy"], sums["labels.npy"], sums.get("present.npy"), sums["cases.csv"], convention, places
+        )
 
     def normalised(
         self,
@@ -172,11 +222,12 @@ class Store:
 
         Args:
             rows: positions of B cases.
-            raw: their raw values where these were cut or changed; read from the store if not given.
+            raw: their raw values (B, C, *size) where these were cut or changed; read from the store if not given,
+                which does for images only.
             intensity: the model's own map; the store's if not given.
 
         Returns:
-            (B, C, H, W).
+            (B, C, *size).
 
         Raises:
             InputError: a value is not finite, or beyond anything that a picture can hold.
@@ -192,7 +243,7 @@ class Store:
         return values
 
     def readings(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Readings of some cases: rows and columns of ``labels`` are broadcast against each other.
+        """Readings of some images: rows and columns of ``labels`` are broadcast against each other.
 
         Returns:
             (..., H, W) class ids, ``IGNORE`` where nothing is known.
@@ -200,7 +251,15 @@ class Store:
         Raises:
             InputError: a label that is no class of the store.
         """
-        labels = np.asarray(self.labels[rows, columns])
+        return self.checked(self.labels[rows, columns])
+
+    def checked(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Labels of the store, read from the disk.
+
+        Raises:
+            InputError: one that is no class of the store.
+        """
+        labels = np.asarray(labels)
         unknown = (labels >= len(self.classes)) & (labels != IGNORE)
         if unknown.any():
             raise InputError(
@@ -244,22 +303,15 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def marked(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether label maps (..., H, W) show anything but background; ``IGNORE`` shows nothing."""
-    return np.asarray(((labels != 0) & (labels != IGNORE)).any(axis=(-2, -1)))
+def marked(labels: npt.NDArray[Any], dims: int = 2) -> npt.NDArray[np.bool_]:
+    """Whether label maps (..., *size) of so many axes show anything but background; ``IGNORE`` shows nothing."""
+    return np.asarray(((labels != 0) & (labels != IGNORE)).any(axis=tuple(range(-dims, 0))))
 
 
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _loaded(file: Path, mmap_mode: Any) -> npt.NDArray[Any]:
-    try:
-        return np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError, TypeError) as error:
-        raise InputError(f"{shown(file)} is no array ({str(error)[:80]}); prepare the store again") from error
 
 
 def _check_size(file: Path, expected: int) -> None:

@@ -23,7 +23,7 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
         InputError: other channels or classes, or such patients in the split, who are named.
     """
     arguments = trained.specification.arguments
-    channels, classes = int(store.images.shape[1]), len(store.classes)
+    channels, classes = store.channels, len(store.classes)
     takes = (arguments.get("in_channels", channels), len(trained.classes))
     if (channels, classes) != takes:
         raise InputError(

@@ -108,7 +108,7 @@ class Experiment:
                 run directory holds a model trained with other settings.
         """
         model = training.specification.build(self.trust)
-        channels, classes = int(self.store.images.shape[1]), len(self.store.classes)
+        channels, classes = self.store.channels, len(self.store.classes)
         if (model.in_channels, model.num_classes) != (channels, classes):
             raise InputError(
                 f"model '{training.folder.name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
