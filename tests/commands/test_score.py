@@ -354,7 +354,7 @@ def test_the_figures_of_other_papers(tmp_path):
     assert result["options"]["unit"] == "mm"
     assert set(result["options"]["also"]) == set(field_scores.FIGURES)
     rows = result["scores"]["samples"]
-    assert set(field_scores.MEANING) <= {r["metric"] for r in rows}
+    assert set(field_scores.MEANING) - {"gaps", "reader_gaps"} <= {r["metric"] for r in rows}
     expected = area_crps(pairwise_distances(SAMPLES, READERS), 1.0)
     assert row(rows, "area_crps", None)["mean"] == pytest.approx(expected.mean())
     assert [float(line["area_crps"]) for line in table] == pytest.approx(expected.value.tolist())
@@ -379,8 +379,15 @@ def test_files_say_the_size_of_a_pixel(tmp_path):
             for i, labels in enumerate(several):
                 affine = np.diag([0.7, 0.7, 2.5, 1])
                 nibabel.save(nibabel.Nifti1Image(labels, affine), tmp_path / name / case / f"{i}.nii.gz")
-    result, _ = run(tmp_path, tmp_path / "readers", tmp_path / "samples", [1], also=["areas"])
+    result, _ = run(tmp_path, tmp_path / "readers", tmp_path / "samples", [1], also=["areas", "sizes", "gaps"])
     assert result["options"]["unit"] == "mm"
+    sizes = {r["metric"]: r["mean"] for r in result["scores"]["samples"]}
+    assert sizes["area_median"] == pytest.approx(31.5 * 0.7 * 0.7 * 2.5)
+    assert sizes["reader_area"] == pytest.approx(27 * 0.7 * 0.7 * 2.5)
+    # in the axial plane three voxels of one slice and four of the other along x, three along y, outline to outline
+    across = [np.hypot(long, 2) * 0.7 for long in (3, 4)]
+    assert sizes["diameter_median"] == pytest.approx(np.mean(across))
+    assert (sizes["gaps"], sizes["reader_gaps"], sizes["empty"]) == (0, 0, 0)
     crps = row(result["scores"]["samples"], "area_crps", None)["mean"]  # 27 and 36 voxels against 27
     assert crps == pytest.approx((0 + 9) / 2 * 0.7 * 0.7 * 2.5 - 9 / 2 * 0.7 * 0.7 * 2.5)
     gaussian = row(result["scores"]["samples"], "area_crps_gaussian", None)["mean"]

@@ -257,7 +257,7 @@ def test_surface_distances_of_all_points(shape, spacing):
             assert whole.hausdorff[0, i, j] == pytest.approx(largest)
 
 
-def test_surface_distances_are_those_of_simpleitk():
+def test_surface_distances_are_those_of_simpleitk_and_monai():
     samples, readers = blobs(14, 1, (8, 9, 10)), blobs(15, 1, (8, 9, 10))
     spacing = (2.5, 0.7, 0.6)  # of slices, rows, columns
     found = surface_distances(samples, readers, spacing=spacing, percentile=100)
@@ -270,6 +270,10 @@ def test_surface_distances_are_those_of_simpleitk():
         method = SimpleITK.HausdorffDistanceImageFilter()
         method.Execute(*both)
         assert found.hausdorff[b, 0, 0] == pytest.approx(method.GetHausdorffDistance(), rel=1e-5)
+    # compute_hausdorff_distance(percentile=95) and compute_average_surface_distance(symmetric=True) of MONAI 1.6.1
+    monai = surface_distances(samples, readers, spacing=spacing)
+    assert monai.hausdorff.ravel() == pytest.approx([10.1187, 2.9212], abs=1e-4)
+    assert monai.average.ravel() == pytest.approx([4.7816, 1.1482], abs=1e-4)
 
 
 def test_surface_distances_by_hand():

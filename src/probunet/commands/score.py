@@ -67,8 +67,10 @@ def score(
         weights: probability of each reference, the same for all cases; equal by default.
         patients: CSV file with the columns case and patient; intervals and tests then respect patients.
         calibration: also the calibration of the samples' class frequencies, which takes longer.
-        also: further figures, from all samples: thresholds, matching, insight, correlation, areas, surfaces, or all.
-        spacing: mm of a pixel along each axis of the label maps, for areas and surfaces of files that do not say it.
+        also: further figures, from all samples: thresholds, matching, insight, correlation, areas, surfaces,
+            sizes, gaps, or all.
+        spacing: mm of a pixel along each axis of the label maps, for lengths in files that do not say
+            it.
         consensus: take the majority of the readers, or STAPLE of them (which needs SimpleITK), as the only reference.
         allow_missing: leave out cases that are not in every set, instead of stopping.
         check: D_GED^2 by number of samples, as published (16:.206 100:.162): only say whether such a row is possible.

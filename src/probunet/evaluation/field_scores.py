@@ -6,8 +6,10 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from probunet.core.errors import InputError
-from probunet.metrics.areas import area_crps, gaussian_area_crps
+from probunet.metrics.areas import area_crps, area_error, gaussian_area_crps
 from probunet.metrics.calibration import class_frequencies
 from probunet.metrics.collective_insight import collective_insight
 from probunet.metrics.convention import Convention
@@ -15,10 +17,11 @@ from probunet.metrics.cross_correlation import cross_correlation
 from probunet.metrics.distance import Floats, iou_and_dice
 from probunet.metrics.energy import Draws
 from probunet.metrics.matching import matched_dice_from, nearest_dice_from
+from probunet.metrics.sizes import Spread, gap_share, sizes
 from probunet.metrics.surface import best_surface_distance, surface_distances
 from probunet.metrics.thresholds import CURVAS, QUBIQ, SOFT, dice_at_thresholds
 
-Figure: TypeAlias = Literal["thresholds", "matching", "insight", "correlation", "areas", "surfaces"]
+Figure: TypeAlias = Literal["thresholds", "matching", "insight", "correlation", "areas", "surfaces", "sizes", "gaps"]
 """What is measured beside the figures of every table, from all samples of an image."""
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 
@@ -35,11 +38,29 @@ MEANING = {
     "area_crps": "fair CRPS of the samples' areas (volumes) against each reader's, in the unit of the areas",
     "area_crps_relative": "the same over the readers' mean area; images without any mark left out",
     "area_crps_gaussian": "CRPS of the samples' mean area against a normal distribution of the readers' (CURVAS)",
+    "area_error": "median of the samples' areas (volumes) against each reader's, in the unit of the areas",
+    "area_error_relative": "the same over the readers' mean area; images without any mark left out",
     "hausdorff95": "95th percentile of the surface distance of each reader to the nearest sample; left out where all "
     "samples are empty and a reader is not, or the reverse",
     "surface_distance": "average surface distance of each reader to the nearest sample; left out likewise",
+    "area_median": "median of the samples' areas (volumes), in the unit of the areas",
+    "area_low": "5th percentile of the samples' areas",
+    "area_high": "95th percentile of the samples' areas",
+    "area_inside": "share of the readers whose area lies from area_low to area_high",
+    "diameter_median": "median over the samples of the longest diameter in a slice (RECIST), 0 where empty",
+    "empty": "share of the samples that mark nothing",
+    "reader_area": "mean of the readers' areas (volumes), in the unit of the areas",
+    "reader_diameter": "mean over the readers of the longest diameter in a slice, 0 where empty",
+    "reader_empty": "share of the readers who mark nothing",
+    "gaps": "share of the samples in which an empty slice lies between two that are not",
+    "reader_gaps": "share of the readings in which an empty slice lies between two that are not",
 }
 """What is special about each figure, beside the convention of the distance."""
+DESCRIPTIVE = (
+    *("area_median", "area_low", "area_high", "diameter_median", "empty"),
+    *("reader_area", "reader_diameter", "reader_empty", "reader_gaps"),
+)
+"""Figures that are no better where they are larger or smaller, and are not tested between sets."""
 
 
 def checked_figures(asked: Sequence[str] | None) -> tuple[Figure, ...]:
@@ -102,9 +123,47 @@ def field_scores(
         if fair:
             values["area_crps"] = area_crps(distances, pixel, draws=draws).value
             values["area_crps_relative"] = area_crps(distances, pixel, relative=True, draws=draws).value
+        values["area_error"] = area_error(distances, pixel).value
+        values["area_error_relative"] = area_error(distances, pixel, relative=True).value
         values["area_crps_gaussian"] = gaussian_area_crps(distances, pixel).value
     if "surfaces" in figures:
         between = surface_distances(samples, references, convention, spacing=spacing)
         values["hausdorff95"] = best_surface_distance(between).value
         values["surface_distance"] = best_surface_distance(between, average=True).value
+    if "sizes" in figures:
+        values |= _sizes(samples, references, convention, spacing)
+    if "gaps" in figures and np.ndim(samples) == 5:
+        for name, maps in (("gaps", samples), ("reader_gaps", references)):
+            values[name] = np.mean([gap_share(maps, k) for k in convention.evaluated], axis=0)
     return {(name, 0): value for name, value in values.items()}
+
+
+def _sizes(samples: Any, references: Any, convention: Convention, spacing: Sequence[float] | None) -> dict[str, Floats]:
+    """Of each image where the samples' areas and diameters lie and where the readers', averaged over the classes."""
+    rows = []
+    for drawn, read in zip(samples, references, strict=True):
+        if convention.ignore is not None:
+            known = (read != convention.ignore).all(axis=0)
+            drawn, read = (np.where(known, maps, convention.ignore) for maps in (drawn, read))
+        of_classes = [_spread(drawn, read, k, spacing, convention.weights) for k in convention.evaluated]
+        rows.append(np.mean(of_classes, axis=0))
+    return dict(zip(_SIZES, np.array(rows).reshape(len(rows), len(_SIZES)).T, strict=True))
+
+
+_SIZES = (
+    *("area_median", "area_low", "area_high", "area_inside", "diameter_median", "empty"),
+    *("reader_area", "reader_diameter", "reader_empty"),
+)
+
+
+def _spread(
+    drawn: Any, read: Any, label: int, spacing: Sequence[float] | None, weights: Sequence[float] | None
+) -> list[float]:
+    """The values of ``_SIZES`` of one image and class."""
+    ours, theirs = sizes(drawn, label, spacing), sizes(read, label, spacing)
+    spread = Spread.of(ours.size)
+    low, high = spread.interval_90
+    inside = (theirs.size >= low) & (theirs.size <= high)
+    of_readers = (inside, theirs.size, theirs.diameter, theirs.size == 0)
+    share, *others = (float(np.average(values, weights=weights)) for values in of_readers)
+    return [spread.median, low, high, share, Spread.of(ours.diameter).median, ours.empty, *others]

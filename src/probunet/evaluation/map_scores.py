@@ -128,7 +128,7 @@ def _batches(samples: MapSet, references: MapSet, names: Sequence[str], asked: A
 
 def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, asked: Asked) -> Spacing:
     """Of a case, where lengths are asked for: as given, or as its files say."""
-    if not {"areas", "surfaces"} & set(asked.figures):
+    if not {"areas", "surfaces", "sizes"} & set(asked.figures):
         return None
     spacing = asked.spacing or spacing_of_case([samples, references], name)
     if spacing is not None and (len(spacing) != maps.ndim - 1 or not all(0 < mm < math.inf for mm in spacing)):

@@ -221,8 +221,10 @@ def comparisons(
     if len(sets) < 2:
         return rows
     tables = {label: scores.values() for label, scores in sets.items()}
+    tested = {"ged2", "ged2_unbiased", "hungarian_iou", "best_dice", *field_scores.MEANING}
+    tested -= set(field_scores.DESCRIPTIVE)
     for key in next(iter(tables.values())):
-        if key[0] not in ("ged2", "ged2_unbiased", "hungarian_iou", "best_dice", *field_scores.MEANING):
+        if key[0] not in tested:
             continue
         values = {label: table[key] for label, table in tables.items() if key in table}
         if np.isnan(np.stack(list(values.values()))).any(axis=0).all():

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from probunet.metrics.areas import area_crps, gaussian_area_crps
+from probunet.metrics.areas import area_crps, area_error, gaussian_area_crps
 from probunet.metrics.calibration import Calibration, class_frequencies, disagreement_correlation, reliability
 from probunet.metrics.collective_insight import CollectiveInsight, collective_insight
 from probunet.metrics.consensus import Consensus, majority, staple
@@ -46,6 +46,7 @@ from probunet.metrics.significance import (
     compare_all,
     holm,
 )
+from probunet.metrics.sizes import Sizes, Spread, gap_share, sizes
 from probunet.metrics.surface import SurfaceDistances, best_surface_distance, surface_distances
 from probunet.metrics.thresholds import dice_at_thresholds
 from probunet.metrics.values import ImageValues
@@ -91,9 +92,12 @@ __all__ = [
     "PixelFrequencyMetric",
     "ReconstructionIoUMetric",
     "SampleDiversityMetric",
+    "Sizes",
+    "Spread",
     "SurfaceDistances",
     "area_crps",
     "area_disagreement",
+    "area_error",
     "best_dice",
     "best_dice_from",
     "best_surface_distance",
@@ -110,6 +114,7 @@ __all__ = [
     "energy_distance",
     "energy_distance_from",
     "first_of_equal_modes",
+    "gap_share",
     "gaussian_area_crps",
     "holm",
     "hungarian_iou",
@@ -129,6 +134,7 @@ __all__ = [
     "reconstruction_iou",
     "reliability",
     "sample_diversity",
+    "sizes",
     "staple",
     "surface_distances",
 ]

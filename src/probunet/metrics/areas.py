@@ -1,4 +1,4 @@
-"""Is the readers' area, or volume, where the samples say? Continuous ranked probability scores."""
+"""Is the readers' area, or volume, where the samples say? Continuous ranked probability scores, and errors."""
 
 from __future__ import annotations
 
@@ -51,6 +51,22 @@ def area_crps(
     apart = np.abs(samples[:, :, None] - samples[:, None]).sum(axis=(1, 2)) / (n * (n - 1) if without_same else n * n)
     score = np.einsum("r,brk->bk", weights, away) - apart / 2
     return _averaged(score * pixel, readers, weights, pixel, relative, distances)
+
+
+def area_error(distances: Distances, pixel: float = 1.0, *, relative: bool = False) -> ImageValues:
+    """How far the median of the samples' areas (volumes) is from each reader's, averaged over readers and classes.
+
+    It is the error of a reader of volumes who takes the median for an answer, and knows nothing of the spread.
+
+    Args:
+        distances: computed once; the areas of the samples and the readers are in it.
+        pixel: size of a pixel (mm2) or voxel (mm3).
+        relative: divide by the mean area of the readers; an image on which none marked the class has no such value.
+    """
+    samples, readers = (array.astype(np.float64) for array in (distances.sample_area, distances.reference_area))
+    weights = np.full(readers.shape[1], 1 / readers.shape[1]) if distances.weights is None else distances.weights
+    away = np.abs(np.median(samples, axis=1)[:, None] - readers)
+    return _averaged(np.einsum("r,brk->bk", weights, away) * pixel, readers, weights, pixel, relative, distances)
 
 
 def gaussian_area_crps(distances: Distances, pixel: float = 1.0, *, relative: bool = False) -> ImageValues:
