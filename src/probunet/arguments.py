@@ -22,7 +22,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
-from probunet.training.trainer_arguments import OWN
+from probunet.training.trainer_arguments import OWN, PRECISION_HELP, Precision
 
 LARGEST = 2**63 - 1
 """Of all whole numbers on a command line."""
@@ -110,7 +110,7 @@ def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> Ar
         elif key == "trainer" and help_only:
             parser.add_argument("--trainer.NAME", help=f"{described.get(key)} (all of them: --help-trainer)")
         elif key == "trainer":
-            parser.add_class_arguments(_trainer_class(), key, skip={*OWN}, instantiate=False)
+            _add_trainer(parser)
         else:
             parser.add_function_arguments(function, as_group=False, skip={other for other in every if other != key})
     return parser
@@ -152,7 +152,7 @@ def _check_classes(file: str, content: Any, trust: Sequence[str]) -> None:
 def _print_trainer(name: str) -> NoReturn:
     """Print the arguments of Lightning's Trainer and exit."""
     parser = ArgumentParser(prog=f"probunet {name}", description="Arguments of Lightning's Trainer.")
-    parser.add_class_arguments(_trainer_class(), "trainer", skip={*OWN}, instantiate=False)
+    _add_trainer(parser)
     parser.print_help()
     raise SystemExit(0)
 
@@ -251,10 +251,12 @@ def _kind(name: str) -> str:
     return _KINDS.get(name.split(".")[-1], "names with values")
 
 
-def _trainer_class() -> type:
+def _add_trainer(parser: ArgumentParser) -> None:
+    """Add the arguments of Lightning's Trainer, with the precision that a training may choose itself."""
     from pytorch_lightning import Trainer
 
-    return Trainer
+    parser.add_class_arguments(Trainer, "trainer", skip={*OWN, "precision"}, instantiate=False)
+    parser.add_argument("--trainer.precision", type=Precision | None, help=PRECISION_HELP)
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):

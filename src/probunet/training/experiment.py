@@ -188,6 +188,7 @@ def _was_begun(folder: Path) -> bool:
 def _leave_nothing(run: Run, out: Path) -> None:
     """Remove what a training wrote that ended before it had anything to keep."""
     (run.path / DESCRIPTION).unlink(missing_ok=True)
+    (run.path / "precision.json").unlink(missing_ok=True)
     shutil.rmtree(run.path / "log", ignore_errors=True)
     for folder in (run.best.parent, run.path, out):
         with suppress(OSError):  # what else is in it stays

@@ -34,6 +34,7 @@ from probunet.training.compiled import CompileNetworks
 from probunet.training.data import TrainingData
 from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.placement import ending_together, highest, is_first
+from probunet.training.precision import resolved
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 from probunet.training.trainer_arguments import VALIDATE_EVERY
 
@@ -89,7 +90,8 @@ class Fit:
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(self.run.path)
         compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
         bar = TellProgress(self.tell, progress) if self.tell else TrainingBar(self.run.name, progress)
-        trainer = self._trainer([stop, watch, skip, *compiling, *([bar] if is_first() else [])])
+        arguments = resolved(self.trainer, self.run.path, model, self.data.crop, self.data.batch_size)
+        trainer = self._trainer(arguments, [stop, watch, skip, *compiling, *([bar] if is_first() else [])])
         if trainer.world_size > 1:
             share_batch_norm(model)
         loaders = self._loaders(trainer, model.learns_from_readers)
@@ -133,13 +135,13 @@ class Fit:
         shared = SharedBatches(images, VALIDATION_BATCH, part)
         return DataLoader(batches, batch_size=None), DataLoader(shared, batch_size=None)
 
-    def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
+    def _trainer(self, arguments: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.ERROR)
         path = self.run.path
         try:
             return pl.Trainer(
-                **{"accelerator": "auto", "val_check_interval": VALIDATE_EVERY, **self.trainer},
+                **{"accelerator": "auto", "val_check_interval": VALIDATE_EVERY, **arguments},
                 max_epochs=-1,
                 check_val_every_n_epoch=None,
                 default_root_dir=path,
@@ -186,6 +188,7 @@ def _summary(
         "best_validation_ged2": best,
         "peak_memory_mb": peak_memory_mb(),
         "device": str(trainer.strategy.root_device),
+        "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
         "versions": {
             "probunet": PROBUNET,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from probunet.core.errors import InputError
 
@@ -26,6 +26,10 @@ OWN: dict[str, str] = {
     "overfit_batches": "batches never end; prepare a small store instead",
 }
 """Arguments that the training sets itself, and what there is instead."""
+Precision = Literal[
+    "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "transformer-engine"
+]
+PRECISION_HELP = "number format; auto: float32 or bfloat16, whichever a trial of a few steps shows to be faster here"
 END = ("max_steps", "max_time")
 VALIDATE_EVERY = 500
 """Steps between validations, where ``val_check_interval`` is not given."""
