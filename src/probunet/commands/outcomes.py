@@ -14,7 +14,8 @@ def tell_store(store: Store) -> None:
     splits, left_out = store.manifest["splits"], store.manifest["left_out_no_reader_marked_anything"]
     counts = ", ".join(f"{counted['cases']:,} {split}" for split, counted in splits.items())
     patients = sum(counted["patients"] for counted in splits.values())
-    text = f"{store.path}: {len(store.cases):,} images of {patients:,} patients ({counts})"
+    kind = "volumes" if store.dims == 3 else "images"
+    text = f"{store.path}: {len(store.cases):,} {kind} of {patients:,} patients ({counts})"
     say(text + (f"; {left_out:,} left out, on which nobody marked anything" if left_out else ""))
 
 

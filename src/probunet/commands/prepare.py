@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from probunet.commands.outcomes import tell_store
 from probunet.core.console import console, say
+from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.data.lidc.readers import CROP, SPACING_MM
 from probunet.data.manifest import Split
 from probunet.data.own.fingerprint import fingerprint
 from probunet.data.own.folder_store import prepare_folder
+from probunet.data.own.folder_volumes import prepare_folder_volumes
 from probunet.data.own.street_folder import prepare_cityscapes, prepare_labelled
 from probunet.data.pictures import write_pictures
 from probunet.data.simulated.builtin import IMAGES, SIZE, prepare_readers, prepare_streets
@@ -118,28 +121,33 @@ def folder(
     root: Path,
     out: Path,
     size: list[int] | None = None,
-    spacing: float | None = None,
+    spacing: list[float] | None = None,
     fractions: tuple[float, float, float] = FRACTIONS,
     seed: int = 0,
     keep_empty: bool = False,
     consensus: Consensus | None = None,
+    dims: Literal[2, 3] = 2,
 ) -> None:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
     dataset.json holds channel_names, labels, file_ending and, where wanted, name, licence, patients (case to patient),
-    splits (train, validation, test to lists of cases) and persistent_readers. Volumes are taken slice by slice. Slices
-    on which no reader marked anything are left out and counted. The split is written to cases.csv of the store.
+    splits (train, validation, test to lists of cases) and persistent_readers. Instead of imagesTr and labelsTr there
+    may be a folder for each case, with image.<ext> and <reader>.<ext>. Volumes are taken slice by slice, or whole with
+    --dims 3. What no reader marked anything on is left out and counted. The split is written to cases.csv of the store.
 
     Args:
         root: folder with dataset.json, imagesTr and labelsTr.
         out: folder of the store to make.
         size: height and width to which images are cropped or padded around their centre; needed where they differ.
-        spacing: mm of the pixels to which all images are brought, where their files say how large theirs are.
+            Volumes keep their own size.
+        spacing: mm of the pixels to which all images are brought, where their files say how large theirs are; of
+            volumes one number, or three for slices, rows and columns.
         fractions: shares of patients for train, validation and test, where dataset.json does not give the splits.
         seed: of the split by patient.
         keep_empty: keep slices on which readers looked and marked nothing.
         consensus: store one label map a case in place of all readers': their majority, or STAPLE's (which needs
             SimpleITK); all readers are kept if not given.
+        dims: 3 for volumes as they are, 2 for their slices; the same seed gives the same patients in each split.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
@@ -147,8 +155,17 @@ def folder(
     Examples:
         probunet prepare folder --root mine --out data/mine
         probunet prepare folder --root mine --out data/mine --size 256 256 --spacing 0.5
+        probunet prepare folder --root mine --out data/volumes --dims 3
     """
-    tell_store(prepare_folder(root, out, size, spacing, fractions, seed, keep_empty, consensus))
+    if dims == 3:
+        if size is not None:
+            raise InputError("--size is for slices; volumes keep their own size, leave it out")
+        tell_store(prepare_folder_volumes(root, out, spacing, fractions, seed, keep_empty, consensus))
+        return
+    if spacing is not None and len(spacing) != 1:
+        raise InputError(f"--spacing {' '.join(map(str, spacing))} is not one pixel size; give one number in mm")
+    target = None if spacing is None else spacing[0]
+    tell_store(prepare_folder(root, out, size, target, fractions, seed, keep_empty, consensus))
 
 
 def inspect(data: Path, /, picture: Path | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def resample_plane(
         (C, h, w) of the type of ``image``, whole numbers rounded, and (R, h, w).
     """
     sides = image.shape[1:]
-    counts = [max(int(side * size / spacing + 1e-6), 1) for side, size in zip(sides, native, strict=True)]
+    counts = counts_at(sides, native, (spacing, spacing))
     steps = [spacing / size for size in native]
     places = [_places(*axis) for axis in zip(counts, steps, sides, strict=True)]
     rows, columns = (_triangles(*axis) for axis in zip(places, steps, sides, strict=True))
@@ -85,18 +85,51 @@ def resample_plane(
     return values.astype(image.dtype), _below(labels, places)
 
 
+def resample_volume(
+    image: npt.NDArray[Any], labels: npt.NDArray[np.uint8], native: Sequence[float], spacing: Sequence[float]
+) -> Drawn:
+    """Bring a volume to another voxel size, around its middle; see :func:`resample_plane`.
+
+    Args:
+        image: (C, D, H, W).
+        labels: (R, D, H, W).
+        native: mm of their voxels, by axis.
+        spacing: mm of the target voxels, by axis.
+
+    Returns:
+        (C, d, h, w) of the type of ``image``, whole numbers rounded, and (R, d, h, w).
+    """
+    sides = image.shape[1:]
+    counts = counts_at(sides, native, spacing)
+    steps = [mm / size for mm, size in zip(spacing, native, strict=True)]
+    places = [_places(*axis) for axis in zip(counts, steps, sides, strict=True)]
+    values = image
+    for axis, weights in enumerate(map(_triangles, places, steps, sides)):
+        if not np.array_equal(weights, np.eye(len(weights))):
+            values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis + 1)), 0, axis + 1)
+    if np.issubdtype(image.dtype, np.integer):
+        values = np.rint(values)
+    return values.astype(image.dtype), _below(labels, places)
+
+
+def counts_at(sides: Sequence[int], native: Sequence[float], spacing: Sequence[float]) -> list[int]:
+    """Target pixels along each axis that lie inside an image, at least one."""
+    return [max(int(side * mm / to + 1e-6), 1) for side, mm, to in zip(sides, native, spacing, strict=True)]
+
+
 def _places(count: int, step: float, side: int) -> npt.NDArray[np.float64]:
     """Middles of target pixels along an axis of ``side`` pixels, in its pixels, around its middle."""
     return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * step + (side - 1) / 2
 
 
 def _below(labels: npt.NDArray[np.uint8], places: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.uint8]:
-    """Labels (R, H, W) of the pixels that lie under the middles of target pixels, by axis."""
-    rows, columns = (
+    """Labels (R, *size) of the pixels that lie under the middles of target pixels, by axis."""
+    nearest = [
         np.floor(place + 0.5).astype(np.int64).clip(0, side - 1)
         for place, side in zip(places, labels.shape[1:], strict=True)
-    )
-    return labels[:, rows[:, None], columns[None]]
+    ]
+    grid: tuple[Any, ...] = (slice(None), *np.ix_(*nearest))
+    return labels[grid]
 
 
 def _triangles(places: npt.NDArray[np.float64], step: float, side: int) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ MARK = b"probunet prepare inspect"
 
 @dataclass(frozen=True)
 class Reading:
-    """One image or slice with the readers who looked at it: image (C, H, W), labels (R, H, W), R names."""
+    """An image, slice or volume with the readers who looked: image (C, *size), labels (R, *size), R names."""
 
     name: str
     patient: str
     image: npt.NDArray[Any]
     labels: npt.NDArray[np.uint8]
     readers: tuple[str, ...]
-    spacing: tuple[float, float] | None
+    spacing: tuple[float, ...] | None
 
 
 @dataclass
@@ -43,10 +43,10 @@ class Fingerprint:
 
     Attributes:
         classes: their names, background first.
-        images: number of images or slices.
+        images: number of images, slices or volumes.
         patients: the patients.
-        sizes: images by (H, W).
-        spacings: images by pixel spacing in mm.
+        sizes: images by (H, W), or volumes by (D, H, W).
+        spacings: images by pixel spacing in mm, in the same order.
         types: images by data type.
         readers: images by number of readers.
         pixels: pixels by class, over all readings; the last entry counts ignored ones.
@@ -63,7 +63,7 @@ class Fingerprint:
     classes: list[str]
     images: int = 0
     patients: set[str] = field(default_factory=set)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     spacings: Counter[Any] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     readers: Counter[int] = field(default_factory=Counter)
@@ -81,39 +81,43 @@ class Fingerprint:
         self.pixels = np.zeros(len(self.classes) + 1, np.int64)
         self.agreement = Agreement(len(self.classes))
 
-    def add(self, one: Reading) -> None:
+    def add(self, reading: Reading) -> None:
         """Count one image."""
-        shown = marked(one.labels)
+        size = reading.image.shape[1:]
+        axes = tuple(range(1, 1 + len(size)))
+        shown = marked(reading.labels, len(size))
         self.images += 1
-        self.patients.add(one.patient)
-        self.sizes[one.image.shape[1], one.image.shape[2]] += 1
-        self.spacings[one.spacing] += 1
-        self.types[str(one.image.dtype)] += 1
-        self.readers[len(one.labels)] += 1
-        counts = np.bincount(one.labels.ravel(), minlength=256)
+        self.patients.add(reading.patient)
+        self.sizes[size] += 1
+        self.spacings[reading.spacing] += 1
+        self.types[str(reading.image.dtype)] += 1
+        self.readers[len(reading.labels)] += 1
+        counts = np.bincount(reading.labels.ravel(), minlength=256)
         self.pixels += np.append(counts[: len(self.classes)], counts[-1])
         self.readings += len(shown)
         self.empty += int((~shown).sum())
-        shares = ((one.labels != 0) & (one.labels != IGNORE)).mean(axis=(1, 2))
-        for reader, seen, share in zip(one.readers, shown, shares, strict=True):
+        shares = ((reading.labels != 0) & (reading.labels != IGNORE)).mean(axis=axes)
+        for reader, seen, share in zip(reading.readers, shown, shares, strict=True):
             self.by_reader.setdefault(reader, np.zeros(3))[:] += 1, not seen, share
         self.unmarked += int(not shown.any())
-        low, high = one.image.min(axis=(1, 2)), one.image.max(axis=(1, 2))
+        low, high = reading.image.min(axis=axes), reading.image.max(axis=axes)
         self.low = low if self.low is None else np.minimum(self.low, low)
         self.high = high if self.high is None else np.maximum(self.high, high)
-        self.agreement.add(one.labels)
+        self.agreement.add(reading.labels)
 
     def lines(self) -> list[str]:
         """The fingerprint in words, a fact a line."""
         assert self.low is not None
         assert self.high is not None
-        spacings = {"unknown" if s is None else f"{s[0]:g} x {s[1]:g} mm": n for s, n in self.spacings.items()}
+        spacings = Counter({"unknown" if s is None else f"{_by(s)} mm": 0 for s in self.spacings})
+        for spacing, count in self.spacings.items():
+            spacings["unknown" if spacing is None else f"{_by(spacing)} mm"] += count
         shares = self.pixels / max(self.pixels.sum(), 1)
         named = [f"{name} {share:.2%}" for name, share in zip([*self.classes, "ignored"], shares, strict=True) if share]
         ranges = [f"{low:g} to {high:g}" for low, high in zip(self.low.tolist(), self.high.tolist(), strict=True)]
         return [
             f"images           {self.images:,} of {len(self.patients):,} patients",
-            f"sizes (px)       {_most({f'{h}x{w}': n for (h, w), n in self.sizes.items()})}",
+            f"sizes (px)       {_most({'x'.join(map(str, size)): n for size, n in self.sizes.items()})}",
             f"pixel spacing    {_most(spacings)}",
             f"intensities      {'; '.join(ranges)} ({', '.join(self.types)})",
             f"classes          {', '.join(named)} of all pixels",
@@ -160,33 +164,45 @@ def fingerprint(data: Path, picture: Path | None = None) -> Fingerprint:
     kept: list[Reading] = []
     random = np.random.default_rng(0)
     with console.status(f"reading {data}"):
-        for one in source:
-            found.add(one)
-            _keep(kept, one, found, random)
+        for reading in source:
+            found.add(reading)
+            _keep(kept, reading, found, random)
     if picture is not None:
         _contact_sheet(picture, kept, len(found.classes))
     return found
 
 
-def _keep(kept: list[Reading], one: Reading, found: Fingerprint, random: np.random.Generator) -> None:
+def _keep(kept: list[Reading], reading: Reading, found: Fingerprint, random: np.random.Generator) -> None:
     """Keep a random few of the images on which somebody marked something (reservoir sampling)."""
-    if not marked(one.labels).any():
+    if not marked(reading.labels, reading.labels.ndim - 1).any():
         return
+    if reading.labels.ndim == 4:
+        reading = _fullest_slice(reading)
     place = int(random.integers(found.images - found.unmarked))
     if len(kept) < SHOWN:
-        kept.append(one)
+        kept.append(reading)
     elif place < SHOWN:
-        kept[place] = one
+        kept[place] = reading
+
+
+def _fullest_slice(reading: Reading) -> Reading:
+    """The slice of a volume on which most is marked."""
+    number = int(((reading.labels != 0) & (reading.labels != IGNORE)).sum(axis=(0, 2, 3)).argmax())
+    return replace(
+        reading,
+        name=f"{reading.name}/slice-{number:03d}",
+        image=reading.image[:, number],
+        labels=reading.labels[:, number],
+    )
 
 
 def _of_store(store: Store) -> Iterator[Reading]:
-    spacing = store.manifest["spacing_mm"] and tuple(store.manifest["spacing_mm"])
     numbered = [f"reader {k + 1}" for k in range(store.readers)]
     names = store.reader_names or numbered
     for i, case in enumerate(store.cases):
         there = store.present[i]
         labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(names)[there].tolist())
-        yield Reading(case.name, case.patient, np.asarray(store.images[i]), labels, readers, spacing)
+        yield Reading(case.name, case.patient, np.asarray(store.images[i]), labels, readers, store.spacing(i))
 
 
 def _of_folder(dataset: Dataset) -> Iterator[Reading]:
@@ -197,7 +213,7 @@ def _of_folder(dataset: Dataset) -> Iterator[Reading]:
         readers = tuple(np.array(dataset.readers)[there].tolist())
         for k, (image, label) in enumerate(zip(volume.values, labels, strict=True)):
             name = case.name if len(labels) == 1 else f"{case.name}/slice-{k:03d}"
-            yield Reading(name, case.patient, image, label[there], readers, volume.spacing_mm)
+            yield Reading(name, case.patient, image, label[there], readers, volume.pixel_mm)
 
 
 def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
@@ -206,22 +222,26 @@ def _contact_sheet(file: Path, kept: list[Reading], classes: int) -> None:
 
     if not kept:
         raise InputError(f"there is nothing to draw in {file}: no reader marked anything anywhere")
-    columns = 1 + max(len(one.labels) for one in kept)
+    columns = 1 + max(len(reading.labels) for reading in kept)
     figure = grid_figure(1.5 * columns, 1.65 * len(kept))
     axes = figure.subplots(len(kept), columns, squeeze=False)
     palette = class_palette(classes, ())
-    for row, one in zip(axes, kept, strict=True):
+    for row, reading in zip(axes, kept, strict=True):
         for axis in row:
             axis.axis("off")
-        show(row[0], as_rgb(one.image), one.name)
-        for axis, label, reader in zip(row[1:], one.labels, one.readers, strict=False):
-            show(axis, paint(one.image, label, palette), reader if marked(label) else f"{reader}: empty")
+        show(row[0], as_rgb(reading.image), reading.name)
+        for axis, label, reader in zip(row[1:], reading.labels, reading.readers, strict=False):
+            show(axis, paint(reading.image, label, palette), reader if marked(label) else f"{reader}: empty")
     with writing_file(file) as temporary:
         figure.savefig(temporary, dpi=100, metadata={"Software": MARK.decode()})
 
 
+def _by(spacing: tuple[float, ...]) -> str:
+    return " x ".join(f"{mm:.4g}" for mm in spacing)
+
+
 def _most(counts: dict[str, int]) -> str:
-    """The most frequent values with their counts; only the value where there is one."""
+    """The most frequent values with their counts; only the value where there is reading."""
     if len(counts) == 1:
         return next(iter(counts))
     first = sorted(counts.items(), key=lambda item: -item[1])[:6]

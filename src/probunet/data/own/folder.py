@@ -2,13 +2,14 @@
 
 ``dataset.json`` says what there is, ``imagesTr/<case>_0000.<ext>`` holds channel 0 of a case (or all, for RGB), and
 ``labelsTr/<case>/<reader>.<ext>`` what one reader marked. Readers may be different and differently many for each case.
-nnU-Net's own ``labelsTr/<case>.<ext>`` is a case with a single reader.
+nnU-Net's own ``labelsTr/<case>.<ext>`` is a case with a single reader. Where there is no ``imagesTr``, every folder
+beside ``dataset.json`` is a case: ``<case>/image.<ext>`` (or ``image_0000.<ext>``, ...), and any other file is what one
+reader marked.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,9 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.types import IGNORE
 from probunet.data.manifest import LONGEST_NAME, Split, sentence
-from probunet.io.formats import KINDS, ending, is_left_behind
+from probunet.data.own.layout import find_files
+from probunet.io.formats import KINDS
+from probunet.io.geometry import Affine, Spacing
 from probunet.io.pictures import Picture, read_file
 
 log = logging.getLogger(__name__)
@@ -38,11 +41,19 @@ class Images:
 
     Attributes:
         values: (slices, C, H, W).
-        spacing_mm: pixel size (row, column) in mm, or ``None``.
+        spacing_mm: between slices (``None`` where nobody knows), rows and columns in mm; ``None`` where not even these
+            are known.
+        affine: (4, 4) from (column, row, slice) to mm in the axes of NIfTI, or ``None``.
     """
 
     values: npt.NDArray[Any]
-    spacing_mm: tuple[float, float] | None
+    spacing_mm: Spacing | None
+    affine: Affine | None = None
+
+    @property
+    def pixel_mm(self) -> tuple[float, float] | None:
+        """Pixel size (row, column) in mm, or ``None``."""
+        return None if self.spacing_mm is None else self.spacing_mm[1:]
 
 
 @dataclass(frozen=True)
@@ -147,14 +158,12 @@ def open_folder(root: Path) -> Dataset:
     suffix = facts.file_ending.lower()
     if suffix not in ENDINGS:
         raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(ENDINGS)}")
-    images = _images(root / "imagesTr", suffix, len(facts.channel_names))
-    readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
-    _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
-    readers = _reader_names([reader for reading in readings.values() for reader in reading], root / "labelsTr")
+    images, readings = find_files(root, suffix, len(facts.channel_names))
+    readers = _reader_names([reader for reading in readings.values() for reader in reading], root)
     cases = tuple(_case_files(name, facts, images[name], readings[name], readers) for name in sorted(images))
     for key, named in (("patients", facts.patients.keys()), ("splits", _splits(facts, where).keys())):
         if unknown := sorted(named - {case.name for case in cases}):
-            raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but imagesTr has no such case")
+            raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but there is no image of it")
     single = any((root / "labelsTr" / (name + suffix)).is_file() for name in images)  # nobody knows whose it is
     return Dataset(
         facts.name or _text(root.name),
@@ -233,8 +242,7 @@ def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) 
             reading = read_file(path, class_ids=True)
             _check_fit(reading, parts[0])
             labels[:, reader] = _classes(path, reading.values(), classes, ignore)
-    spacing = parts[0].spacing_mm
-    return Images(values, None if spacing is None else spacing[1:]), labels
+    return Images(values, parts[0].spacing_mm, parts[0].affine), labels
 
 
 def _facts(file: Path) -> Facts:
@@ -259,51 +267,6 @@ def _splits(facts: Facts, where: Path) -> dict[str, Split]:
                 raise InputError(f"{where} names the case '{name[:80]}' twice in splits")
             parts[name] = split
     return parts
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not is_left_behind(path.name))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be listed ({error.strerror}); the folder is needed") from error
-
-
-def _images(folder: Path, suffix: str, channels: int) -> dict[str, tuple[Path, ...]]:
-    found: dict[str, dict[int, Path]] = {}
-    for path in _listed(folder):
-        match = re.fullmatch(r"(.+)_(\d{4})", path.name[: -len(suffix)])
-        if not path.name.lower().endswith(suffix) or match is None:
-            raise InputError(f"{path} is not named <case>_0000{suffix} as dataset.json says; rename or remove it")
-        if found.setdefault(match[1], {}).setdefault(int(match[2]), path) is not path:
-            raise InputError(f"{path}: the case '{match[1]}' is named twice; keep one of the files")
-    if not found:
-        raise InputError(f"{folder} holds no images; put <case>_0000{suffix} there")
-    for name, files in found.items():
-        if sorted(files) not in (list(range(channels)), [0]):
-            raise InputError(f"{folder}: case '{name}' has the channels {sorted(files)}, dataset.json names {channels}")
-    return {name: tuple(files[k] for k in sorted(files)) for name, files in found.items()}
-
-
-def _readings(folder: Path, suffix: str) -> dict[str, Path]:
-    single = folder.with_name(folder.name + suffix)
-    if single.exists():
-        if folder.exists():
-            raise InputError(f"there are both {single} and a folder of readings {folder}; keep one of them")
-        return {"reader": single}
-    found: dict[str, Path] = {}
-    for path in _listed(folder):
-        if ending(path) != suffix:
-            raise InputError(f"{path} does not end in {suffix} as dataset.json says; convert or remove it")
-        if found.setdefault(path.name[: -len(suffix)], path) is not path:
-            raise InputError(f"{path}: this reader is named twice; keep one of the files")
-    if not found:
-        raise InputError(f"{folder} holds no reading; put <reader>{suffix} there or remove the case")
-    return found
-
-
-def _refuse_strangers(folder: Path, known: set[str]) -> None:
-    if strangers := [path for path in _listed(folder) if path.name not in known]:
-        raise InputError(f"{strangers[0]} belongs to no case in imagesTr; remove it or add its image")
 
 
 def _check_fit(picture: Picture, first: Picture) -> None:

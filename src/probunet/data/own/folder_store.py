@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,9 +19,10 @@ from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
+from probunet.data.own.survey import Moments, common_spacing, intensity_of, splits_of, store_type
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.resample import resample_plane
-from probunet.data.splits import FRACTIONS, empty_split_note, patient_of_nobody, split_by_patient
+from probunet.data.splits import FRACTIONS, patient_of_nobody
 from probunet.data.store import Store, marked
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
@@ -62,8 +63,8 @@ def draw_slice(
     """
     images, labels = read_case(case, *arguments) if how is None else _agreed(case, arguments, how)
     image, label = images.values[number], labels[number]
-    if spacing is not None and images.spacing_mm is not None:
-        image, label = resample_plane(image, label, images.spacing_mm, spacing)
+    if spacing is not None and images.pixel_mm is not None:
+        image, label = resample_plane(image, label, images.pixel_mm, spacing)
     cut, pad = (..., *_window(image.shape[1:], size)), [(0, 0), *_missing(image.shape[1:], size)]
     return np.pad(image[cut], pad, mode="edge"), np.pad(label[cut], pad, constant_values=IGNORE)
 
@@ -118,7 +119,7 @@ def prepare_folder(
         raise InputError(f"size {size} is not a height and a width in pixels")
     if spacing is not None and not 1e-7 < spacing < 100:
         raise InputError(f"spacing {spacing} is no pixel size in mm")
-    parts = _parts(dataset, fractions, seed)
+    parts = splits_of(dataset, fractions, seed)
     survey = _survey(dataset, None if size is None else (size[0], size[1]), spacing, parts)
     read = (len(dataset.channels), len(dataset.classes), dataset.ignore)
     sources = [
@@ -161,37 +162,20 @@ class _Survey:
     counts: dict[str, int]
 
 
-@dataclass
-class _Moments:
-    """Number, mean and sum of squared deviations of values, merged without loss where the mean is large."""
-
-    number: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, values: npt.NDArray[Any]) -> None:
-        number, mean = values.size, float(values.mean(dtype=np.float64))
-        squares = float(np.square(values - mean, dtype=np.float64).sum())
-        total, apart = self.number + number, mean - self.mean
-        self.squares += squares + apart**2 * self.number * number / total
-        self.mean += apart * number / total
-        self.number = total
-
-
 def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: dict[str, Split]) -> _Survey:
     """Read and check everything once, before anything is written."""
     slices: list[int] = []
     patients: list[str] = []
     shapes: list[Size] = []
     spacings: list[tuple[float, float] | None] = []
-    train, every = _Moments(), _Moments()
+    train, every = Moments(), Moments()
     hidden = largest = 0
     first = dataset.cases[0].images[0]
     types: set[np.dtype[Any]] = set()
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
             images, labels = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
-            values, spacing = images.values, images.spacing_mm
+            values, spacing = images.values, images.pixel_mm
             types.add(values.dtype)
             if values.dtype.kind in "iu":
                 largest = max(largest, int(values.max()), -int(values.min()))
@@ -209,7 +193,7 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
             every.add(values)
             if parts[case.name] == "train":
                 train.add(values)
-    dtype = _store_type(types, largest, dataset.title)
+    dtype = store_type(types, largest, dataset.title)
     wanted = size or shapes[0]
     counts = {
         "padded_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] < wanted[0] or s[1] < wanted[1]),
@@ -221,37 +205,10 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
             f"note: on {hidden:,} slices all marks lie outside of the central {wanted[0]}x{wanted[1]} px and are lost; "
             "give a larger --size"
         )
-    spacing = _common_spacing(spacings) if target is None else (target, target)
+    spacing = common_spacing(spacings) if target is None else (target, target)
     return _Survey(
-        slices, patients, wanted, dtype.type, spacing, _intensity(dtype, train if train.number else every), counts
+        slices, patients, wanted, dtype.type, spacing, intensity_of(dtype, train if train.number else every), counts
     )
-
-
-def _store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np.dtype[Any]:
-    """The type that holds every value of all files as it is.
-
-    Args:
-        types: of the files.
-        largest: of the whole numbers among them, without their sign.
-        title: of the set, for the message.
-
-    Raises:
-        InputError: there is none that a store can have.
-    """
-    common = np.result_type(*types)
-    if len(types) == 1 and (common.kind == "f" or common.itemsize < 8):
-        return common
-    if common.kind != "f" and common.itemsize == 8:  # of mere whole numbers
-        common = np.dtype(np.int32 if largest < 1 << 31 else np.float64)
-    elif common == np.float64 and common not in types and largest <= 1 << 24:
-        common = np.dtype(np.float32)
-    if common == np.float64 and largest > 1 << 53:
-        raise InputError(f"{title} holds {largest}, which no store keeps to the digit; rescale the images")
-    if len(types) > 1:
-        log.warning(
-            f"note: images hold {', '.join(sorted(map(str, types)))}; the store holds {common}, every value exact"
-        )
-    return common
 
 
 def _target_shape(
@@ -278,46 +235,3 @@ def _hidden(labels: npt.NDArray[np.uint8], shape: Size, size: Size | None) -> in
         for part, factor in zip(_window(shape, size), factors, strict=True)
     )
     return int((marked(labels).any(axis=1) & ~marked(labels[:, :, window[0], window[1]]).any(axis=1)).sum())
-
-
-def _common_spacing(spacings: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
-    """The pixel size of all cases, ``None`` where they differ by more than a thousandth, or it is not known."""
-    known = [spacing for spacing in spacings if spacing is not None]
-    if not known:
-        return None
-    if len(known) < len(spacings) or not np.allclose(known, known[0], rtol=1e-3, atol=0):
-        low, high = np.min(known), np.max(known)
-        log.warning(
-            f"note: pixel sizes differ between cases ({low:.4g} to {high:.4g} mm, {len(spacings) - len(known)} unknown)"
-            "; the store has none. Give --spacing to bring all to one"
-        )
-        return None
-    return known[0]
-
-
-def _intensity(dtype: np.dtype[Any], moments: _Moments) -> Intensity:
-    """Grey levels of pictures as always, all else by mean and standard deviation."""
-    if dtype == np.uint8:
-        return Intensity("grey level", offset=128, scale=64)
-    deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
-    if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
-        raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
-    return Intensity("raw value", offset=moments.mean, scale=deviation)
-
-
-def _parts(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    if not dataset.splits:
-        patients = split_by_patient([case.patient for case in dataset.cases], fractions, seed)
-        if note := empty_split_note(patients, fractions):
-            log.warning(note)
-        return {case.name: patients[case.patient] for case in dataset.cases}
-    seen: dict[str, Split] = {}
-    for case in dataset.cases:
-        split = dataset.splits.get(case.name)
-        if split is None:
-            raise InputError(f"the case '{case.name}' is in no split of dataset.json; put it into one")
-        if seen.setdefault(case.patient, split) != split:
-            raise InputError(
-                f"the patient '{case.patient}' is in the splits {seen[case.patient]} and {split}; keep it in one"
-            )
-    return dataset.splits

@@ -1,0 +1,115 @@
+"""What files hold, before a store is made of them: the type of the values, their map, the pixel size, the splits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
+from probunet.data.manifest import Split
+from probunet.data.own.folder import Dataset
+from probunet.data.splits import empty_split_note, split_by_patient
+
+log = logging.getLogger(__name__)
+
+Size = TypeVar("Size", bound=tuple[float, ...])
+"""mm of a pixel or voxel, in the order of the axes."""
+
+
+@dataclass
+class Moments:
+    """Number, mean and sum of squared deviations of values, merged without loss where the mean is large."""
+
+    number: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """Count some values in."""
+        number, mean = values.size, float(values.mean(dtype=np.float64))
+        squares = float(np.square(values - mean, dtype=np.float64).sum())
+        total, apart = self.number + number, mean - self.mean
+        self.squares += squares + apart**2 * self.number * number / total
+        self.mean += apart * number / total
+        self.number = total
+
+
+def store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np.dtype[Any]:
+    """The type that holds every value of all files as it is.
+
+    Args:
+        types: of the files.
+        largest: of the whole numbers among them, without their sign.
+        title: of the set, for the message.
+
+    Raises:
+        InputError: there is none that a store can have.
+    """
+    common = np.result_type(*types)
+    if len(types) == 1 and (common.kind == "f" or common.itemsize < 8):
+        return common
+    if common.kind != "f" and common.itemsize == 8:  # of mere whole numbers
+        common = np.dtype(np.int32 if largest < 1 << 31 else np.float64)
+    elif common == np.float64 and common not in types and largest <= 1 << 24:
+        common = np.dtype(np.float32)
+    if common == np.float64 and largest > 1 << 53:
+        raise InputError(f"{title} holds {largest}, which no store keeps to the digit; rescale the images")
+    if len(types) > 1:
+        log.warning(
+            f"note: images hold {', '.join(sorted(map(str, types)))}; the store holds {common}, every value exact"
+        )
+    return common
+
+
+def common_spacing(spacings: Sequence[Size | None]) -> Size | None:
+    """The pixel size of all cases, ``None`` where they differ by more than a thousandth, or it is not known."""
+    known = [spacing for spacing in spacings if spacing is not None]
+    if not known:
+        return None
+    if len(known) < len(spacings) or not np.allclose(known, known[0], rtol=1e-3, atol=0):
+        low, high = np.min(known), np.max(known)
+        log.warning(
+            f"note: pixel sizes differ between cases ({low:.4g} to {high:.4g} mm, {len(spacings) - len(known)} unknown)"
+            "; the store has none. Give --spacing to bring all to one"
+        )
+        return None
+    return known[0]
+
+
+def intensity_of(dtype: np.dtype[Any], moments: Moments) -> Intensity:
+    """Grey levels of pictures as always, all else by mean and standard deviation."""
+    if dtype == np.uint8:
+        return Intensity("grey level", offset=128, scale=64)
+    deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
+    if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
+        raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
+    return Intensity("raw value", offset=moments.mean, scale=deviation)
+
+
+def splits_of(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[str, Split]:
+    """The split of every case: that of dataset.json, or one drawn by patient.
+
+    Raises:
+        InputError: a case without a split, or a patient in two.
+    """
+    if not dataset.splits:
+        patients = split_by_patient([case.patient for case in dataset.cases], fractions, seed)
+        if note := empty_split_note(patients, fractions):
+            log.warning(note)
+        return {case.name: patients[case.patient] for case in dataset.cases}
+    seen: dict[str, Split] = {}
+    for case in dataset.cases:
+        split = dataset.splits.get(case.name)
+        if split is None:
+            raise InputError(f"the case '{case.name}' is in no split of dataset.json; put it into one")
+        if seen.setdefault(case.patient, split) != split:
+            raise InputError(
+                f"the patient '{case.patient}' is in the splits {seen[case.patient]} and {split}; keep it in one"
+            )
+    return dataset.splits
