@@ -23,6 +23,7 @@ PURPOSES = {
     "hub": "models on the Hugging Face Hub",
     "explore": "the page of explore",
     "onnx": "export --format onnx",
+    "cluster": "--cluster, work on a Dask cluster",
 }
 """What every extra is for."""
 PARTS = ("torch", "numpy", "scipy", "pytorch-lightning", "torchmetrics", "pydicom")

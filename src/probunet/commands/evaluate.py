@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from probunet.commands.tables import print_scores
+from probunet.core.cluster import in_shards
 from probunet.core.console import console
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.core.shards import read_shard
+from probunet.core.shards import Shard, read_shard
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.evaluation.evaluate import evaluate as evaluate_model
 from probunet.evaluation.groups import FEWEST
-from probunet.evaluation.model_scores import evaluate_run, is_evaluated, tell_other_units
+from probunet.evaluation.model_scores import evaluate_run, is_evaluated, score_share, tell_other_units
 from probunet.evaluation.shown import Part
 from probunet.metrics.convention import Convention
 from probunet.runs.run import Run
@@ -31,6 +33,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     shard: str | None = None,
+    cluster: str | None = None,
     crop: Part | None = None,
     trust: list[str] | None = None,
 ) -> None:
@@ -50,6 +53,7 @@ def evaluate(
         device: where the model runs: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps
         shard: this process's share, i/n with i from 0 to n - 1, or auto: as torchrun or srun say; the one that comes
             last writes the result; all of it if not given
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk
         crop: whole for all of every image, large ones tile by tile; trained for the central crop of the training; if
             not given, that crop, or all where it hides every mark of an image
         trust: modules whose code may run, for models of your own; those of probunet need none
@@ -65,6 +69,8 @@ def evaluate(
     numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
     if not numbers or numbers[0] < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
+    if shard and cluster:
+        raise InputError("--shard and --cluster are two ways to share the work; give one of them")
     share = read_shard(shard)
     place = share.device(chosen_device(device))
     console.quiet = console.quiet or bool(share.local)  # one process of a machine speaks
@@ -79,9 +85,32 @@ def evaluate(
         tell_other_units(trained, store)
         if share.count > 1 and is_evaluated(trained, store, split, numbers, seed, crop):
             console.print(f"{trained.path} is evaluated already; remove its evaluation.json to do it again")
-        elif content := evaluate_run(trained, store, split, numbers, seed, place, shard=share, part=crop):
+            continue
+        if cluster:
+            where = (trained.path.absolute(), store.path.absolute())
+            in_shards(cluster, f"evaluating {trained.name}", _Work(*where, split, numbers, seed, device, crop, trust))
+        if content := evaluate_run(trained, store, split, numbers, seed, place, shard=share, part=crop):
             _show(str(trained.path), store.convention(), content["scores"], content["grouped_by"])
             console.print(f"all numbers are in {trained.path / 'evaluation.json'}; a page: probunet report {run}")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Everything that a process needs to know to score its share of the batches."""
+
+    run: Path
+    store: Path
+    split: Split
+    numbers: list[int]
+    seed: int
+    device: str
+    crop: Part | None
+    trust: list[str] | None
+
+    def __call__(self, share: Shard) -> None:
+        """Score what is missing, and leave it to the process that asked to put the parts together."""
+        run, place = Run(self.run, self.trust or ()), share.device(chosen_device(self.device))
+        score_share(run, Store(self.store), self.split, self.numbers, self.seed, place, shard=share, part=self.crop)
 
 
 def _show(title: str, convention: Convention, rows: Sequence[Mapping[str, Any]], grouped_by: str) -> None:

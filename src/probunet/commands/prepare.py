@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from probunet.commands.outcomes import tell_store
+from probunet.core.cluster import anywhere, on_cluster
 from probunet.core.console import console, say
 from probunet.core.errors import InputError
 from probunet.core.files import shown
@@ -29,6 +30,7 @@ def readers(
     limit: int | None = None,
     seed: int = 0,
     jobs: int = -1,
+    cluster: str | None = None,
 ) -> None:
     """Prepare the built-in data: the outlines of LIDC-IDRI's readers, with simulated CT around them.
 
@@ -42,6 +44,7 @@ def readers(
         limit: only this many lesion slices, spread over all patients.
         seed: of the simulated CT.
         jobs: parallel processes, -1 for one per core.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
@@ -50,7 +53,8 @@ def readers(
         probunet prepare readers --out data/readers
         probunet prepare readers --out data/demo --spacing 1 --size 64
     """
-    tell_store(prepare_readers(out, spacing, size, limit, seed, jobs))
+    with on_cluster(cluster):
+        tell_store(prepare_readers(anywhere(out, cluster), spacing, size, limit, seed, jobs))
 
 
 def streets(
@@ -59,6 +63,7 @@ def streets(
     size: tuple[int, int] = SIZE,
     seed: int = 0,
     jobs: int = -1,
+    cluster: str | None = None,
 ) -> None:
     """Prepare simulated street scenes whose labels flip with the paper's five probabilities (32 known modes).
 
@@ -68,6 +73,7 @@ def streets(
         size: height and width in pixels, at least 32.
         seed: of the scenes.
         jobs: parallel processes, -1 for one per core.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
@@ -76,10 +82,11 @@ def streets(
         probunet prepare streets --out data/streets
         probunet prepare streets --out data/wide --size 128 256 --seed 1
     """
-    tell_store(prepare_streets(out, images, size, seed, jobs))
+    with on_cluster(cluster):
+        tell_store(prepare_streets(anywhere(out, cluster), images, size, seed, jobs))
 
 
-def labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> None:
+def labelled(root: Path, classes: Path, out: Path, jobs: int = -1, cluster: str | None = None) -> None:
     """Prepare street photographs with stochastic label flips, by a class table.
 
     Args:
@@ -87,6 +94,7 @@ def labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> None:
         classes: YAML file with the class table, for example configs/classes/camvid.yaml.
         out: folder of the store to make.
         jobs: parallel processes, -1 for one per core.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
 
     Raises:
         InputError: the table or a file cannot be used; the message names it.
@@ -94,10 +102,11 @@ def labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> None:
     Examples:
         probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid
     """
-    tell_store(prepare_labelled(root, classes, out, jobs))
+    with on_cluster(cluster):
+        tell_store(prepare_labelled(anywhere(root, cluster), classes, anywhere(out, cluster), jobs))
 
 
-def cityscapes(root: Path, out: Path, jobs: int = -1) -> None:
+def cityscapes(root: Path, out: Path, jobs: int = -1, cluster: str | None = None) -> None:
     """Prepare Cityscapes with the paper's five stochastic label flips, at 256x512 px.
 
     The official training images without Darmstadt, Moenchengladbach and Ulm are for training (2,701), those three
@@ -107,6 +116,7 @@ def cityscapes(root: Path, out: Path, jobs: int = -1) -> None:
         root: folder that holds leftImg8bit and gtFine as they come from cityscapes-dataset.com.
         out: folder of the store to make.
         jobs: parallel processes, -1 for one per core.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
 
     Raises:
         InputError: a file is missing or cannot be used; the message names it.
@@ -114,7 +124,8 @@ def cityscapes(root: Path, out: Path, jobs: int = -1) -> None:
     Examples:
         probunet prepare cityscapes --root cityscapes --out data/cityscapes
     """
-    tell_store(prepare_cityscapes(root, out, jobs))
+    with on_cluster(cluster):
+        tell_store(prepare_cityscapes(anywhere(root, cluster), anywhere(out, cluster), jobs))
 
 
 def folder(
@@ -127,6 +138,8 @@ def folder(
     keep_empty: bool = False,
     consensus: Consensus | None = None,
     dims: Literal[2, 3] = 2,
+    jobs: int = 1,
+    cluster: str | None = None,
 ) -> None:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
@@ -148,6 +161,8 @@ def folder(
         consensus: store one label map a case in place of all readers': their majority, or STAPLE's (which needs
             SimpleITK); all readers are kept if not given.
         dims: 3 for volumes as they are, 2 for their slices; the same seed gives the same patients in each split.
+        jobs: parallel processes, -1 for one per core; one reads a volume once for all its slices.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit, or ``out`` cannot be written.
@@ -157,15 +172,18 @@ def folder(
         probunet prepare folder --root mine --out data/mine --size 256 256 --spacing 0.5
         probunet prepare folder --root mine --out data/volumes --dims 3
     """
+    places, jobs = (anywhere(root, cluster), anywhere(out, cluster)), -1 if cluster else jobs
     if dims == 3:
         if size is not None:
             raise InputError("--size is for slices; volumes keep their own size, leave it out")
-        tell_store(prepare_folder_volumes(root, out, spacing, fractions, seed, keep_empty, consensus))
+        with on_cluster(cluster):
+            tell_store(prepare_folder_volumes(*places, spacing, fractions, seed, keep_empty, consensus, jobs))
         return
     if spacing is not None and len(spacing) != 1:
         raise InputError(f"--spacing {' '.join(map(str, spacing))} is not one pixel size; give one number in mm")
     target = None if spacing is None else spacing[0]
-    tell_store(prepare_folder(root, out, size, target, fractions, seed, keep_empty, consensus))
+    with on_cluster(cluster):
+        tell_store(prepare_folder(*places, size, target, fractions, seed, keep_empty, consensus, jobs))
 
 
 def inspect(data: Path, /, picture: Path | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from probunet.commands.outcomes import tell_store
 from probunet.commands.tables import print_lidc
+from probunet.core.cluster import anywhere, on_cluster
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.data.lidc.annotations import load_table
@@ -29,6 +30,7 @@ def lidc(
     check: bool = False,
     keep_going: bool = False,
     jobs: int = -1,
+    cluster: str | None = None,
 ) -> None:
     """Prepare the original LIDC-IDRI download: CT around every lesion, with the outlines of up to four readers.
 
@@ -45,6 +47,7 @@ def lidc(
         check: first compare the XML with the built-in contours, annotation by annotation, and list what differs.
         keep_going: report and skip scans that cannot be read, and missing slices, instead of stopping at the first.
         jobs: parallel processes, -1 for one per core; a joblib backend chosen in Python (Dask, Ray) is used instead.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
 
     Raises:
         InputError: something is missing, unreadable or contradictory; names the file.
@@ -69,7 +72,9 @@ def lidc(
             comparison = cross_check(index, load_table())
         print(comparison)
     if dicom and out:
-        store, summary = prepare_lidc(dicom, out, index, annotations, spacing, size, keep_going, jobs)
+        with on_cluster(cluster):
+            places = anywhere(dicom, cluster), anywhere(out, cluster)
+            store, summary = prepare_lidc(*places, index, annotations, spacing, size, keep_going, jobs)
         print_lidc(summary)
         tell_store(store)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import cast, get_args
@@ -10,6 +11,7 @@ from typing import cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from probunet.core.cluster import in_shards
 from probunet.core.console import console, progress_bar
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
@@ -44,6 +46,7 @@ def sample(
     reader: str | None = None,
     device: str = "auto",
     shard: str | None = None,
+    cluster: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
     """Draw plausible segmentations of pictures and volumes.
@@ -72,6 +75,7 @@ def sample(
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         shard: this process's share of the pictures, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every picture has a folder and a seed of its own.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
         trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Examples:
@@ -81,6 +85,7 @@ def sample(
         probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one
         probunet sample runs/demo/probabilistic_unet crops/ --write samples probabilities entropy --out maps
         probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses
+        probunet sample lidc-crops archive/ --cluster tcp://10.0.0.1:8786 --out hypotheses
 
     Raises:
         InputError: no model, no such shard, or pictures that cannot be read or do not fit the model: all others are
@@ -104,51 +109,79 @@ def sample(
         frozenset(cast("list[Kind]", write) if write else DEFAULT),
         reader,
     )
-    share, device = read_shard(shard), chosen_device(device)
+    if shard and cluster:
+        raise InputError("--shard and --cluster are two ways to share the work; give one of them")
+    share = read_shard(shard)
     check_out_folder(out, inputs)
-    pictures = Search(inputs, without=out)  # names that do not exist are told before a model is read
-    predictor = Predictor(open_model(model, trust or ()), share.device(device))
-    pictures = Search(inputs, without=out, channels=predictor.model.in_channels)
-    if reader is not None:
-        predictor.model.number_of(reader)
+    Search(inputs, without=out)  # names that do not exist are told before a model is read
+    work = _Work(model, tuple(inputs), out, request, device, tuple(trust or ()))
     made = not out.exists()
     try:
-        count, kept, refused = _all(pictures, share, Results(out, predictor, request))
+        tally = work(share) if cluster is None else _joined(in_shards(cluster, "sampling", work.anywhere()))
     finally:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
-    if refused:
-        raise _refusal(refused, count, out)
-    done = f"{count} picture{'' if count == 1 else 's'} in {shown(out)}"
+    if tally.refused:
+        raise _refusal(tally, out)
+    done = f"{tally.count} picture{'' if tally.count == 1 else 's'} in {shown(out)}"
     console.print(
-        f"{request.n} hypotheses of {done}" + (f", {kept} of them were there already" if kept else ""),
+        f"{request.n} hypotheses of {done}" + (f", {tally.kept} of them were there already" if tally.kept else ""),
         markup=False,
         highlight=False,
     )
 
 
-def _all(pictures: Search, share: Shard, results: Results) -> tuple[int, int, dict[str, InputError]]:
-    """Go through the pictures of a shard; what cannot be done with one of them keeps no other from being sampled.
+@dataclass
+class _Tally:
+    """How many pictures there were, how many of them were there already, and why others were refused, by name."""
 
-    Returns:
-        How many pictures they were, how many of them were there already, and why others were refused, by name.
-    """
-    count = kept = done = 0
-    notes: set[str] = set()
-    refused: dict[str, InputError] = {}
-    with progress_bar() as bar:
-        task = bar.add_task("sampling", total=pictures.count_files())
-        for number, picture in enumerate(pictures):
-            if number % share.count == share.index:
-                count += 1
-                try:
-                    kept += _sampled(picture, results, notes, partial(bar.advance, task))
-                except InputError as error:
-                    refused[shown(picture.source)] = error
-                    console.print(f"refused: {error}", markup=False, highlight=False)
-            done += picture.files
-            bar.update(task, completed=done)
-    return count, kept, refused
+    count: int = 0
+    kept: int = 0
+    refused: dict[str, InputError] = field(default_factory=dict)
+
+
+def _joined(tallies: Sequence[_Tally]) -> _Tally:
+    refused = {name: error for tally in tallies for name, error in tally.refused.items()}
+    return _Tally(sum(tally.count for tally in tallies), sum(tally.kept for tally in tallies), refused)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Everything that a process needs to know to sample its share of the pictures."""
+
+    model: str
+    inputs: tuple[Path, ...]
+    out: Path
+    request: Request
+    device: str
+    trust: tuple[str, ...]
+
+    def anywhere(self) -> _Work:
+        """The same for a process that works in another folder."""
+        model = str(Path(self.model).absolute()) if Path(self.model).exists() else self.model
+        inputs = tuple(path.absolute() for path in self.inputs)
+        return replace(self, model=model, inputs=inputs, out=self.out.absolute())
+
+    def __call__(self, share: Shard) -> _Tally:
+        """Go through the pictures; what cannot be done with one of them keeps no other from being sampled."""
+        predictor = Predictor(open_model(self.model, self.trust), share.device(chosen_device(self.device)))
+        pictures = Search(self.inputs, without=self.out, channels=predictor.model.in_channels)
+        if self.request.reader is not None:
+            predictor.model.number_of(self.request.reader)
+        results, tally, notes, done = Results(self.out, predictor, self.request), _Tally(), set[str](), 0
+        with progress_bar() as bar:
+            task = bar.add_task("sampling", total=pictures.count_files())
+            for number, picture in enumerate(pictures):
+                if number % share.count == share.index:
+                    tally.count += 1
+                    try:
+                        tally.kept += _sampled(picture, results, notes, partial(bar.advance, task))
+                    except InputError as error:
+                        tally.refused[shown(picture.source)] = error
+                        console.print(f"refused: {error}", markup=False, highlight=False)
+                done += picture.files
+                bar.update(task, completed=done)
+        return tally
 
 
 def _sampled(picture: Picture, results: Results, notes: set[str], advance: Callable[[float], None]) -> bool:
@@ -163,8 +196,9 @@ def _sampled(picture: Picture, results: Results, notes: set[str], advance: Calla
     return False
 
 
-def _refusal(refused: Mapping[str, InputError], count: int, out: Path) -> InputError:
+def _refusal(tally: _Tally, out: Path) -> InputError:
     """One sentence on all pictures that were refused, the first with its reason."""
+    refused, count = tally.refused, tally.count
     first, *others = refused
     if count == 1:
         return refused[first]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs, writing_file
 from probunet.evaluation.field_scores import checked_figures
-from probunet.evaluation.map_scores import Asked, partners, score_maps
+from probunet.evaluation.map_scores import Asked, partners, score_maps, score_on_cluster
 from probunet.evaluation.set_scores import SetScores, comparisons
 from probunet.io.label_maps import open_maps
 from probunet.metrics.consensus import Consensus, needs_itk
@@ -44,6 +45,7 @@ def score(
     consensus: Consensus | None = None,
     allow_missing: bool = False,
     check: list[str] | None = None,
+    cluster: str | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> None:
@@ -74,6 +76,7 @@ def score(
         consensus: take the majority of the readers, or STAPLE of them (which needs SimpleITK), as the only reference.
         allow_missing: leave out cases that are not in every set, instead of stopping.
         check: D_GED^2 by number of samples, as published (16:.206 100:.162): only say whether such a row is possible.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
         confidence: of the intervals.
         seed: of the bootstrap.
 
@@ -110,7 +113,8 @@ def score(
     names, missing = partners([readers, *sets.values()], allow_missing)
     groups = None if patients is None else _patients(patients, names)
     asked = Asked(chosen, convention, calibration, consensus, figures, None if spacing is None else tuple(spacing))
-    scored = {label: score_maps(held, readers, names, asked) for label, held in sets.items()}
+    how = partial(score_maps, asked=asked) if cluster is None else partial(score_on_cluster, cluster, asked=asked)
+    scored = {label: how(held, readers, names) for label, held in sets.items()}
     interval: dict[str, Any] = {"confidence": confidence, "seed": seed}
     rows = {label: scores.summaries(groups, **interval) for label, scores in scored.items()}
     tests = comparisons(scored, groups, **interval)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from probunet.core.cluster import in_shards
 from probunet.core.errors import InputError
+from probunet.core.shards import Shard
 from probunet.core.types import IGNORE
 from probunet.evaluation.field_scores import Figure, field_scores
 from probunet.evaluation.set_scores import SetScores, score_batch
-from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, spacing_of_case
+from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, open_maps, spacing_of_case
 from probunet.metrics.consensus import Consensus, consensus_of
 from probunet.metrics.convention import Convention
 from probunet.metrics.distance import pairwise_distances
@@ -107,6 +110,45 @@ def score_maps(samples: MapSet, references: MapSet, names: Sequence[str], asked:
         except InputError as error:
             raise _with_place(error, batch, samples, references, asked.convention) from error
     return scores
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Everything that a process needs to know to score its share of the cases: it opens the files itself."""
+
+    samples: Path
+    references: Path
+    names: tuple[str, ...]
+    asked: Asked
+
+    def __call__(self, shard: Shard) -> tuple[SetScores, str | None]:
+        """Score cases that follow each other; give the unit of their lengths, too."""
+        first, last = (number * len(self.names) // shard.count for number in (shard.index, shard.index + 1))
+        if first == last:
+            return SetScores(), None
+        sets = open_maps(self.samples, "samples"), open_maps(self.references, "references")
+        asked = replace(self.asked, unit=None)
+        return score_maps(*sets, self.names[first:last], asked), asked.unit
+
+
+def score_on_cluster(
+    address: str, samples: MapSet, references: MapSet, names: Sequence[str], asked: Asked
+) -> SetScores:
+    """Do the same as :func:`score_maps` on a Dask cluster, to the last digit.
+
+    Raises:
+        InputError: as there, or there is no cluster.
+    """
+    share = _Share(samples.path.absolute(), references.path.absolute(), tuple(names), asked)
+    shares = in_shards(address, f"scoring {samples.path.name}", share)
+    units = {unit for _, unit in shares if unit} | ({asked.unit} if asked.unit else set())
+    if len(units) > 1:
+        raise InputError(
+            f"{samples.path} has cases in mm and cases in px: not all files say how large a pixel is; give it with "
+            "--spacing"
+        )
+    asked.unit = next(iter(units), None)
+    return SetScores([batch for scores, _ in shares for batch in scores.batches])
 
 
 def _batches(samples: MapSet, references: MapSet, names: Sequence[str], asked: Asked) -> Iterator[_Batch]:

@@ -84,10 +84,9 @@ def evaluate_run(
         The content of ``evaluation.json``; ``None`` where other shards are not ready.
     """
     model = run.model(device)
-    check_fit(run, store, split)
-    images = images_to_score(store, split, run.crop, part, run.intensity)
+    images = _images(run, store, split, part)
     question = _question(run, images, split, numbers, seed)
-    parts = _parts(run, question, len(images.batches(batch_size(images))), batch_size(images))
+    parts = _parts(run, question, images)
     _score_missing(run, model, images, parts, numbers, seed, shard, tell)
     if missing := parts.missing():
         log.info(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
@@ -123,6 +122,15 @@ def evaluate_run(
     return content
 
 
+def score_share(
+    run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str, shard: Shard, part: Part | None
+) -> None:
+    """Score a shard of what :func:`evaluate_run` needs, which puts it together; the arguments are those."""
+    images = _images(run, store, split, part)
+    parts = _parts(run, _question(run, images, split, numbers, seed), images)
+    _score_missing(run, run.model(device), images, parts, numbers, seed, shard, None)
+
+
 def evaluate_in_process(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
     """Do :func:`evaluate_run` as a task for a process of its own, which opens the store and chooses the device."""
     evaluate_run(run, Store(store), split, numbers, seed, chosen_device(), tell)
@@ -142,11 +150,17 @@ def _question(run: Run, images: EvaluationImages, split: Split, numbers: list[in
     }
 
 
-def _parts(run: Run, question: dict[str, Any], count: int, batch: int) -> Parts:
+def _images(run: Run, store: Store, split: Split, part: Part | None) -> EvaluationImages:
+    check_fit(run, store, split)
+    return images_to_score(store, split, run.crop, part, run.intensity)
+
+
+def _parts(run: Run, question: dict[str, Any], images: EvaluationImages) -> Parts:
     """Where the parts of this evaluation are kept, and of no other one."""
+    batch = batch_size(images)
     whole = {**question, "batch": batch, "version": PROBUNET}
     name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
-    return Parts(run.path / f"evaluation-{name}.parts", count)
+    return Parts(run.path / f"evaluation-{name}.parts", len(images.batches(batch)))
 
 
 def _score_missing(

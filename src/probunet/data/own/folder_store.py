@@ -98,6 +98,7 @@ def prepare_folder(
     seed: int = 0,
     keep_empty: bool = False,
     how: Consensus | None = None,
+    jobs: int = 1,
 ) -> Store:
     """Prepare your own images and readers: nnU-Net's folders, with labelsTr/<case>/<reader>.<ext>.
 
@@ -145,8 +146,7 @@ def prepare_folder(
         notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers), **survey.counts},
         readers=dataset.readers if dataset.persistent and how is None else None,
     )
-    # one after another: a volume is read once for all its slices
-    return write_store(out, sources, description, survey.dtype, jobs=1, keep_empty=keep_empty)
+    return write_store(out, sources, description, survey.dtype, jobs=jobs, keep_empty=keep_empty)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def prepare_folder_volumes(
     seed: int = 0,
     keep_empty: bool = False,
     how: Consensus | None = None,
+    jobs: int = 1,
 ) -> Store:
     """Prepare your own volumes and readers as they come, without slicing; see ``prepare_folder`` for the folder.
 
@@ -111,7 +112,7 @@ def prepare_folder_volumes(
         notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers)},
         readers=dataset.readers if dataset.persistent and how is None else None,
     )
-    return write_volumes(out, sources, description, dtype.type, jobs=1, keep_empty=keep_empty)
+    return write_volumes(out, sources, description, dtype.type, jobs=jobs, keep_empty=keep_empty)
 
 
 class _Survey:
