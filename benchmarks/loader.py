@@ -14,7 +14,7 @@ from measure import DEVICE, alternating, machine
 from train_step import store
 
 from probunet.data.augment import Augmentation
-from probunet.data.batches import TrainingBatches
+from probunet.data.training_batches import TrainingBatches
 
 
 def main() -> None:

@@ -26,10 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from probunet import ProbabilisticUNet
 from probunet.core.intensity import Intensity
 from probunet.data.augment import Augmentation
-from probunet.data.batches import Batch, TrainingBatches
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, write_store
 from probunet.data.store import Store
+from probunet.data.training_batches import Batch, TrainingBatches
 from probunet.training.task import Optimisation, SegmentationTask
 
 CHANNELS = [32, 64, 128, 192]

@@ -11,9 +11,10 @@ from small_data import DESCRIPTION
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.augment import Augmentation
-from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, write_store
+from probunet.data.training_batches import TrainingBatches
 
 NONE = Augmentation(rotation=0, scale=1, shear=0, elastic=0, shift=0)
 

@@ -9,8 +9,9 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.data.augment import Augmentation
-from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.batches import EvaluationImages
 from probunet.data.flips import PAPER, Flip, draw_flips, mode_probabilities, modes, with_flips
+from probunet.data.training_batches import TrainingBatches
 
 FLIPS = (Flip(1, 3, 0.25), Flip(2, 4, 0.5))
 

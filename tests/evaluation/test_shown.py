@@ -62,7 +62,7 @@ def test_batches_of_large_images_are_small(beside):
     images = EvaluationImages(beside, "test")
     assert batch_size(images) == 32
     for size, expected in (((256, 512), 32), ((512, 512), 16), ((1024, 1024), 4), ((4096, 4096), 1)):
-        images.window = (..., slice(0, size[0]), slice(0, size[1]))
+        images.crop = size
         assert batch_size(images) == expected
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.data.batches import Batch
+from probunet.data.training_batches import Batch
 from probunet.training.nonfinite import SkipNotFinite
 from probunet.training.task import Optimisation, SegmentationTask
 

@@ -33,10 +33,11 @@ class Augmentation:
         shear: largest shear (tangent of the angle).
         elastic: standard deviation of the elastic displacement, in pixels.
         elastic_spacing: distance between the independent displacements that are interpolated, in pixels.
-        mirror: mirror left to right in half of the cases.
-        turn: turn by 0, 90, 180 or 270 degrees, each as often; square crops only. With ``mirror`` these are the eight
-            symmetries of the square, and no value is interpolated.
-        shift: largest translation of the crop, in whole pixels; ``None`` for as much as the stored image allows.
+        mirror: mirror left to right in half of the cases; volumes along each of their axes.
+        turn: turn by 0, 90, 180 or 270 degrees, each as often; square crops only, in the plane. With
+            ``mirror`` these are the eight symmetries of the square, and no value is interpolated.
+        shift: largest translation of the crop along each axis, in whole pixels; ``None`` for as much as the image
+            allows.
         marks: of the crops that miss every reader's mark although the image has one, the share that is moved so that
             it holds a marked pixel (a third, as in nnU-Net); only where ``shift`` is ``None``.
         gamma: smallest and largest exponent of the brightness of 8-bit images, drawn on a logarithmic scale (the
@@ -98,7 +99,7 @@ def sampling_grid(
     rows, columns = (torch.arange(size, device=device) - half for size, half in zip(crop, middle, strict=True))
     points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
     grid = torch.einsum("hwj,bij->bhwi", points.float(), matrix)
-    corners = move(_corners(augmentation, source, crop, uniform(1.0, 2)))
+    corners = move(first_positions(augmentation, source, crop, uniform(1.0, 2).flip(-1)))
     grid = grid + (corners + torch.tensor(middle, device=device)).flip(-1)[:, None, None, :]  # x before y
     if augmentation.elastic:
         grid = grid + _elastic(augmentation, batch, crop, generator) * deformed[:, None, None, None]
@@ -112,24 +113,27 @@ def _quarter_turns(place: torch.Tensor) -> torch.Tensor:
     return torch.stack([cos, -sin, sin, cos], dim=-1).reshape(-1, 2, 2)
 
 
-def _corners(
-    augmentation: Augmentation, source: tuple[int, int], crop: tuple[int, int], place: torch.Tensor
+def first_positions(
+    augmentation: Augmentation, source: tuple[int, ...], crop: tuple[int, ...], place: torch.Tensor
 ) -> torch.Tensor:
-    """First row and column (B, 2) of each crop, whole pixels inside the source, so that a crop blurs nothing.
+    """First row and column (B, axes) of each crop, whole pixels inside the source, so that a crop blurs nothing.
+
+    Along an axis that is shorter than the crop it is the central one, below 0.
 
     Args:
         augmentation: how far a crop may lie from the centre.
-        source: height and width of the stored images.
-        crop: height and width of the result.
-        place: (B, 2), column and row, -1 to 1 from the first place that is allowed to the last.
+        source: sides of the stored image, by axis.
+        crop: sides of the result.
+        place: (B, axes), -1 to 1 from the first place that is allowed to the last.
     """
     centre = torch.tensor(central_corner(source, crop), device=place.device)
     last = torch.tensor([have - want for have, want in zip(source, crop, strict=True)], device=place.device)
     reach = torch.stack([centre, last - centre])  # before and behind the centre
+    reach = torch.where(last < 0, 0, reach)
     if augmentation.shift is not None:
         reach = reach.clamp(max=augmentation.shift)
     before, behind = reach
-    return centre + ((behind - before) / 2 + place.flip(-1) * (before + behind) / 2).round()
+    return centre + ((behind - before) / 2 + place * (before + behind) / 2).round()
 
 
 def draw_brightness(augmentation: Augmentation, raw: npt.NDArray[Any], generator: torch.Generator) -> npt.NDArray[Any]:
@@ -143,12 +147,26 @@ def draw_brightness(augmentation: Augmentation, raw: npt.NDArray[Any], generator
     Returns:
         (B, C, H, W) float32, or ``raw`` itself where nothing is to be changed.
     """
+    exponents = draw_exponents(augmentation, len(raw), generator)
+    return raw if exponents is None else brightened(raw, exponents)
+
+
+def draw_exponents(
+    augmentation: Augmentation, batch: int, generator: torch.Generator
+) -> npt.NDArray[np.float32] | None:
+    """The power (B,) of each case, 1 for those that keep their brightness; ``None`` where all do."""
     if not augmentation.gamma_probability:
-        return raw
+        return None
     low, high = (math.log(g) for g in augmentation.gamma)
-    draws = torch.rand((2, len(raw)), generator=generator).numpy()
-    exponent = np.where(draws[0] < augmentation.gamma_probability, np.exp(low + (high - low) * draws[1]), 1.0)
-    return 255 * (raw.astype(np.float32) / 255) ** exponent.astype(np.float32)[:, None, None, None]
+    draws = torch.rand((2, batch), generator=generator).numpy()
+    exponents = np.where(draws[0] < augmentation.gamma_probability, np.exp(low + (high - low) * draws[1]), 1.0)
+    return exponents.astype(np.float32)
+
+
+def brightened(raw: npt.NDArray[Any], exponents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Grey levels (B, C, *size) to the power (B,) of each case, between 0 and 255."""
+    powers = exponents.reshape(-1, *(1,) * (raw.ndim - 1))
+    return np.asarray(255 * (raw.astype(np.float32) / 255) ** powers)
 
 
 def _elastic(augmentation: Augmentation, batch: int, crop: tuple[int, int], generator: torch.Generator) -> torch.Tensor:

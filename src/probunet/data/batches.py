@@ -1,189 +1,55 @@
-"""Batches from a store: training batches as a pure function of (seed, step), evaluation crops in order."""
+"""Evaluation images from a store, in order: all of an image or its central crop, with the readers who looked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, IterableDataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
-from probunet.core.seeds import seed_of
-from probunet.core.types import IGNORE, Image, Label
-from probunet.data.augment import Augmentation, draw_brightness, sampling_grid, warp_image, warp_labels
-from probunet.data.flips import draw_flips, modes
+from probunet.core.types import IGNORE
+from probunet.data.flips import modes
 from probunet.data.manifest import Split
-from probunet.data.store import Store, marked
-from probunet.data.windows import central_corner
+from probunet.data.store import Store, box_of, marked
+from probunet.data.windows import central_corner, cut_out
 
-Crop: TypeAlias = int | tuple[int, int]
-"""Height and width in pixels; one number for both."""
+Crop: TypeAlias = int | tuple[int, ...]
+"""Height and width in pixels, or depth, height and width in voxels; one number for all of them."""
 
-
-@dataclass
-class Batch:
-    """What a model trains on.
-
-    Attributes:
-        image: (B, C, h, w) float32.
-        label: (B, h, w) uint8, one random reader (or one draw of the label flips) of every image.
-        labels: (B, R, h, w) uint8, all readers of the same image (or that one draw), where they are asked for.
-        reader: (B,) int64, the column of the store that ``label`` is of: the same person in every batch where
-            :attr:`Store.reader_names` names one; 0 where labels flip.
-    """
-
-    image: Image
-    label: Label
-    labels: torch.Tensor | None = None
-    reader: torch.Tensor | None = None
+Window: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+"""First pixel and size, by axis; the first may lie before the image."""
 
 
-class TrainingBatches(IterableDataset[Batch]):
-    """An endless stream of augmented batches, each case a random image and a random one of its readers.
-
-    Every image is seen once before any is seen again. Batch number ``step`` depends on the seed and the step
-    alone, so that a resumed training run continues with the batch that comes next.
-
-    Args:
-        store: the prepared data.
-        crop: height and width of the images, in pixels.
-        batch_size: cases a batch.
-        augmentation: how strongly to deform.
-        seed: of order, readers and deformations.
-        first_step: asked once when the iteration starts.
-        part: (rank, ranks) where several processes share every batch.
-        all_readers: whether a batch also carries the labels of all readers; the rest of it stays the same.
-        device: where images are deformed and labels flip, and where batches are; another kind of device draws other
-            random numbers from the same seed.
+def checked_crop(store: Store, crop: Crop) -> tuple[int, ...]:
+    """The sides of a crop, by axis.
 
     Raises:
-        InputError: the crop is larger than the stored images, or to be turned and not square; there are fewer
-            training images than a batch; or the processes cannot share a batch evenly, which would give some images
-            more weight than others.
+        InputError: of other axes than the store has, empty, or larger than its images; volumes may be smaller.
     """
-
-    def __init__(
-        self,
-        store: Store,
-        crop: Crop,
-        batch_size: int,
-        augmentation: Augmentation,
-        seed: int,
-        first_step: Callable[[], int] = lambda: 0,
-        part: tuple[int, int] = (0, 1),
-        all_readers: bool = False,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.store, self.crop, self.batch_size = store, _checked_crop(store, crop), batch_size
-        self.augmentation, self.seed, self.first_step, self.part = augmentation, seed, first_step, part
-        self.all_readers, self.device = all_readers, torch.device(device)
-        self.indices = store.indices("train")
-        if augmentation.turn and self.crop[0] != self.crop[1]:
-            raise InputError(
-                f"augmentation.turn takes square crops, data.crop is {self.crop[0]}x{self.crop[1]} pixels; "
-                "change data.crop, or set data.augmentation.turn to false"
-            )
-        if augmentation.gamma_probability and store.images.dtype != np.uint8:
-            raise InputError(
-                f"{store.path} holds {store.images.dtype} images, gamma is for 8-bit ones; "
-                "set data.augmentation.gamma_probability to 0"
-            )
-        if len(self.indices) < batch_size:
-            raise InputError(
-                f"{store.path} has {len(self.indices)} training images, fewer than the batch size {batch_size}; "
-                "lower data.batch_size"
-            )
-        if batch_size % part[1]:
-            raise InputError(
-                f"a batch of {batch_size} cannot be shared evenly by {part[1]} processes; "
-                "change data.batch_size or the number of devices"
-            )
-
-    def __iter__(self) -> Iterator[Batch]:
-        step = self.first_step()
-        while True:
-            yield self.batch(step)
-            step += 1
-
-    def batch(self, step: int) -> Batch:
-        """Make batch number ``step`` (this process's part of it)."""
-        rank, ranks = self.part
-        chosen = self._chosen(step)
-        seed = seed_of(self.seed, 1 + step * ranks + rank)
-        generator = torch.Generator().manual_seed(seed)
-        on_device = generator if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
-        raw = draw_brightness(self.augmentation, self.store.images[chosen], generator)
-        image = torch.from_numpy(self.store.normalised(chosen, raw)).to(self.device)
-        reader = self._readers(chosen, generator)
-        taken = np.arange(self.store.readers)[None] if self.all_readers else reader[:, None]
-        labels = torch.from_numpy(self.store.readings(chosen[:, None], taken)).to(self.device)
-        source = (int(image.shape[-2]), int(image.shape[-1]))
-        move = partial(self._towards_marks, chosen=chosen, source=source, seed=seed_of(seed, "marks"))
-        grid = sampling_grid(self.augmentation, len(chosen), source, self.crop, on_device, move)
-        warped = warp_labels(labels, grid)
-        label = warped[np.arange(len(chosen)), reader] if self.all_readers else warped[:, 0]
-        if self.store.flips:
-            label = draw_flips(label, self.store.flips, on_device)
-            warped = label[:, None]
-        return Batch(warp_image(image, grid), label, warped if self.all_readers else None, torch.from_numpy(reader))
-
-    def _towards_marks(
-        self, corners: torch.Tensor, chosen: npt.NDArray[np.int64], source: tuple[int, int], seed: int
-    ) -> torch.Tensor:
-        """Move a share of the crops that miss every reader's mark so that they hold one; see ``Augmentation.marks``."""
-        share, size, random = self.augmentation.marks, np.array(self.crop), np.random.default_rng(seed)
-        if not share or self.augmentation.shift is not None or self.crop == source or self.store.flips:
-            return corners
-        moved = corners.long().cpu().numpy()
-        for k, row in enumerate(chosen):
-            labels, (top, left) = self.store.labels[row], moved[k]
-            if random.random() >= share or marked(labels[:, top : top + size[0], left : left + size[1]]).any():
-                continue
-            places = np.argwhere(((labels != 0) & (labels != IGNORE)).any(axis=0))
-            if len(places):
-                place = places[random.integers(len(places))]
-                moved[k] = random.integers(np.maximum(place - size + 1, 0), np.minimum(place, source - size) + 1)
-        return torch.from_numpy(moved).to(corners)
-
-    def _readers(self, chosen: npt.NDArray[np.int64], generator: torch.Generator) -> npt.NDArray[np.int64]:
-        """Draw one of the readers who looked at each image."""
-        if self.store.complete:
-            return torch.randint(self.store.readers, (len(chosen),), generator=generator).numpy()
-        present = self.store.present[chosen]
-        chance = torch.where(torch.from_numpy(present), torch.rand(present.shape, generator=generator), -1.0)
-        return chance.argmax(dim=1).numpy()
-
-    def names(self, step: int) -> list[str]:
-        """Name the cases of batch number ``step`` (this process's part of it), in its order."""
-        return [self.store.cases[i].name for i in self._chosen(step)]
-
-    def _chosen(self, step: int) -> npt.NDArray[np.int64]:
-        rank, ranks = self.part
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::ranks]
-        return np.sort(self.indices[self._shuffled(positions)])
-
-    def _shuffled(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        rounds, places = np.divmod(positions, len(self.indices))
-        orders = {int(r): self._order(int(r)) for r in np.unique(rounds)}
-        return np.array([orders[int(r)][p] for r, p in zip(rounds, places, strict=True)])
-
-    def _order(self, round_: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self.seed, round_]).permutation(len(self.indices))
+    sides = (crop,) * store.dims if isinstance(crop, int) else tuple(crop)
+    if len(sides) != store.dims or min(sides) < 1:
+        axes = "depth, height and width" if store.dims == 3 else "height and width"
+        raise InputError(f"a crop of {'x'.join(map(str, sides))} does not fit {store.path}; give {axes}, or one number")
+    if store.dims == 2 and any(want > have for want, have in zip(sides, store.size(0), strict=True)):
+        (h, w), (height, width) = sides, store.size(0)
+        raise InputError(f"a crop of {h}x{w} px does not fit the {height}x{width} px images of {store.path}")
+    return sides
 
 
 class EvaluationImages(Dataset[dict[str, Any]]):
-    """The central crops of one split, in the store's order, with their present readers (or all modes of label flips).
+    """The crops of one split, in the store's order, with their present readers (or all modes of label flips).
+
+    Of an image it is the central crop. Of a volume it is around the middle of what readers marked, or of the volume
+    where nobody marked anything; beyond the volume the image repeats its border and labels are ``IGNORE``.
 
     Args:
         store: the prepared data.
         split: which part.
-        crop: height and width in pixels; ``None`` for the whole stored image.
+        crop: height and width in pixels, of volumes depth, height and width; ``None`` for all that is stored.
         limit: at most this many images, spread evenly over the split; ``None`` for all.
         intensity: from raw values to what the model sees: the model's own map where it was trained on other data; the
             store's if not given.
@@ -204,53 +70,79 @@ class EvaluationImages(Dataset[dict[str, Any]]):
         if limit is not None and limit < len(self.indices):
             spread = np.linspace(0, len(self.indices) - 1, limit).round().astype(int)
             self.indices = self.indices[spread]
-        height, width = store.images.shape[-2:]
-        h, w = (height, width) if crop is None else _checked_crop(store, crop)
-        top, left = central_corner((height, width), (h, w))
-        self.window: tuple[Any, ...] = (..., slice(top, top + h), slice(left, left + w))
+        self.crop = None if crop is None else checked_crop(store, crop)
+        self._windows: dict[int, Window] = {}
 
     def __len__(self) -> int:
         return len(self.indices)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        rows, columns = self.window[1:]
-        return rows.stop - rows.start, columns.stop - columns.start
+    def size(self) -> tuple[int, ...]:
+        """Sides of all images in pixels, or of the largest volume along each axis."""
+        return self.crop or tuple(self.store.sizes[self.indices].max(axis=0).tolist())
+
+    def window(self, row: int) -> Window:
+        """First pixel and size of what is shown of a case of the store."""
+        if row not in self._windows:
+            self._windows[row] = self._window(row)
+        return self._windows[row]
+
+    def _window(self, row: int) -> Window:
+        size = self.store.size(row)
+        if self.crop is None:
+            return (0,) * len(size), size
+        if self.store.dims == 2 or not (box := box_of(self.store.labels[row])):
+            return central_corner(size, self.crop), self.crop
+        first = tuple(
+            min(max((begin + end - want) // 2, 0), side - want) if side > want else central_corner((side,), (want,))[0]
+            for (begin, end), side, want in zip(box, size, self.crop, strict=True)
+        )
+        return first, self.crop
+
+    def raw(self, position: int) -> npt.NDArray[Any]:
+        """Raw values (C, *size) of what is shown of an image."""
+        row = int(self.indices[position])
+        return cut_out(self.store.images[row], *self.window(row))
 
     def batches(self, size: int) -> list[list[int]]:
-        """Positions in order, cut where a batch is full or the number of readers changes: one batch is one array."""
+        """Positions in order, cut where a batch is full, or readers or size change: one batch is one array."""
         cut: list[list[int]] = []
         counts = self.store.present[self.indices].sum(axis=1)
+        shapes = (
+            [self.window(row)[1] for row in self.indices.tolist()] if self.crop is None else [self.crop] * len(self)
+        )
+        kinds = list(zip(counts.tolist(), shapes, strict=True))
         for position in range(len(self)):
-            if position and len(cut[-1]) < size and counts[position] == counts[position - 1]:
+            if position and len(cut[-1]) < size and kinds[position] == kinds[position - 1]:
                 cut[-1].append(position)
             else:
                 cut.append([position])
         return cut
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Give ``image`` (C, h, w), ``labels`` (R, h, w) of ``readers`` (R,) (columns of the store), and ``index``."""
-        rows = self.indices[position : position + 1]
-        image = self.store.normalised(rows, self.store.images[rows][self.window], self.intensity)[0]
-        readers = np.flatnonzero(self.store.present[rows[0]])
-        labels = self.store.readings(rows[:, None], readers[None])[0][self.window]
-        shown = modes(labels[0], self.store.flips) if self.store.flips else np.ascontiguousarray(labels)
+        """Give ``image`` (C, *size), ``labels`` (R, *size) of ``readers`` (R,) (columns of the store), ``index``."""
+        row = int(self.indices[position])
+        image = self.store.normalised(self.indices[position : position + 1], self.raw(position)[None], self.intensity)[
+            0
+        ]
+        readers = np.flatnonzero(self.store.present[row])
+        labels = self.store.checked(cut_out(self.store.labels[row][readers], *self.window(row), fill=IGNORE))
+        shown = modes(labels[0], self.store.flips) if self.store.flips else labels
         return {
             "image": torch.from_numpy(image),
             "labels": torch.from_numpy(shown),
             "readers": torch.from_numpy(readers),
-            "index": int(rows[0]),
+            "index": row,
         }
 
     def hidden_marks(self) -> tuple[int, int]:
         """Count the images whose marks all lie outside of the crop, and the images with any mark."""
         hidden = shown = 0
-        for row in self.indices:
-            labels = self.store.labels[row]
-            if marked(labels).any():
+        for row in self.indices.tolist():
+            labels, dims = self.store.labels[row], self.store.dims
+            if marked(labels, dims).any():
                 shown += 1
-                hidden += not marked(labels[self.window]).any()
+                hidden += not marked(cut_out(labels, *self.window(row), fill=IGNORE), dims).any()
         return hidden, shown
 
     def hidden_note(self) -> str | None:
@@ -258,10 +150,9 @@ class EvaluationImages(Dataset[dict[str, Any]]):
         hidden, shown = self.hidden_marks()
         if not hidden:
             return None
-        height, width = self.size
         return (
             f"note: {hidden:,} of the {shown:,} images with marks ({hidden / shown:.0%}) have all of them outside of "
-            f"the central crop of {height}x{width} px, and count as empty; give a larger crop"
+            f"the central crop of {'x'.join(map(str, self.size))} px, and count as empty; give a larger crop"
         )
 
 
@@ -292,11 +183,3 @@ class SharedBatches(Dataset[dict[str, Any]]):
         number = dealt % len(self.rows)
         batch: dict[str, Any] = default_collate([self.images[row] for row in self.rows[number]])
         return {**batch, "number": number, "counts": dealt < len(self.rows)}
-
-
-def _checked_crop(store: Store, crop: Crop) -> tuple[int, int]:
-    height, width = store.images.shape[-2:]
-    h, w = (crop, crop) if isinstance(crop, int) else crop
-    if h > height or w > width:
-        raise InputError(f"a crop of {h}x{w} px does not fit the {height}x{width} px images of {store.path}")
-    return h, w

@@ -308,6 +308,16 @@ def marked(labels: npt.NDArray[Any], dims: int = 2) -> npt.NDArray[np.bool_]:
     return np.asarray(((labels != 0) & (labels != IGNORE)).any(axis=tuple(range(-dims, 0))))
 
 
+def box_of(labels: npt.NDArray[Any]) -> list[tuple[int, int]] | None:
+    """First position and end, along each axis, of all that label maps (R, *size) mark; ``None`` where it is nothing."""
+    marks = ((labels != 0) & (labels != IGNORE)).any(axis=0)
+    if not marks.any():
+        return None
+    axes = range(marks.ndim)
+    lines = [np.flatnonzero(marks.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return [(int(line[0]), int(line[-1]) + 1) for line in lines]
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

@@ -97,7 +97,7 @@ def calibrate(
             patients=len({case.patient for case in cases[0]}),
             cases=len(cases[0]),
             readings=sum(len(case.empty) for case in cases[0]),
-            crop=images.size,
+            crop=(images.size[0], images.size[1]),
             spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         ),
         classes=parts,
@@ -149,6 +149,8 @@ def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: in
     checked_count(n)
     if store.flips:
         raise InputError(f"{shown(store.path)} has label flips and no readers, of whom something could be said")
+    if store.dims != 2:
+        raise InputError(f"{shown(store.path)} holds volumes; statements are made of images alone, calibrate on slices")
     if check == split:
         raise InputError(f"the {split} split cannot check what was chosen on it; give --check another split")
     needed, patients = needed_patients(risk), len(store.patients(split))

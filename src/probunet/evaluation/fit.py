@@ -30,6 +30,11 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
             f"{store.path} has {channels} channel(s) and {classes} classes, the model of {trained.path} takes "
             f"{takes[0]} and {takes[1]}; evaluate it on data of its own kind"
         )
+    if (dims := arguments.get("dims", 2)) != store.dims:
+        raise InputError(
+            f"{store.path} holds {'volumes' if store.dims == 3 else 'images'}, the model of {trained.path} takes "
+            f"{'volumes' if dims == 3 else 'images'}; evaluate it on data of its own kind"
+        )
     if KNOWN[split]:
         check_patients(trained, store, split, KNOWN[split])
 

@@ -89,8 +89,7 @@ class Engine:
     @property
     def crop(self) -> tuple[int, int]:
         """Height and width that the model was trained on, in pixels."""
-        crop = self.trained.crop
-        return (crop, crop) if isinstance(crop, int) else crop
+        return self.trained.plane
 
     def encode(self, key: str, case: Shown, place: Place) -> Encoded:
         """Run the networks on a field, once.

@@ -61,7 +61,7 @@ class View:
         self.trained, self.picture = trained, picture
         self.spacing = None if trained.spacing_mm is None else list(trained.spacing_mm[-2:])
         self.notes: set[str] = set(picture.notes)
-        self.crop = (trained.crop, trained.crop) if isinstance(trained.crop, int) else trained.crop
+        self.crop = trained.plane
         scale = self._scale()
         self._range = self._range_field(at)
         if self._range and at is None:  # of crops around something, the middle

@@ -172,7 +172,7 @@ class Results:
 
     def raw(self, position: int) -> npt.NDArray[Any]:
         """(C, H, W) image in the units of the store."""
-        return np.asarray(self.store.images[self.images.indices[position]][self.images.window])
+        return self.images.raw(position)
 
     def labels(self, position: int) -> npt.NDArray[np.uint8]:
         """(R, H, W) readings, or modes of the label flips with the most probable first."""

@@ -53,7 +53,7 @@ class InputPart(_Part):
 
     Attributes:
         intensity: from raw values to what the model sees.
-        crop: height and width that it was trained on, in pixels.
+        crop: height and width that it was trained on, in pixels, of volumes depth, height and width.
         classes: names, background first.
         spacing_mm: of its pixels (row, column), or of its voxels; ``None`` where nobody knows.
         title: of the data.
@@ -61,7 +61,7 @@ class InputPart(_Part):
     """
 
     intensity: Annotated[Intensity, AfterValidator(_usable)]
-    crop: Size | tuple[Size, Size]
+    crop: Size | Annotated[tuple[Size, ...], Field(min_length=2, max_length=3)]
     classes: Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=2, max_length=256)]
     spacing_mm: Annotated[tuple[Millimetres, ...], Field(min_length=2, max_length=3)] | None
     title: str = Field(max_length=1000)
@@ -126,6 +126,11 @@ class TrainedModel(ABC):
         self.crop: Crop = description.input.crop
         self.classes = description.input.classes
         self.spacing_mm = description.input.spacing_mm
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width of the crop that it was trained on, in pixels."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else (self.crop[-2], self.crop[-1])
 
     def knows(self, patients: Iterable[str], splits: Sequence[str]) -> list[str]:
         """Which of some patients were in these splits of its training data, as far as its description says."""

@@ -7,7 +7,7 @@ checksum of its weights, and the store and the crop that the experiment evaluate
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,7 +34,7 @@ class Place(BaseModel):
     model: str = Field(max_length=4096)
     weights: str = Field(pattern="^[0-9a-f]{64}$")
     store: str = Field(max_length=4096)
-    crop: Size | tuple[Size, Size]
+    crop: Size | Annotated[tuple[Size, ...], Field(min_length=2, max_length=3)]
 
     @classmethod
     def read(cls, folder: Path) -> Place:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from probunet.data.augment import Augmentation
-from probunet.data.batches import Crop, EvaluationImages, TrainingBatches
+from probunet.data.batches import Crop, EvaluationImages
 from probunet.data.store import Store
+from probunet.data.training_batches import TrainingBatches
 
 
 @dataclass(frozen=True)

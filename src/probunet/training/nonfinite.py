@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
-from probunet.data.batches import Batch
+from probunet.data.training_batches import Batch
 
 log = logging.getLogger(__name__)
 

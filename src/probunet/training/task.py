@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image
-from probunet.data.batches import Batch
+from probunet.data.training_batches import Batch
 from probunet.metrics import Convention, energy_distance
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore

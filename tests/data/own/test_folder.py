@@ -17,12 +17,13 @@ from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.data.augment import Augmentation
-from probunet.data.batches import EvaluationImages, TrainingBatches
+from probunet.data.batches import EvaluationImages
 from probunet.data.own.folder import open_folder, read_case
 from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.items import make_store
 from probunet.data.splits import patient_of_nobody
 from probunet.data.store import Store
+from probunet.data.training_batches import TrainingBatches
 
 FACTS = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}
 SUFFIXES = (".png", ".tif", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha")
