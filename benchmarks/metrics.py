@@ -6,10 +6,12 @@ and set beside a plain NumPy double loop over pairs, timed on the first images a
 and beside the time that the same threads need merely to read the same bytes once.
 
     python benchmarks/metrics.py > benchmarks/results/metrics.json
+    python benchmarks/metrics.py --share 0.1    (a tenth of the images)
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -170,12 +172,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def cases() -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "binary_128x128_lesions", measure(lesions, 2000, 200)
-    yield "binary_128x128_noise", measure(noise, 2000, 200)
+def cases(share: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "binary_128x128_lesions", measure(lesions, round(2000 * share), round(200 * share))
+    yield "binary_128x128_noise", measure(noise, round(2000 * share), round(200 * share))
     flips = Convention(24, SWITCHABLE + FLIPPED, empty="skip")
-    yield "ten_classes_256x512_streets", measure(streets, 500, 2, flips)
+    yield "ten_classes_256x512_streets", measure(streets, round(500 * share), 2, flips)
 
 
 if __name__ == "__main__":
-    print(json.dumps({"machine": machine(), **dict(cases())}, indent=2))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=float, default=1.0, help="of the images")
+    print(json.dumps({"machine": machine(), **dict(cases(parser.parse_args().share))}, indent=2))

@@ -125,7 +125,7 @@ def _measured(
     def measure(start: int) -> None:
         part = slice(start, start + step)
         part_mask = None if flat_mask is None else flat_mask[part]
-        counted = count_overlaps(flat[0][part], flat[1][part], part_mask, convention)
+        counted = count_overlaps(flat[0][part], flat[1][part], part_mask, convention, samples.shape[-1])
         area[part] = np.diagonal(counted.shared, axis1=2, axis2=3).swapaxes(1, 2)
         for of_kind, overlap in zip(distance, overlaps, strict=True):
             of_kind[part] = _class_mean(_distance(counted.shared, convention, overlap), convention)

@@ -4,7 +4,8 @@ Each evaluated class of each label map becomes a bit mask, 64 pixels a word; a p
 population count of the bitwise AND, summed as 16-bit numbers. Words in which no map of the block has the
 class are dropped first, and equal maps (modes that differ in other classes) are counted once. Blocks are
 small enough to stay in a core's cache and images go to several threads, so memory does not grow with the
-number of images. On an accelerator the same counts come from a matrix product.
+number of images. Large maps of several classes are counted from their edges where they can (``coherent``). On an
+accelerator the same counts come from a matrix product.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.errors import InputError
+from probunet.metrics.coherent import NOTHING, count_coherent
 from probunet.metrics.convention import Convention
 
 Maps: TypeAlias = npt.NDArray[Any] | torch.Tensor
 """Integer or boolean label maps; the leading axes are stated where it is used."""
 
 _BLOCK_BYTES = 1 << 23  # labels per block: its bits, an eighth, stay within a core's cache
+_MANY_CLASSES, _LARGE = 3, 1 << 18
+"""From so many evaluated classes, and labels of an image, on, edges are looked for first."""
 _BLOCK_PIXELS = 1023 * 64  # a population count over so many pixels cannot overflow 16 bits
 
 
@@ -38,7 +42,9 @@ class Overlaps:
     """(B,) pixels that are not ignored."""
 
 
-def count_overlaps(first: Maps, second: Maps, mask: Maps | None, convention: Convention) -> Overlaps:
+def count_overlaps(
+    first: Maps, second: Maps, mask: Maps | None, convention: Convention, width: int | None = None
+) -> Overlaps:
     """Count shared pixels among the N + R maps of every image.
 
     Args:
@@ -46,6 +52,7 @@ def count_overlaps(first: Maps, second: Maps, mask: Maps | None, convention: Con
         second: (B, R, P) references; pixels where any of them has the ignore label count nowhere.
         mask: (B, P) True where a pixel is ignored, or None.
         convention: the label's range, the counted classes and the ignore label.
+        width: pixels of a row, where they lie in rows.
 
     Raises:
         InputError: a label outside the range, or a sample that answers "ignore" where the pixel counts.
@@ -57,6 +64,12 @@ def count_overlaps(first: Maps, second: Maps, mask: Maps | None, convention: Con
     images, maps = len(first), first.shape[1] + second.shape[1]
     shared = np.zeros((images, len(convention.evaluated), maps, maps), np.int64)
     valid = np.zeros(images, np.int64)
+    if width and len(convention.evaluated) >= _MANY_CLASSES and maps * first.shape[2] >= _LARGE:
+        for b in range(images):
+            single = (first[b : b + 1], second[b : b + 1], None if mask is None else mask[b : b + 1], convention)
+            counted = _count_from_edges(*single, width) or count_overlaps(*single)
+            shared[b], valid[b] = counted.shared[0], counted.valid[0]
+        return Overlaps(shared, valid)
     scratch = _Scratch()
     for rows, pixels in _blocks(images, maps, first.shape[2]):
         block = first[rows, :, pixels], second[rows, :, pixels]
@@ -75,6 +88,36 @@ def count_overlaps(first: Maps, second: Maps, mask: Maps | None, convention: Con
 
 
 _NAMES = ("samples", "references")
+
+
+def _count_from_edges(
+    first: npt.NDArray[Any],
+    second: npt.NDArray[Any],
+    mask: npt.NDArray[Any] | None,
+    convention: Convention,
+    width: int,
+) -> Overlaps | None:
+    """Of a single image; ``None`` where its maps are no bytes, or not coherent."""
+    parts = [first[0], second[0]]
+    if any(part.dtype != np.uint8 for part in parts) or convention.num_classes > NOTHING:
+        return None
+    keep, padded = _kept_pixels(second, mask, convention), -width % 64
+    if keep is not None or padded:
+        for part, name in zip(parts, _NAMES, strict=True):
+            _check_labels(part[None], keep, convention, name)
+    if keep is not None:
+        parts = [np.where(keep, part, np.uint8(NOTHING)) for part in parts]
+    if padded:
+        rows = parts[0].shape[1] // width
+        whole = [np.full((len(part), rows, width + padded), NOTHING, np.uint8) for part in parts]
+        for wider, part in zip(whole, parts, strict=True):
+            wider[..., :width] = part.reshape(len(part), rows, width)
+        parts = [wider.reshape(len(wider), rows * (width + padded)) for wider in whole]
+    parts, masked = [np.ascontiguousarray(part) for part in parts], keep is not None or padded > 0
+    shared = count_coherent(parts, width + padded, convention.evaluated, convention.num_classes, masked)
+    if shared is None:
+        return None
+    return Overlaps(shared[None], np.array([first.shape[2] if keep is None else np.count_nonzero(keep)]))
 
 
 def as_array(maps: Maps) -> npt.NDArray[Any]:
