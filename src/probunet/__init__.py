@@ -54,13 +54,25 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         home = _HOMES[name]
         attribute = "VERSION" if name == "__version__" else name
-        value = getattr(import_module(f"probunet.{home}"), attribute) if home else import_module(f"probunet.{name}")
+        value = _from(home, attribute) if home else import_module(f"probunet.{name}")
     elif name[:1].isupper() and name in import_module("probunet.models").__all__:
         value = getattr(import_module("probunet.models"), name)
     else:
         raise AttributeError(f"module 'probunet' has no attribute '{name}'")
     globals()[name] = value
     return value
+
+
+def _from(home: str, name: str) -> Any:
+    """Load a name from its module.
+
+    Raises:
+        InputError: it needs a package of an extra that is not installed.
+    """
+    from probunet.core.packages import needed_by
+
+    with needed_by(f"probunet.{name}"):
+        return getattr(import_module(f"probunet.{home}"), name)
 
 
 def __dir__() -> list[str]:

@@ -73,9 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def load(name: str) -> Callable[..., Any]:
-    """Import the function of a command."""
+    """Import the function of a command.
+
+    Raises:
+        InputError: a package of an extra is missing, without which the command cannot work.
+    """
+    from probunet.core.packages import needed_by
+
     module, function = COMMANDS[name].split(":")
-    loaded: Callable[..., Any] = getattr(import_module(f"probunet.commands.{module}"), function)
+    with needed_by(f"probunet {name}"):
+        loaded: Callable[..., Any] = getattr(import_module(f"probunet.commands.{module}"), function)
     return loaded
 
 

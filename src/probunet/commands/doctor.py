@@ -15,6 +15,7 @@ from probunet.core.machine import cores
 from probunet.core.version import VERSION
 
 PURPOSES = {
+    "train": "train, compare, report; pages and contact sheets of readers",
     "nifti": "NIfTI volumes",
     "itk": "NRRD and MetaImage volumes, STAPLE",
     "hdf5": "prepare import of HDF5 files",
@@ -26,7 +27,7 @@ PURPOSES = {
     "cluster": "--cluster, work on a Dask cluster",
 }
 """What every extra is for."""
-PARTS = ("torch", "numpy", "scipy", "pytorch-lightning", "torchmetrics", "pydicom")
+PARTS = ("torch", "numpy", "scipy", "torchmetrics", "pydicom")
 
 
 def doctor() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from probunet.core.console import say
 from probunet.core.descriptions import write_json
 from probunet.core.files import check_out_folder, writing_folder
+from probunet.core.packages import needed_by
 from probunet.core.seeds import checked_seed
 from probunet.evaluation.readers import study_readers
 from probunet.metrics.consensus import Consensus
@@ -34,9 +35,9 @@ def readers(data: Path, /, out: Path = Path("readers"), reference: Consensus = "
     """
     check_out_folder(out, [data])
     checked_seed(seed)
+    with needed_by("probunet readers"):
+        from probunet.report.readers import write_readers  # matplotlib takes a second to load
     study = study_readers(data, reference)
-    from probunet.report.readers import write_readers  # matplotlib takes a second to load
-
     content = study.as_json(seed)
     with writing_folder(out) as folder:
         write_json(folder / "readers.json", content)

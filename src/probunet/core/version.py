@@ -1,5 +1,3 @@
-"""The version of this package."""
+"""The version of this package: the only place that says it; the build reads it from here."""
 
-from importlib.metadata import version
-
-VERSION = version("probunet")
+VERSION = "0.1.0"

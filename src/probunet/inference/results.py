@@ -22,7 +22,7 @@ from probunet.core.names import safe_name
 from probunet.core.version import VERSION as PROBUNET
 from probunet.inference.calibrated import Calibrated, needs_calibration
 from probunet.inference.predictor import Latents, Prediction, Predictor
-from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, pixel_size
+from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, check_format, pixel_size
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Group, groups
 
@@ -46,6 +46,9 @@ class Request:
         format: in which hypotheses and maps are written beside the arrays.
         write: what is written.
         reader: the person who is meant to draw; ``None`` for any of those whom the model knows.
+
+    Raises:
+        InputError: the package that writes the format is not installed.
     """
 
     n: int
@@ -56,6 +59,9 @@ class Request:
     format: Format
     write: frozenset[Kind]
     reader: str | None = None
+
+    def __post_init__(self) -> None:
+        check_format(self.format)
 
     @property
     def shares(self) -> bool:

@@ -18,6 +18,7 @@ from PIL import Image as PILImage
 
 from probunet.core.errors import InputError
 from probunet.core.names import safe_name
+from probunet.core.packages import require
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Group
 
@@ -152,3 +153,15 @@ WRITERS: dict[Format, Callable[[Path, Drawn, Collection[str]], None]] = {
     "dicomseg": write_dicomseg,
 }
 """By the name of the format; a further format is a further line."""
+NEEDED: dict[Format, str] = {"nifti": "nibabel", "dicomseg": "highdicom"}
+"""Packages without which a format cannot be written."""
+
+
+def check_format(format: Format) -> None:
+    """Refuse a format whose package is not installed, before any work begins.
+
+    Raises:
+        InputError: as said.
+    """
+    if format in NEEDED:
+        require(NEEDED[format], f"--format {format}")

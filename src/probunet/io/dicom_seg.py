@@ -24,6 +24,7 @@ from pydicom.valuerep import DA, TM, PersonName
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
+from probunet.core.packages import require
 from probunet.io.content import Content, reason_of
 from probunet.io.dicom import read_header
 from probunet.io.series import SAME_PLACE, Series
@@ -89,7 +90,7 @@ class SegmentationWriter:
     """
 
     def __init__(self, series: Series, classes: Sequence[str], model: str, origin: str = "") -> None:
-        _highdicom(series)
+        require("highdicom", f"a DICOM segmentation of series {series.uid}")
         if len(classes) < 2:
             raise InputError(f"the classes {list(classes)} hold no foreground; name the background and at least one")
         same = np.flatnonzero(np.diff(series.heights) <= SAME_PLACE)
@@ -231,15 +232,6 @@ def _without_clock(segmentation: pydicom.Dataset, source: pydicom.Dataset, dimen
             element.value = dimensions
 
     segmentation.walk(change)
-
-
-def _highdicom(series: Series) -> None:
-    try:
-        import highdicom  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"DICOM segmentations of series {series.uid} need highdicom; install it with: pip install 'probunet[dicom]'"
-        ) from error
 
 
 def _source(content: Content) -> pydicom.Dataset:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.core.packages import require
 from probunet.io.content import DEFLATE, Content, decoding, finite, said
 from probunet.io.geometry import LPS, checked_affine
 from probunet.io.stored import Stored
@@ -98,10 +99,7 @@ def simpleitk(name: str) -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise InputError(f"{name} needs SimpleITK; install it with: pip install 'probunet[itk]'") from error
+    SimpleITK = require("SimpleITK", name)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     return SimpleITK
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
+from probunet.core.packages import require
 from probunet.io.content import DEFLATE, Content, decoding, finite
 from probunet.io.geometry import Affine, Spacing, checked_affine
 from probunet.io.stored import Stored
@@ -57,7 +58,7 @@ def read_nifti(content: Content, kind: str) -> Stored:
         InputError: nibabel is not installed, damaged, colour or complex numbers, more than three dimensions, sizes
             that the file cannot hold, or an affine that spans no space.
     """
-    nibabel = _nibabel(content.name)
+    nibabel = require("nibabel", content.name)
     with decoding(content.name, kind), _unpacked(content) as stream:
         header = _header(nibabel, stream, content.name)
         sizes = tuple(int(size) for size in header.get_data_shape())
@@ -88,14 +89,6 @@ def read_nifti(content: Content, kind: str) -> Stored:
         flat=len(sizes) == 2,
         nifti=header,
     )
-
-
-def _nibabel(name: str) -> Any:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError(f"{name} needs nibabel; install it with: pip install 'probunet[nifti]'") from error
-    return nibabel
 
 
 def _is_gzip(content: Content) -> bool:
@@ -192,7 +185,7 @@ def write_nifti(file: Path, labels: npt.NDArray[Any], source: Stored) -> None:
         InputError: nibabel is not installed, another ending or shape, slices in uneven steps, or a file that cannot
             be written.
     """
-    nibabel = _nibabel(str(file))
+    nibabel = require("nibabel", str(file))
     if not file.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{file} does not end in .nii or .nii.gz; name it so")
     if labels.shape[-3:] != source.shape:

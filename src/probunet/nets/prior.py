@@ -22,6 +22,7 @@ from torch.distributions import (
 )
 
 from probunet.core.errors import InputError
+from probunet.core.packages import require
 from probunet.nets.gaussian import GaussianNet, bounded, sigma_of, standard_normal
 from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
 
@@ -140,12 +141,7 @@ class FlowNet(nn.Module):
         super().__init__()
         if latent_dims > MOST_DIMS:
             raise InputError(f"a flow of {latent_dims} dimensions is too large; prior_family='flow' takes {MOST_DIMS}")
-        try:
-            from zuko.flows import MAF
-        except ImportError as error:
-            raise InputError(
-                "prior_family='flow' needs the package zuko; install it with: pip install 'probunet[flow]'"
-            ) from error
+        MAF = require("zuko.flows", "prior_family='flow'").MAF
         self.latent_dims = latent_dims
         self.summary = summary(CONTEXT)
         self.transform = MAF(latent_dims, CONTEXT, transforms=TRANSFORMS, hidden_features=(HIDDEN, HIDDEN)).transform

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probunet.core.errors import InputError
+from probunet.core.packages import require
 from probunet.models.base import SegmentationModel
 from probunet.runs.exported import save
 
@@ -27,7 +28,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
     Raises:
         InputError: huggingface-hub is not installed, or nothing of this name is there.
     """
-    hub = _hub(name)
+    hub = require("huggingface_hub", f"{name} on the Hub")
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=["*.safetensors", "*.json"]))
     except Exception as error:  # no network, no such model, no permission: each a class of its own
@@ -49,7 +50,7 @@ def push_to_hub(model: SegmentationModel, name: str, private: bool = False, **fa
     Raises:
         InputError: huggingface-hub is not installed, or the Hub refuses.
     """
-    api = _hub(name).HfApi()
+    api = require("huggingface_hub", f"{name} on the Hub").HfApi()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         save(model, folder, **facts)
@@ -58,11 +59,3 @@ def push_to_hub(model: SegmentationModel, name: str, private: bool = False, **fa
             return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="Model of probunet"))
         except Exception as error:  # no network, no such owner, no permission: each a class of its own
             raise InputError(f"{name} cannot be uploaded to the Hub ({error})") from error
-
-
-def _hub(name: str) -> Any:
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise InputError(f"{name} on the Hub needs huggingface-hub: pip install 'probunet[hub]'") from error
-    return huggingface_hub

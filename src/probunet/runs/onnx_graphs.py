@@ -23,6 +23,7 @@ from torch import nn
 from torch.distributions import Independent
 
 from probunet.core.errors import InputError
+from probunet.core.packages import require
 from probunet.models.base import SegmentationModel
 from probunet.nets.combine import Combine, Split
 from probunet.nets.unet import MINIMUM_SIZE
@@ -80,11 +81,8 @@ def write_onnx(model: SegmentationModel, folder: Path) -> float:
         raise InputError(f"a {type(model).__name__} without f_comb has no ONNX form; export it as a folder")
     if not model.split.gaussian:
         raise InputError("a prior that is no axis-aligned Gaussian has no ONNX form; export it as a folder")
-    try:
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"ONNX needs {error.name}; install it with: pip install 'probunet[onnx]'") from error
+    for package in ("onnxruntime", "onnxscript"):
+        require(package, "ONNX")
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     split = model.split
     encode = Encode(split).eval()

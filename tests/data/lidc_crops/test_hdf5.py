@@ -67,5 +67,5 @@ def test_truncated_hdf5(tmp_path):
 def test_h5py_is_asked_for_by_name(tmp_path, monkeypatch):
     file = write_hdf5(tmp_path / "a.hdf5")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"install probunet\[hdf5\]"):
+    with pytest.raises(InputError, match=r"needs h5py; install it with: pip install .probunet\[hdf5\]"):
         prepare_import(file, tmp_path / "store")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
+from probunet.core.packages import require
 from probunet.data.lidc_crops.imported import described
 from probunet.data.manifest import Case, Split
 from probunet.data.prepare import CaseSource, Drawn, write_store
@@ -120,10 +121,7 @@ def _dataset(opened: Any, name: str, file: Path) -> npt.NDArray[Any]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(f"{file} needs the package h5py to be read; install probunet[hdf5]") from error
+    h5py = require("h5py", str(file))
     try:
         with h5py.File(file, "r") as opened:
             yield opened

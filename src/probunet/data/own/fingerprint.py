@@ -14,6 +14,7 @@ import numpy.typing as npt
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs, writing_file
+from probunet.core.packages import require
 from probunet.core.types import IGNORE
 from probunet.data.own.folder import Dataset, open_folder, read_case
 from probunet.data.store import Store, marked
@@ -152,6 +153,7 @@ def fingerprint(data: Path, picture: Path | None = None) -> Fingerprint:
     if picture is not None and picture.suffix != ".png":
         raise InputError(f"{picture} is no .png; give the picture a name that ends so")
     if picture is not None:
+        require("matplotlib", "a contact sheet")
         check_outputs([picture], [data], [MARK])
     if (data / "manifest.json").is_file():
         store = Store(data)
