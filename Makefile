@@ -1,7 +1,8 @@
 # make demo   the main job, end to end: data, training, evaluation, runs/demo/report.html
 # make test   lint, types and the whole test suite
+# make wheel  sdist and wheel, installed into an empty environment and used there
 #
-# Both make .venv and install everything on first use, and are safe to repeat: what exists is reused.
+# They make .venv and install everything on first use, and are safe to repeat: what exists is reused.
 #
 #   make demo DATA=lidc_slices.tar.gz    the same on real crops (LIDC-IDRI-slices layout: tar, zip or folder)
 #   make demo RUN=runs/mine              another place for the result
@@ -20,7 +21,7 @@ INSTALLED = $(VENV)/installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 STORE = data/$(if $(DATA),$(firstword $(subst ., ,$(notdir $(DATA:/=)))),demo)
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint wheel clean
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -53,5 +54,8 @@ lint: $(INSTALLED)
 test: lint
 	$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 
+wheel: $(INSTALLED)
+	.ci/wheel $(BIN)/python
+
 clean:
-	rm -rf $(VENV) data runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) data runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 
 from probunet.core.console import console, progress_bar
 from probunet.core.errors import InputError
+from probunet.core.packages import require
 from probunet.core.shards import Shard
 
 Result = TypeVar("Result")
@@ -40,12 +41,7 @@ def on_cluster(address: str | None) -> Iterator[int]:
     if address is None:
         yield 0
         return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError(
-            "--cluster needs the package distributed; install it with: pip install 'probunet[cluster]'"
-        ) from error
+    Client = require("distributed", "--cluster").Client
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would say here is said in one sentence
     try:
         client = Client(address, timeout="10s", set_as_default=True)

@@ -21,6 +21,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "distributed": "cluster",
     "pytorch_lightning": "train",
     "tensorboard": "train",
     "matplotlib": "train",
