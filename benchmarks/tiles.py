@@ -60,8 +60,8 @@ def main(depth: int, height: int, width: int, run: str | None = None) -> None:
         "peak_rss_gb": round(peak() / 1e9, 2),
         "peak_rss_before_gb": round(before / 1e9, 2),
         "written_gb": round(written / 1e9, 2),
-        "tile": TILE,
-        "margin": make_tiling(model.view, TILE).margin,
+        "tile": TILE[2],
+        "margin": make_tiling(model.view, TILE[2])[0].margin,
         "difference_to_untiled_1024": difference(model, None),
         "difference_to_untiled_1024_margin_16": difference(model, 16),
     }
@@ -77,7 +77,7 @@ def difference(model: torch.nn.Module, margin: int | None) -> float:
 
     The image is noise that neighbouring pixels share, as in a picture.
     """
-    coarse = torch.randn(1, 1, PRIOR_SIZE // 16, PRIOR_SIZE // 16, generator=torch.Generator().manual_seed(2))
+    coarse = torch.randn(1, 1, PRIOR_SIZE[2] // 16, PRIOR_SIZE[2] // 16, generator=torch.Generator().manual_seed(2))
     image = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="bicubic")
     with torch.inference_mode():
         distribution = model(image)

@@ -24,7 +24,7 @@ class Wrapped(pu.SegmentationModel):
         self.in_channels, self.num_classes, self.shape = in_channels, num_classes, shape
         self.unet = pu.UNet(in_channels, num_classes, (shape.size, shape.size), convolutions=1)
 
-    def parts(self, image: torch.Tensor, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: torch.Tensor, corner: tuple[int, ...]) -> Parts:
         return self.unet.parts(image, corner)
 
     @property

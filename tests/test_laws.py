@@ -1,4 +1,4 @@
-"""Laws that every model obeys; a new model is one line in ``MODELS``."""
+"""Laws that every model obeys, of images and of volumes; a new model is one line in ``MODELS`` and in ``VOLUMES``."""
 
 from collections.abc import Callable
 from functools import partial
@@ -53,6 +53,29 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
 }
 
 
+OF_VOLUMES = {"channels": (4, 6, 6), "convolutions": 1, "dims": 3, "spacing": (2.5, 1, 1)}
+VOLUMES: dict[str, Callable[[], SegmentationModel]] = {
+    "unet": partial(pu.UNet, **OF_VOLUMES),
+    "dropout_unet": partial(pu.DropoutUNet, **OF_VOLUMES),
+    "ensemble": partial(pu.Ensemble, members=2, **OF_VOLUMES),
+    "m_heads": partial(pu.MHeads, heads=3, **OF_VOLUMES),
+    "image2image_vae": partial(pu.Image2ImageVAE, **OF_VOLUMES),
+    "probabilistic_unet": partial(pu.ProbabilisticUNet, **OF_VOLUMES),
+    "batch_norm_mixture_fixed_posterior": partial(
+        pu.ProbabilisticUNet, batch_norm=True, prior_family="mixture", posterior="label", **OF_VOLUMES
+    ),
+    "flow_at_start": partial(pu.ProbabilisticUNet, prior_family="flow", inject="start", **OF_VOLUMES),
+    "full_top_k": partial(pu.ProbabilisticUNet, prior_family="full", pixels=pu.TopK(0.9), **OF_VOLUMES),
+    "readers": partial(pu.ProbabilisticUNet, reader_names=("A", "B"), **OF_VOLUMES),
+    "stochastic_segmentation_network": partial(pu.StochasticSegmentationNetwork, rank=3, **OF_VOLUMES),
+    "hierarchical_probabilistic_unet": partial(
+        pu.HierarchicalProbabilisticUNet, latent_dims=(1, 2), pixels=pu.TopK(0.2), **OF_VOLUMES
+    ),
+    "phiseg": partial(pu.PHiSeg, latent_dims=(1, 2), **OF_VOLUMES),
+    "mixture_of_experts": partial(pu.MixtureOfExperts, experts=3, **OF_VOLUMES),
+}
+
+
 @pytest.fixture(params=MODELS)
 def make(request: pytest.FixtureRequest) -> Callable[[int, int], SegmentationModel]:
     def build(channels: int, classes: int) -> SegmentationModel:
@@ -75,6 +98,25 @@ def labels(batch: int, classes: int, height: int = 24, width: int = 20) -> torch
 @pytest.mark.parametrize("law", LAWS)
 def test_law(make, law):
     check_model(make(1, 3), images(2), labels(2, 3), [law])
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if law != "training_makes_labels_likelier"])
+@pytest.mark.parametrize("model", VOLUMES)
+def test_law_of_volumes(model, law):
+    _check_of_volumes(model, law)
+
+
+def test_training_makes_labels_of_volumes_likelier():
+    _check_of_volumes("probabilistic_unet", "training_makes_labels_likelier")
+
+
+def _check_of_volumes(model, law):
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
+    volumes = torch.randn(2, 1, 3, 18, 16, generator=generator)
+    chosen = torch.randint(2, (2, 3, 18, 16), generator=generator).to(torch.uint8)
+    chosen[:, :, :2] = IGNORE
+    check_model(VOLUMES[model](1, 2), volumes, chosen, [law])
 
 
 def test_another_number_of_channels_and_classes_and_odd_sizes(make):
@@ -168,13 +210,13 @@ class Outside(Wrapped):
 
     @property
     def view(self) -> View:
-        return View(self.unet.view.coarsest, 0)
+        return View(self.unet.view.coarsest, (0, 0))
 
 
 class Forgetful(Wrapped):
     """Draws from the generator of the process."""
 
-    def parts(self, image, corner=(0, 0)):
+    def parts(self, image, corner):
         return super().parts(image + torch.randn_like(image), corner)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,17 +19,18 @@ from probunet.core.errors import InputError
 from probunet.core.types import IGNORE, Image, Label
 from probunet.metrics.convention import Convention
 from probunet.models.base import SegmentationModel
+from probunet.nets.layers import cut
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.exported import save
 from probunet.runs.trained import load
 
 Law = Callable[[SegmentationModel, Image, Label], None]
-"""Takes a model that it may change, images (B, C, H, W) and labels (B, H, W)."""
+"""Takes a model that it may change, images (B, C, *size) and labels (B, *size)."""
 
 SAME = 0.999
 """Share of pixels that must agree where classes may be as good as equal."""
-LARGE = (150, 101)
-"""Height and width in pixels of the image that is cut into tiles of 32."""
+LARGE = {2: ((150, 101), 32), 3: ((20, 40, 20), 16)}
+"""Size in voxels of the image that is cut into tiles, by dims, and the side of the tiles."""
 
 
 def check_model(model: SegmentationModel, images: Image, labels: Label, laws: Iterable[str] | None = None) -> None:
@@ -37,8 +38,9 @@ def check_model(model: SegmentationModel, images: Image, labels: Label, laws: It
 
     Args:
         model: untrained or trained; it stays as it is.
-        images: (B, C, H, W) with B of 2 or more and 16 px or more, as the model sees them: about -3 to 3.
-        labels: (B, H, W) class ids, of which some occur and some pixels may be ignored.
+        images: (B, C, *size) with B of 2 or more, height and width of 16 px or more, as the model sees them: about
+            -3 to 3.
+        labels: (B, *size) class ids, of which some occur and some pixels may be ignored.
         laws: names out of :data:`LAWS`; all if not given.
 
     Raises:
@@ -52,7 +54,7 @@ def check_model(model: SegmentationModel, images: Image, labels: Label, laws: It
 
 
 def shapes_and_types(model: SegmentationModel, images: Image, labels: Label) -> None:
-    """Samples are class ids (n, B, H, W), probabilities (B, K, H, W) add up to 1, a likelihood is (B,)."""
+    """Samples are class ids (n, B, *size), probabilities (B, K, *size) add up to 1, a likelihood is (B,)."""
     (batch, _, *size), classes = images.shape, model.num_classes
     with torch.no_grad():
         distribution = model(images)
@@ -117,7 +119,7 @@ def noise_knows_nothing_of_the_image(model: SegmentationModel, images: Image, la
     """The same numbers are drawn for any image of any size, and one noise goes with every image of a batch."""
     with torch.inference_mode():
         first = model(images).noise(3, _generator())
-        other = model(_enlarged(images, 2 * images.shape[-2], 2 * images.shape[-1]) + 5).noise(3, _generator())
+        other = model(_enlarged(images, [2 * length for length in images.shape[2:]]) + 5).noise(3, _generator())
         _holds(torch.equal(first, other), "another image gets another noise from the same generator")
         shared = model(images).labels(first[:, :1])
         alone = torch.cat([model(image[None]).labels(first[:, :1]) for image in images], dim=1)
@@ -137,9 +139,10 @@ def a_batch_is_its_images(model: SegmentationModel, images: Image, labels: Label
 
 def tiles_are_the_whole(model: SegmentationModel, images: Image, labels: Label) -> None:
     """In overlapping tiles a large image has the hypotheses that it has whole."""
-    image = _enlarged(images[:1], *LARGE)
+    size, tile = LARGE[model.dims]
+    image = _enlarged(images[:1], size)
     with torch.inference_mode():
-        whole, tiles = model(image), model.tiled(image, tile=32)
+        whole, tiles = model(image), model.tiled(image, tile)
         noise = whole.noise(3, _generator())
         _holds(torch.equal(noise, tiles.noise(3, _generator())), "tiles draw another noise")
         _same(tiles.labels(noise), whole.labels(noise), "tiles give other labels: is 'view' too small?")
@@ -170,7 +173,7 @@ def extreme_images_give_finite_losses(model: SegmentationModel, images: Image, l
 def ignored_pixels_cost_nothing(model: SegmentationModel, images: Image, labels: Label) -> None:
     """The reconstruction is a sum over pixels that are not ignored: fewer of them cost less, none cost nothing."""
     half, none = labels.clone(), torch.full_like(labels, IGNORE)
-    half[:, ::2] = IGNORE
+    half[..., ::2, :] = IGNORE
     costs = [float(model.loss(images, some, _generator()).terms["reconstruction"]) for some in (labels, half, none)]
     _holds(costs[1] < 0.8 * costs[0], f"with half of the pixels ignored it costs {costs[1]:g} of {costs[0]:g}")
     _holds(costs[2] == 0, f"with all pixels ignored it costs {costs[2]:g}")
@@ -192,7 +195,8 @@ def training_makes_labels_likelier(model: SegmentationModel, images: Image, labe
 def unusable_input_is_refused(model: SegmentationModel, images: Image, labels: Label) -> None:
     """Images and labels that do not fit are refused by ``InputError``, not computed with."""
     unusable = {
-        "another number of channels": images.repeat(1, 2, 1, 1),
+        "another number of channels": torch.cat([images, images], dim=1),
+        "another number of axes": images[:, :, None],
         "no batch": images[0],
         "NaN": torch.full_like(images, float("nan")),
         "whole numbers": images.to(torch.int64),
@@ -233,10 +237,10 @@ def _likelihood(model: SegmentationModel, images: Image, labels: Label) -> float
         return float(model.eval()(images).log_prob(labels, 16, _generator()).mean())
 
 
-def _enlarged(images: Image, height: int, width: int) -> Image:
+def _enlarged(images: Image, size: Sequence[int]) -> Image:
     """Images repeated up to a size."""
-    rows, columns = -(-height // images.shape[-2]), -(-width // images.shape[-1])
-    return images.repeat(1, 1, rows, columns)[..., :height, :width]
+    times = [-(-length // own) for length, own in zip(size, images.shape[2:], strict=True)]
+    return cut(images.repeat(1, 1, *times), size)
 
 
 def _holds(condition: bool, sentence: str) -> None:

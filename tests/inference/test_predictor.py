@@ -203,7 +203,7 @@ def test_large_pictures_go_in_tiles_and_give_the_same(models, monkeypatch):
     whole = predictor(values)
     noise = whole.noise(9)
     expected = whole.labels(noise), whole.probabilities(noise)
-    monkeypatch.setattr(module, "TILE", 64)
+    monkeypatch.setattr(module, "TILE", {2: 64})
     tiled = predictor(values)
     assert tiled.tiled
     assert (tiled.labels(noise) == expected[0]).mean() > 0.9999

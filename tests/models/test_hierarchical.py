@@ -13,6 +13,7 @@ from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.hierarchical import Levels, Seeds
 from probunet.nets.decode import Network
 from probunet.nets.latent_decoder import choice
+from probunet.nets.scales import make_scales
 from probunet.objectives.elbo import ELBO, evidence_bound
 from probunet.objectives.geco import GECO, Geco
 from probunet.objectives.pixels import All, TopK, counted_cross_entropy
@@ -34,7 +35,7 @@ def _two_levels() -> SegmentationDistribution:
         return infer
 
     noise = Seeds(1, torch.device("cpu"), Levels(descend, posterior))
-    decode = Network(lambda variables: descend(choice(variables, coarsest=2))[-1])
+    decode = Network(lambda variables: descend(choice(variables, make_scales((1, 1)), (0, 0)))[-1])
     return SegmentationDistribution(noise, [decode], 2, (1, 1, 1))
 
 
@@ -72,7 +73,7 @@ def test_hypotheses_are_drawn_from_all_levels(generator):
 def test_latents_of_all_levels_can_be_chosen():
     torch.manual_seed(0)
     model = pu.HierarchicalProbabilisticUNet(1, 2, channels=(4, 6, 6, 6), latent_dims=(2, 2))
-    decode = model.parts(torch.randn(1, 1, 32, 32)).decode()
+    decode = model.parts(torch.randn(1, 1, 32, 32), (0, 0)).decode()
     logits = decode(torch.zeros(2, 2 * 4 * 4 + 2 * 8 * 8))
     assert torch.equal(logits[0], logits[1])
     changed = torch.zeros(2, 2 * 4 * 4 + 2 * 8 * 8)

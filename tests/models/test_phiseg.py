@@ -5,12 +5,13 @@ import torch
 
 import probunet as pu
 from probunet.models.phiseg import Likelihood
+from probunet.nets.scales import make_scales
 
 
 def test_every_level_adds_to_the_coarser_ones_at_its_own_resolution():
     """Of five scales, three have latents: what they add is constant in squares of 4, 2 and 1 pixels."""
     torch.manual_seed(0)
-    likelihood = Likelihood(2, (4, 5, 6, 7, 8), (1, 2, 3))
+    likelihood = Likelihood(2, make_scales((4, 5, 6, 7, 8)), (1, 2, 3))
     latents = [torch.randn(1, d, size, size) for d, size in ((1, 2), (2, 4), (3, 8))]
     outputs = likelihood(latents)
     assert [tuple(x.shape) for x in outputs] == [(1, 2, 32, 32)] * 3
@@ -24,7 +25,7 @@ def test_the_image_reaches_the_segmentation_through_latents_only():
     torch.manual_seed(0)
     model = pu.PHiSeg(1, 2, channels=(4, 6, 6), latent_dims=(1, 2))
     images = torch.randn(2, 1, 16, 16)
-    decode = model.parts(images).decode()
+    decode = model.parts(images, (0, 0)).decode()
     fixed = decode(torch.ones(2, 1 * 4 * 4 + 2 * 8 * 8))  # latents of both levels
     torch.testing.assert_close(fixed[0], fixed[1])
     free = decode(torch.zeros(2, dtype=torch.int64))  # the same noise, other means

@@ -17,6 +17,7 @@ from probunet.nets.combine import Combine, Decoder
 from probunet.nets.decode import BLOCK, Network, most_probable
 from probunet.nets.gaussian import LOG_SIGMA_BOUND, GaussianNet
 from probunet.nets.labels import one_hot
+from probunet.nets.scales import make_scales
 from probunet.objectives.elbo import ELBO, those_who_looked
 from probunet.objectives.geco import GECO
 
@@ -132,7 +133,7 @@ def test_kl_of_a_gaussian_with_itself_is_zero_and_known_otherwise():
 
 
 def test_log_sigma_is_bounded_smoothly():
-    net = GaussianNet(1, (4, 4), 2)
+    net = GaussianNet(1, make_scales((4, 4)), 2)
     with torch.no_grad():
         net.head.bias[:] = torch.tensor([0.0, 0.0, 1e6, -1e6])
     sigma = net(torch.zeros(1, 1, 16, 16)).base_dist.scale[0]

@@ -17,7 +17,7 @@ from probunet.nets.decode import Network
 
 def low_rank(mean, factor, sigma) -> SegmentationDistribution:
     batch, classes, *size = mean.shape
-    decode = Network(LowRankNormal(mean, factor, sigma))
+    decode = Network(LowRankNormal(mean, factor, sigma, (0, 0)))
     return SegmentationDistribution(Seeds(batch, torch.device("cpu")), [decode], classes, (batch, *size))
 
 
@@ -32,7 +32,7 @@ def _small(batch: int = 1, classes: int = 2, height: int = 1, width: int = 2, ra
 def test_draws_have_the_mean_and_the_covariance_of_torchs_low_rank_normal(generator):
     mean, factor, sigma = _small()
     seeds = torch.randint(2**62, (30_000,), generator=generator)
-    draws = LowRankNormal(mean, factor, sigma)(seeds).flatten(1)
+    draws = LowRankNormal(mean, factor, sigma, (0, 0))(seeds).flatten(1)
     torchs = LowRankMultivariateNormal(mean[0].flatten(), factor[0].flatten(1).T, sigma[0].flatten() ** 2)
     torch.testing.assert_close(draws.mean(dim=0), torchs.mean, atol=0.05, rtol=0)
     torch.testing.assert_close(draws.T.cov(), torchs.covariance_matrix, atol=0.15, rtol=0)

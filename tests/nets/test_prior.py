@@ -11,6 +11,7 @@ from probunet.core.errors import InputError
 from probunet.distributions.experts import Experts
 from probunet.distributions.latent import Normals, divergence
 from probunet.nets.prior import prior_net
+from probunet.nets.scales import make_scales
 
 FAMILIES = ("axis_aligned", "full", "mixture", "flow")
 
@@ -18,7 +19,7 @@ FAMILIES = ("axis_aligned", "full", "mixture", "flow")
 @pytest.fixture(params=FAMILIES)
 def distribution(request, generator):
     torch.manual_seed(3)
-    net = prior_net(request.param, 1, (4, 4), 2, 1)
+    net = prior_net(request.param, 1, make_scales((4, 4), 1), 2)
     return net(3 * torch.randn(2, 1, 16, 16, generator=generator))
 
 

@@ -7,6 +7,7 @@ from test_laws import images
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.nets.decode import Network
+from probunet.nets.scales import make_scales
 from probunet.nets.tiling import Span, Tiles, Tiling, make_tiling, reduced, view_of
 from probunet.nets.unet import FeatureUNet
 
@@ -24,20 +25,31 @@ def test_spans_by_hand():
     assert Tiling(32, 8, 0).spans(20) == [Span((0, 20), (0, 20))]
 
 
-@pytest.mark.parametrize(("channels", "convolutions"), [((3, 3), 1), ((3, 3, 3), 2), ((3, 3, 3, 3), 3)])
-def test_receptive_radius_covers_what_a_feature_depends_on(channels, convolutions):
-    """From gradients at every place of the pooling grid."""
+@pytest.mark.parametrize(
+    "scales",
+    [
+        make_scales((3, 3), 1),
+        make_scales((3, 3, 3), 2),
+        make_scales((3, 3, 3, 3), 3),
+        make_scales((2, 2, 2), 2, dims=3, spacing=(2.5, 1, 0.5)),
+    ],
+)
+def test_receptive_radius_covers_what_a_feature_depends_on(scales):
+    """From gradients at every place of the pooling grid, along every axis."""
     torch.manual_seed(0)
-    unet = FeatureUNet(1, channels, convolutions).double()
+    unet = FeatureUNet(1, scales).double()
     for parameter in unet.parameters():
         parameter.data.abs_()  # no ReLU closes, no path cancels
-    radius, side, furthest = view_of(unet.encoder, unet.decoder).radius, 256, 0
-    for place in range(side // 2, side // 2 + unet.encoder.multiple):
-        image = torch.ones(1, 1, side, side, dtype=torch.double, requires_grad=True)
-        unet(image)[0, 0, place, place].backward()
-        seen = image.grad[0, 0].abs().sum(dim=0).nonzero().squeeze()
-        furthest = max(furthest, int(seen.max()) - place, place - int(seen.min()))
-    assert radius == furthest
+    size = (256, 256) if scales.dims == 2 else (16, 32, 64)
+    furthest = [0] * scales.dims
+    for step in range(max(scales.multiple)):
+        place = torch.tensor([length // 2 + step for length in size])
+        image = torch.ones(1, 1, *size, dtype=torch.double, requires_grad=True)
+        unet(image)[(0, 0, *place)].backward()
+        seen = image.grad[0, 0].nonzero()
+        reach = torch.maximum(seen.amax(dim=0) - place, place - seen.amin(dim=0)).tolist()
+        furthest = [max(pair) for pair in zip(furthest, reach, strict=True)]
+    assert view_of(unet.encoder, unet.decoder).radius == tuple(furthest)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +65,12 @@ def test_no_logit_of_a_model_with_latent_maps_depends_on_more_than_its_view(mode
     for parameter in model.parameters():
         parameter.data.normal_(generator=generator()).mul_(0.3)
     side, middle, furthest = 512, 256, 0
-    for place in range(middle, middle + model.view.coarsest):
+    for place in range(middle, middle + model.view.coarsest[0]):
         image = torch.zeros(1, 1, side, 16, dtype=torch.double, requires_grad=True)
-        model.parts(image).decode()(torch.zeros(1, dtype=torch.int64))[0, :, place, 8].sum().backward()
+        model.parts(image, (0, 0)).decode()(torch.zeros(1, dtype=torch.int64))[0, :, place, 8].sum().backward()
         seen = image.grad[0, 0].abs().sum(dim=1).nonzero().squeeze()
         furthest = max(furthest, int(seen.max()) - place, place - int(seen.min()))
-    assert 0.3 * model.view.radius < furthest <= model.view.radius
+    assert 0.3 * model.view.radius[0] < furthest <= model.view.radius[0]
 
 
 def test_a_small_margin_is_faded():
@@ -71,7 +83,7 @@ def test_a_small_margin_is_faded():
         value = next(first) % 4
         return Network(lambda _: part + value)
 
-    jumps = torch.cat([strip(torch.zeros(1)) for strip in Tiles(decoder, image, tiling)], dim=-2)
+    jumps = torch.cat([strip(torch.zeros(1)) for strip in Tiles(decoder, image, [tiling] * 2)], dim=-2)
     assert jumps.shape == image.shape
     across = jumps[0, 0, 8]  # columns belong to tiles 0, 1, 2, 3
     assert across[:12].eq(0).all()
@@ -83,8 +95,8 @@ def test_a_smaller_margin_is_close_and_larger_ones_are_exact():
     torch.manual_seed(0)
     model = pu.ProbabilisticUNet(1, 2, channels=(4, 6, 6), latent_dims=3).eval()
     image = images(1, 1, 96, 96)
-    assert make_tiling(model.view, 30).tile == 32
-    assert make_tiling(model.view, 32, 9).margin == 12
+    assert make_tiling(model.view, 30)[0].tile == 32
+    assert make_tiling(model.view, 32, 9)[0].margin == 12
     with torch.inference_mode():
         noise = model(image).noise(2, generator())
         whole = model(image).probabilities(noise)

@@ -24,8 +24,8 @@ def test_defaults_are_recorded_so_that_later_ones_change_nothing(tmp_path, monke
     pu.save(pu.UNet(channels=(4, 6)), tmp_path / "model")
     whole = pu.UNet.__init__
 
-    def later(self, in_channels=3, num_classes=7, channels=(1,), convolutions=9, batch_norm=True):
-        whole(self, in_channels, num_classes, channels, convolutions, batch_norm)
+    def later(self, in_channels=3, num_classes=7, channels=(1,), convolutions=9, batch_norm=True, dims=3, spacing=(1,)):
+        whole(self, in_channels, num_classes, channels, convolutions, batch_norm, dims, spacing)
 
     monkeypatch.setattr(pu.UNet, "__init__", later)
     model = pu.load(tmp_path / "model")
@@ -43,9 +43,10 @@ def test_an_argument_that_is_changed_later_was_recorded_as_it_was(tmp_path):
 
 def test_numpy_numbers_and_tuples_become_plain(tmp_path):
     model = pu.UNet(np.int64(1), np.int32(2), np.array([4, 6]), batch_norm=np.True_)
-    expected = {"in_channels": 1, "num_classes": 2, "channels": [4, 6], "convolutions": 3, "batch_norm": True}
+    plain = {"in_channels": 1, "num_classes": 2, "channels": [4, 6], "convolutions": 3, "batch_norm": True}
+    expected = plain | {"dims": 2, "spacing": None}
     assert model.arguments == expected
-    assert {type(value) for value in model.arguments.values()} == {int, list, bool}
+    assert {type(model.arguments[name]) for name in plain} == {int, list, bool}
     assert again(model, tmp_path / "model").arguments == expected
 
 

@@ -32,7 +32,7 @@ _MOVED_IN_PLACE = {getattr(torch.Tensor, name) for name in ("transpose_", "swapa
 
 
 class Samples(torch.Tensor):
-    """(n, B, H, W) uint8 class ids: n hypotheses of each of B images. A tensor like any other in all else.
+    """(n, B, *size) uint8 class ids: n hypotheses of each of B images. A tensor like any other in all else.
 
     Copies on another device or of another number type are of this kind, too; everything else that is done to it gives
     a plain tensor, and a file holds it as one.

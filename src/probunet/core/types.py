@@ -1,6 +1,6 @@
 """Names for the arrays that flow through the package, with their shapes.
 
-B images in a batch, C channels, H x W pixels, K classes, D latents.
+B images in a batch, C channels, size (H, W) of an image or (D, H, W) of a volume, K classes, D latents.
 """
 
 from typing import TypeAlias
@@ -8,13 +8,13 @@ from typing import TypeAlias
 import torch
 
 Image: TypeAlias = torch.Tensor
-"""(B, C, H, W) float32, normalised intensities."""
+"""(B, C, *size) float32, normalised intensities."""
 
 Label: TypeAlias = torch.Tensor
-"""(B, H, W) integer class ids, or ``IGNORE`` where nothing is known."""
+"""(B, *size) integer class ids, or ``IGNORE`` where nothing is known."""
 
 Logits: TypeAlias = torch.Tensor
-"""(B, K, H, W) float32 unnormalised class scores (nats)."""
+"""(B, K, *size) float32 unnormalised class scores (nats)."""
 
 Latent: TypeAlias = torch.Tensor
 """(B, D) float32."""

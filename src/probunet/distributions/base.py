@@ -31,9 +31,10 @@ class SegmentationDistribution:
 
     Args:
         noise: its kind, bound to these images.
-        strips: what decodes them from top to bottom; a single one for a whole image.
+        strips: what decodes them one after the other along the first axis (rows of images, slices of volumes); a single
+            one for a whole image.
         num_classes: classes K.
-        shape: B, H, W of the images.
+        shape: B, *size of the images.
 
     Attributes:
         distinct: how many different hypotheses there are for an image; ``None`` where there is no limit.
@@ -69,7 +70,7 @@ class SegmentationDistribution:
         """Give the hypotheses of a noise: the most probable class of every pixel.
 
         Returns:
-            (n, B, H, W) uint8 class ids, which metrics take as they are.
+            (n, B, *size) uint8 class ids, which metrics take as they are.
         """
         return self._labels(self._noise.place(noise))
 
@@ -77,7 +78,7 @@ class SegmentationDistribution:
         """Give the logits of the hypotheses of a noise; a gradient flows to the parameters of the model.
 
         Returns:
-            (n, B, K, H, W) float32.
+            (n, B, K, *size) float32.
         """
         return self._logits(self._noise.place(noise))
 
@@ -93,21 +94,21 @@ class SegmentationDistribution:
             generator: their source.
 
         Returns:
-            (B, K, H, W) float32, non-negative, summing to 1 over K.
+            (B, K, *size) float32, non-negative, summing to 1 over K.
         """
         if noise is not None:
             return self._average(self._noise.place(noise))
         return self._average(*spread(self._noise, samples, generator, cover=True))
 
     def sample(self, n: int, generator: torch.Generator | None = None, cover: bool = False) -> Samples:
-        """Draw n hypotheses of every image, (n, B, H, W) uint8 class ids; see :meth:`noise`."""
+        """Draw n hypotheses of every image, (n, B, *size) uint8 class ids; see :meth:`noise`."""
         return self.labels(self.noise(n, generator, cover))
 
     def stream(self, noise: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Give :meth:`labels` and :meth:`probabilities` of a noise together, decoding once; memory holds one strip.
 
         Yields:
-            (n, B, rows, W) uint8 class ids and (B, K, rows, W) class probabilities, from top to bottom.
+            (n, B, rows, ...) uint8 class ids and (B, K, rows, ...) class probabilities, along the first axis.
         """
         variables = self._noise.place(noise)
         for decode in self._strips:
@@ -122,7 +123,7 @@ class SegmentationDistribution:
         """log P(Y | X), summed over the pixels whose label is not ignored.
 
         Args:
-            label: (B, H, W) class ids or ``IGNORE``.
+            label: (B, *size) class ids or ``IGNORE``.
             samples: draws of the estimator, where one is needed.
             generator: their source.
 
@@ -142,9 +143,9 @@ class SegmentationDistribution:
             fits = []
             for hypothesis in variables:
                 logits = decode(hypothesis).float()
-                fits.append(-cross_entropy(logits, label[:, top : top + logits.shape[-2]]))
+                fits.append(-cross_entropy(logits, label[:, top : top + logits.shape[2]]))
             total = total + torch.stack(fits)
-            top += logits.shape[-2]
+            top += logits.shape[2]
         return torch.logsumexp(total, dim=0)
 
     def strata(self, m: int = 1, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,7 +156,7 @@ class SegmentationDistribution:
             generator: their source.
 
         Returns:
-            Logits (C m, B, K, H, W), component by component, and the logarithms of the components' weights, (C, B).
+            Logits (C m, B, K, *size), component by component, and the logarithms of the components' weights, (C, B).
         """
         variables, log_weights = self._noise.strata(m, generator)
         return self._logits(variables), log_weights
@@ -195,11 +196,11 @@ class SegmentationDistribution:
     def _labels(self, variables: torch.Tensor) -> Samples:
         with torch.no_grad():
             strips = [decode.labels(variables) for decode in self._strips]
-        return (strips[0] if len(strips) == 1 else torch.cat(strips, dim=-2)).as_subclass(Samples)
+        return (strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)).as_subclass(Samples)
 
     def _logits(self, variables: torch.Tensor) -> torch.Tensor:
         strips = [torch.stack([decode(v).float() for v in variables]) for decode in self._strips]
-        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=-2)
+        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=3)
 
     def _average(self, variables: torch.Tensor, log_weights: torch.Tensor | None = None) -> torch.Tensor:
         """Average the softmax over variables (n, B, ...), with weights (n, B) or all alike."""
@@ -208,9 +209,14 @@ class SegmentationDistribution:
             total = torch.zeros((), device=variables.device)
             for i, hypothesis in enumerate(variables):
                 shares = decode(hypothesis).float().softmax(dim=1)
-                total = total + (shares if log_weights is None else log_weights[i].exp()[:, None, None, None] * shares)
+                total = total + (shares if log_weights is None else _each(log_weights[i].exp(), shares) * shares)
             strips.append(total if log_weights is not None else total / len(variables))
-        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=-2)
+        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
+
+
+def _each(values: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """See values (B,), one for each of maps (B, ...), as (B, 1, ...)."""
+    return values.reshape(-1, *[1] * (maps.ndim - 1))
 
 
 @final
@@ -250,7 +256,7 @@ class LatentSpace:
         return self._distribution._noise.place(noise)
 
     def posterior(self, label: Label) -> Independent:
-        """Give Q(z | X, Y) of a label (B, H, W).
+        """Give Q(z | X, Y) of a label (B, *size).
 
         Raises:
             InputError: a label out of range, or a model that does not infer z.
@@ -262,15 +268,15 @@ class LatentSpace:
         return posterior(label)
 
     def labels(self, z: torch.Tensor) -> Samples:
-        """Decode latents (n, B, D) to labels (n, B, H, W)."""
+        """Decode latents (n, B, D) to labels (n, B, *size)."""
         return self._distribution._labels(z)
 
     def logits(self, z: Latent) -> Logits:
-        """Decode one latent per image, (B, D), to logits (B, K, H, W)."""
+        """Decode one latent per image, (B, D), to logits (B, K, *size)."""
         return self._distribution._logits(z[None])[0]
 
     def probabilities(self, z: torch.Tensor) -> torch.Tensor:
-        """Average the softmax over latents (n, B, D): (B, K, H, W)."""
+        """Average the softmax over latents (n, B, D): (B, K, *size)."""
         return self._distribution._average(z)
 
 
@@ -280,11 +286,13 @@ def cross_entropy(logits: Logits, label: Label) -> torch.Tensor:
     Returns:
         (B,) nats.
     """
-    return F.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="none").sum(dim=(-2, -1))
+    return F.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="none").sum(
+        dim=tuple(range(1, label.ndim))
+    )
 
 
 def check_label(label: Label, shape: tuple[int, ...], num_classes: int) -> None:
-    """Refuse labels that do not fit images of shape (B, H, W) or name a class that does not exist.
+    """Refuse labels that do not fit images of shape (B, *size) or name a class that does not exist.
 
     Raises:
         InputError: wrong shape, or a value that is neither a class id nor ``IGNORE``.
@@ -292,7 +300,7 @@ def check_label(label: Label, shape: tuple[int, ...], num_classes: int) -> None:
     if label.shape != shape:
         raise InputError(
             f"a label batch of shape {tuple(label.shape)} does not fit images of shape {shape}; "
-            "give (batch, height, width)"
+            f"give (batch, {'depth, ' if len(shape) == 4 else ''}height, width)"
         )
     wrong = ((label < 0) | (label >= num_classes)) & (label != IGNORE)
     if wrong.any():

@@ -16,7 +16,7 @@ from probunet.nets.decode import Decode
 from probunet.nets.latent_decoder import Choose
 
 Descend: TypeAlias = Callable[[Choose], list[Logits]]
-"""Asks for the latents of every level, coarsest first, and gives logits (B, K, H, W): the last are the hypothesis,
+"""Asks for the latents of every level, coarsest first, and gives logits (B, K, *size): the last are the hypothesis,
 those before it what the coarser levels alone make of it."""
 
 

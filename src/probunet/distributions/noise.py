@@ -24,7 +24,8 @@ class Reconstruction:
     """What one draw from a posterior gives.
 
     Attributes:
-        outputs: logits (B, K, H, W); the last are the hypothesis, those before it what coarser levels alone make of it.
+        outputs: logits (B, K, *size); the last are the hypothesis, those before it what coarser levels alone make of
+            it.
         divergence: KL(posterior, prior) in nats, (B, parts).
         part: what the parts are.
     """
@@ -96,7 +97,7 @@ class Noise(ABC):
         """Draw variables to estimate P(Y | X) as sum_i w_i P(Y | X, variables_i): n, or a few more, or all there are.
 
         Args:
-            label: (B, H, W) class ids or ``IGNORE``.
+            label: (B, *size) class ids or ``IGNORE``.
             n: how many.
             generator: source of randomness.
 
@@ -119,7 +120,7 @@ class Noise(ABC):
         """Draw once from the posterior Q(. | X, Y) and decode.
 
         Args:
-            label: (B, H, W) class ids or ``IGNORE``.
+            label: (B, *size) class ids or ``IGNORE``.
             decode: from variables to logits.
             generator: source of randomness.
 

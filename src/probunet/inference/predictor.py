@@ -189,7 +189,7 @@ class Prediction:
     @property
     def tiled(self) -> bool:
         """Whether the model sees a slice tile by tile."""
-        return max(self.view.grid.seen) > TILE
+        return max(self.view.grid.seen) > TILE[2]
 
     @property
     def notes(self) -> list[str]:

@@ -51,12 +51,14 @@ class SegmentationModel(nn.Module, ABC):
     Attributes:
         in_channels: channels of the image.
         num_classes: classes K.
+        dims: axes of an image, 2 or 3: the constructor's argument of this name, 2 where there is none.
         arguments: of the constructor, complete with defaults, as plain data; a saved model is made again from them.
         intensity: from raw values to what the model was trained on; ``None`` for a model that was not loaded.
     """
 
     in_channels: int
     num_classes: int
+    dims: int
     arguments: dict[str, Any]
     intensity: Intensity | None = None
     reader_names: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ class SegmentationModel(nn.Module, ABC):
         arguments = record_arguments(cls, args, kwargs)
         check_sizes(cls.__name__, arguments)
         object.__setattr__(model, "arguments", arguments)
+        object.__setattr__(model, "dims", arguments.get("dims", 2))
         return model
 
     @final
@@ -99,18 +102,18 @@ class SegmentationModel(nn.Module, ABC):
         return (raw.float() - self.intensity.offset) / self.intensity.scale
 
     @abstractmethod
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """Give what a distribution is made of.
 
         Args:
-            image: (B, C, H, W) float32, checked; or a part of one.
-            corner: row and column of the part, multiples of the coarsest pixel of :attr:`view`.
+            image: (B, C, *size) float32, checked; or a part of one.
+            corner: of the part, along every axis; multiples of the coarsest voxel of :attr:`view`.
         """
 
     @property
     @abstractmethod
     def view(self) -> View:
-        """What the network behind ``Parts.decode`` needs around a pixel; see ``probunet.nets.tiling``."""
+        """What the network behind ``Parts.decode`` needs around a voxel; see ``probunet.nets.tiling``."""
 
     @final  # type: ignore[misc]
     def __call__(self, image: Image, reader: Reader = None) -> SegmentationDistribution:
@@ -123,24 +126,24 @@ class SegmentationModel(nn.Module, ABC):
         """Give the distribution over segmentations of every image.
 
         Args:
-            image: (B, C, H, W) float32; any size from 16x16 up.
+            image: (B, C, *size) float32; any height and width from 16x16 up, and of a volume any number of slices.
             reader: the person whose drawing is meant; any of them, in proportion to their shares, if not given.
 
         Raises:
             InputError: wrong shape or channels, too small, or not finite; or a reader whom the model does not know.
         """
-        check_image(image, self.in_channels)
-        parts = self.parts(image)
-        whole = SegmentationDistribution(parts.noise(), [parts.decode()], self.num_classes, planes(image))
+        check_image(image, self.in_channels, self.dims)
+        parts = self.parts(image, (0,) * self.dims)
+        whole = SegmentationDistribution(parts.noise(), [parts.decode()], self.num_classes, label_shape(image))
         return self._drawn_by(reader, whole)
 
     @final
     def tiled(
         self,
         image: Image,
-        tile: int = TILE,
+        tile: int | None = None,
         margin: int | None = None,
-        prior_size: int = PRIOR_SIZE,
+        prior_size: int | None = None,
         reader: Reader = None,
     ) -> SegmentationDistribution:
         """Give what :meth:`forward` gives, with memory bounded by the tile; the network runs whenever it is asked.
@@ -148,22 +151,23 @@ class SegmentationModel(nn.Module, ABC):
         Exactly the same where the margin covers the view and the image is not larger than ``prior_size``.
 
         Args:
-            image: (B, C, H, W) float32.
-            tile: side in pixels.
-            margin: in pixels; see :func:`probunet.nets.tiling.make_tiling`.
-            prior_size: longest side in pixels of what those nets see that look at the image as a whole; larger
+            image: (B, C, *size) float32.
+            tile: side in voxels, ``TILE`` if not given.
+            margin: in voxels; see :func:`probunet.nets.tiling.make_tiling`.
+            prior_size: longest side in voxels, ``PRIOR_SIZE`` if not given, of what those nets see that look at the
+                image as a whole; larger
                 images are averaged over areas.
             reader: see :meth:`forward`.
 
         Raises:
             InputError: as :meth:`forward`, or a tile or margin that makes no sense.
         """
-        check_image(image, self.in_channels)
-        tiles = Tiles(
-            lambda part, corner: self.parts(part, corner).decode(), image, make_tiling(self.view, tile, margin)
-        )
-        noise = self.parts(reduced(image, prior_size)).noise()
-        return self._drawn_by(reader, SegmentationDistribution(noise, tiles, self.num_classes, planes(image)))
+        check_image(image, self.in_channels, self.dims)
+        tiling = make_tiling(self.view, TILE[self.dims] if tile is None else tile, margin)
+        tiles = Tiles(lambda part, corner: self.parts(part, corner).decode(), image, tiling)
+        whole = reduced(image, PRIOR_SIZE[self.dims] if prior_size is None else prior_size)
+        noise = self.parts(whole, (0,) * self.dims).noise()
+        return self._drawn_by(reader, SegmentationDistribution(noise, tiles, self.num_classes, label_shape(image)))
 
     def _drawn_by(self, reader: Reader, whole: SegmentationDistribution) -> SegmentationDistribution:
         if reader is None:
@@ -189,8 +193,8 @@ class SegmentationModel(nn.Module, ABC):
         """Give the training objective for one reader's label of every image.
 
         Args:
-            image: (B, C, H, W) float32.
-            label: (B, H, W) class ids or ``IGNORE``.
+            image: (B, C, *size) float32.
+            label: (B, *size) class ids or ``IGNORE``.
             generator: source of randomness, on the device of the model.
 
         Raises:
@@ -201,8 +205,8 @@ class SegmentationModel(nn.Module, ABC):
         """Give the training objective for all readers of an image together, of a model that learns from them.
 
         Args:
-            image: (B, C, H, W) float32.
-            labels: (B, R, H, W) class ids or ``IGNORE``; of a reader who did not look at an image, ``IGNORE`` alone.
+            image: (B, C, *size) float32.
+            labels: (B, R, *size) class ids or ``IGNORE``; of a reader who did not look at an image, ``IGNORE`` alone.
             generator: source of randomness, on the device of the model.
 
         Raises:
@@ -216,8 +220,8 @@ class SegmentationModel(nn.Module, ABC):
         """Give the training objective of a model with :attr:`reader_names`, for the label of one known reader.
 
         Args:
-            image: (B, C, H, W) float32.
-            label: (B, H, W) class ids or ``IGNORE``.
+            image: (B, C, *size) float32.
+            label: (B, *size) class ids or ``IGNORE``.
             reader: (B,) numbers of the readers who drew them.
             generator: source of randomness, on the device of the model.
 
@@ -248,18 +252,19 @@ def check_sizes(name: str, arguments: Mapping[str, Any]) -> None:
             )
 
 
-def check_image(image: Image, in_channels: int) -> None:
+def check_image(image: Image, in_channels: int, dims: int) -> None:
     """Refuse what cannot be segmented.
 
     Raises:
-        InputError: not (B, C, H, W), wrong number of channels, smaller than 16x16, integer, or not finite.
+        InputError: not (B, C, *size), wrong number of channels, smaller than 16x16, no slices, integer, or not finite.
     """
-    if image.ndim != 4 or image.shape[1] != in_channels:
+    if image.ndim != 2 + dims or image.shape[1] != in_channels:
+        axes = "depth, height, width" if dims == 3 else "height, width"
         raise InputError(
-            f"an image batch of shape {tuple(image.shape)} does not fit a model with {in_channels} input "
-            f"channel(s); give (batch, {in_channels}, height, width)"
+            f"an image batch of shape {tuple(image.shape)} does not fit a model of {dims} dimensions and "
+            f"{in_channels} input channel(s); give (batch, {in_channels}, {axes})"
         )
-    if min(image.shape[-2:]) < MINIMUM_SIZE:
+    if min(image.shape[-2:]) < MINIMUM_SIZE or not image.shape[2]:
         raise InputError(
             f"an image of {image.shape[-2]}x{image.shape[-1]} px is too small; "
             f"give at least {MINIMUM_SIZE}x{MINIMUM_SIZE} px"
@@ -271,6 +276,6 @@ def check_image(image: Image, in_channels: int) -> None:
         raise InputError(f"the image holds {bad} values that are NaN or infinite; clean the image first")
 
 
-def planes(image: Image) -> tuple[int, int, int]:
-    """Shape (B, H, W) of the labels of images (B, C, H, W)."""
-    return len(image), image.shape[-2], image.shape[-1]
+def label_shape(image: Image) -> tuple[int, ...]:
+    """Shape (B, *size) of the labels of images (B, C, *size)."""
+    return (len(image), *image.shape[2:])

@@ -14,6 +14,7 @@ from probunet.distributions.mixture import Members
 from probunet.models.base import Parts, SegmentationModel
 from probunet.models.unet import UNet
 from probunet.nets.decode import MemberMaps
+from probunet.nets.scales import Dims
 from probunet.nets.tiling import View
 from probunet.objectives.loss import Loss
 
@@ -29,9 +30,12 @@ class Ensemble(SegmentationModel):
         in_channels: channels of the image.
         num_classes: classes K.
         channels: channels of each scale, finest first.
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         members: how many U-Nets M.
-        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: fewer than one member.
@@ -45,13 +49,15 @@ class Ensemble(SegmentationModel):
         convolutions: int = 3,
         members: int = 4,
         batch_norm: bool = False,
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if members < 1:
             raise InputError(f"an ensemble of {members} members has nothing to say; give at least 1")
         self.in_channels, self.num_classes = in_channels, num_classes
         self.members: Sequence[UNet] = nn.ModuleList(  # type: ignore[assignment]
-            UNet(in_channels, num_classes, channels, convolutions, batch_norm) for _ in range(members)
+            UNet(in_channels, num_classes, channels, convolutions, batch_norm, dims, spacing) for _ in range(members)
         )
 
     @property
@@ -59,7 +65,7 @@ class Ensemble(SegmentationModel):
         """See the base class."""
         return self.members[0].view
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """Every member runs once; see the base class."""
         return Parts(
             lambda: Members(len(self.members), len(image), image.device),

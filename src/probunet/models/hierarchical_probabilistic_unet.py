@@ -7,18 +7,19 @@ from functools import partial
 from typing import final
 
 import torch
-from torch import nn
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label, Logits
 from probunet.distributions.hierarchical import Levels, Seeds
 from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.blocks import ResidualBlock, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
-from probunet.nets.residual import ResidualBlock
+from probunet.nets.layers import cut, initialise
+from probunet.nets.scales import Dims, make_scales
 from probunet.nets.tiling import View, view_of
-from probunet.nets.unet import Encoder, initialise, pad_to_multiple
+from probunet.nets.unet import Encoder
 from probunet.objectives.elbo import ELBO, evidence_bound
 from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
@@ -33,10 +34,13 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         in_channels: channels of the image.
         num_classes: classes K.
         channels: channels of each scale, finest first.
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         latent_dims: channels of the latent maps, coarsest scale first (paper: 1 at each of four scales).
         objective: ``ELBO(beta)``, or ``GECO(target)`` (paper: target 0.05).
         pixels: that the reconstruction counts, ``All()`` or ``TopK(share)`` (paper: 0.02).
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: no latents or as many levels as scales.
@@ -51,16 +55,18 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         latent_dims: Sequence[int] = (1, 1, 1, 1),
         objective: ELBO | GECO = GECO(0.05),
         pixels: All | TopK = TopK(0.02),
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
         self.in_channels, self.num_classes, self.pixels = in_channels, num_classes, pixels
-        form = (channels, latent_dims, convolutions, ResidualBlock)
-        self.encoder = Encoder(in_channels, channels, convolutions, ResidualBlock)
-        self.decoder = LatentDecoder(*form)
-        self.head = nn.Conv2d(channels[0], num_classes, 1)
-        self.posterior_encoder = Encoder(in_channels + num_classes, channels, convolutions, ResidualBlock)
-        self.posterior_decoder = LatentDecoder(*form, to_the_end=False)
+        scales = make_scales(channels, convolutions, dims, spacing, ResidualBlock)
+        self.encoder = Encoder(in_channels, scales)
+        self.decoder = LatentDecoder(scales, latent_dims)
+        self.head = pointwise(channels[0], num_classes, dims)
+        self.posterior_encoder = Encoder(in_channels + num_classes, scales)
+        self.posterior_decoder = LatentDecoder(scales, latent_dims, to_the_end=False)
         self.apply(initialise)
         self.objective = objective.module()
 
@@ -69,22 +75,21 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         """See the base class."""
         return view_of(self.encoder, self.decoder.blocks)
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The encoder runs once; every hypothesis is a run of the decoder. See the base class."""
-        height, width = image.shape[-2:]
-        scales: list[torch.Tensor] = []
+        maps: list[torch.Tensor] = []
 
         def descend(choose: Choose) -> list[Logits]:
-            if not scales:
-                scales.extend(self.encoder(pad_to_multiple(image, self.encoder.multiple)))
-            return [self.head(self.decoder(scales, choose)).float()[..., :height, :width]]
+            if not maps:
+                maps.extend(self.encoder(image))
+            return [cut(self.head(self.decoder(maps, choose)).float(), image.shape[2:])]
 
         def infer(label: Label) -> Callable[[Choose], torch.Tensor]:
             seen = torch.cat([image, centred(label, self.num_classes, image)], dim=1)
-            return partial(self.posterior_decoder, self.posterior_encoder(pad_to_multiple(seen, self.encoder.multiple)))
+            return partial(self.posterior_decoder, self.posterior_encoder(seen))
 
         def decode(variables: torch.Tensor) -> Logits:
-            return descend(choice(variables, self.encoder.multiple, corner))[-1]
+            return descend(choice(variables, self.encoder.scales, corner))[-1]
 
         levels = Levels(descend, infer)
         return Parts(lambda: Seeds(len(image), image.device, levels), lambda: Network(decode))

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import nn
 from torch.distributions import Independent
 
 from probunet.core.types import Image, Label
 from probunet.distributions.latent import Normals
 from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.labels import centred, with_latent
+from probunet.nets.layers import initialise
+from probunet.nets.scales import Dims, make_scales
 from probunet.nets.tiling import View, view_of
-from probunet.nets.unet import FeatureUNet, block_with, initialise
+from probunet.nets.unet import FeatureUNet
 from probunet.objectives.elbo import ELBO, evidence_bound
 from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
@@ -34,9 +36,12 @@ class Image2ImageVAE(SegmentationModel):
         num_classes: classes K.
         channels: channels of each scale of the U-Net and the posterior net, finest first.
         latent_dims: dimensions D of the latent space.
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
-        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
     """
 
     def __init__(
@@ -48,22 +53,24 @@ class Image2ImageVAE(SegmentationModel):
         convolutions: int = 3,
         objective: ELBO | GECO = ELBO(),
         batch_norm: bool = False,
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.in_channels, self.num_classes = in_channels, num_classes
         self.latent_dims, self.objective = latent_dims, objective.module()
-        block = block_with(batch_norm)
-        self.unet = FeatureUNet(in_channels + latent_dims, channels, convolutions, block)
-        self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
+        scales = make_scales(channels, convolutions, dims, spacing, block_with(batch_norm))
+        self.unet = FeatureUNet(in_channels + latent_dims, scales)
+        self.head = pointwise(self.unet.out_channels, num_classes, dims)
         self.head.apply(initialise)
-        self.posterior = GaussianNet(num_classes, channels, latent_dims, convolutions, block)
+        self.posterior = GaussianNet(num_classes, scales, latent_dims)
 
     @property
     def view(self) -> View:
         """See the base class."""
         return view_of(self.unet.encoder, self.unet.decoder)
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """Nothing runs before it is sampled; see the base class."""
 
         def posterior(label: Label) -> Independent:

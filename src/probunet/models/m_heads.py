@@ -12,10 +12,13 @@ from probunet.core.errors import InputError
 from probunet.core.types import Image, Label
 from probunet.distributions.base import check_label, cross_entropy
 from probunet.distributions.mixture import Members
-from probunet.models.base import Parts, SegmentationModel, planes
+from probunet.models.base import Parts, SegmentationModel, label_shape
+from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import MemberMaps
+from probunet.nets.layers import initialise
+from probunet.nets.scales import Dims, make_scales
 from probunet.nets.tiling import View, view_of
-from probunet.nets.unet import FeatureUNet, block_with, initialise
+from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
 
 
@@ -27,10 +30,13 @@ class MHeads(SegmentationModel):
         in_channels: channels of the image.
         num_classes: classes K.
         channels: channels of each scale, finest first.
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         heads: how many heads M (paper: 4, 8, 16).
         epsilon: weight that the heads other than the best share (paper: 0.05); keeps unused heads alive.
-        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: fewer than two heads, or an epsilon outside [0, 1].
@@ -45,6 +51,8 @@ class MHeads(SegmentationModel):
         heads: int = 4,
         epsilon: float = 0.05,
         batch_norm: bool = False,
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if heads < 2 or not 0 <= epsilon <= 1:
@@ -53,8 +61,8 @@ class MHeads(SegmentationModel):
                 "the paper uses 4, 8 or 16 and 0.05"
             )
         self.in_channels, self.num_classes, self.epsilon = in_channels, num_classes, epsilon
-        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
-        self.heads = nn.ModuleList(nn.Conv2d(self.unet.out_channels, num_classes, 1) for _ in range(heads))
+        self.unet = FeatureUNet(in_channels, make_scales(channels, convolutions, dims, spacing, block_with(batch_norm)))
+        self.heads = nn.ModuleList(pointwise(self.unet.out_channels, num_classes, dims) for _ in range(heads))
         self.heads.apply(initialise)
 
     @property
@@ -62,7 +70,7 @@ class MHeads(SegmentationModel):
         """See the base class."""
         return view_of(self.unet.encoder, self.unet.decoder)
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The U-Net runs once, and every head on its features; see the base class."""
 
         def decode() -> MemberMaps:
@@ -76,7 +84,7 @@ class MHeads(SegmentationModel):
 
         The best head is chosen image by image; cross-entropy is summed over pixels, averaged over the batch.
         """
-        check_label(label, planes(image), self.num_classes)
+        check_label(label, label_shape(image), self.num_classes)
         distribution = self.forward(image)
         losses = torch.stack([cross_entropy(logits, label) for logits in distribution.strata()[0]])
         best = losses.min(dim=0).values

@@ -15,12 +15,15 @@ from probunet.core.errors import InputError
 from probunet.core.types import IGNORE, Image, Label
 from probunet.distributions.base import check_label
 from probunet.distributions.experts import Experts
-from probunet.models.base import Parts, SegmentationModel, planes
+from probunet.models.base import Parts, SegmentationModel, label_shape
+from probunet.nets.blocks import block_with
 from probunet.nets.combine import Combine, Decoder, Split
 from probunet.nets.gaussian import bounded, sigma_of
 from probunet.nets.labels import one_hot
+from probunet.nets.layers import axes_of, cut, initialise
+from probunet.nets.scales import Dims, make_scales
 from probunet.nets.tiling import View, view_of
-from probunet.nets.unet import FeatureUNet, block_with, initialise, pad_to_multiple
+from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
 from probunet.objectives.transport import transport_plan
 
@@ -36,14 +39,17 @@ class MixtureOfExperts(SegmentationModel):
         in_channels: channels of the image.
         num_classes: classes K.
         channels: channels of each scale, finest first.
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         experts: how many experts E (paper: 4).
         latent_dims: dimensions of z (paper: 1).
         draws: hypotheses of every expert in training (paper: 4).
         limit: largest share of an image's readers that is matched to one hypothesis (paper: 0.5, then 1).
         combine_layers: 1x1 convolutions of f_comb.
         combine_channels: channels between the layers of f_comb; those of the finest scale if not given.
-        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: fewer than two experts, no draws, or a limit outside (0, 1].
@@ -64,6 +70,8 @@ class MixtureOfExperts(SegmentationModel):
         combine_layers: int = 3,
         combine_channels: int | None = None,
         batch_norm: bool = False,
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if experts < 2 or draws < 1 or not 0 < limit <= 1:
@@ -72,7 +80,7 @@ class MixtureOfExperts(SegmentationModel):
                 "a limit above 0 and at most 1"
             )
         self.in_channels, self.num_classes, self.draws, self.limit = in_channels, num_classes, draws, limit
-        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
+        self.unet = FeatureUNet(in_channels, make_scales(channels, convolutions, dims, spacing, block_with(batch_norm)))
         width = combine_channels or channels[0]
         self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
         self.split = Split(self.unet, self.combine, latent_dims, gaussian=False)
@@ -86,13 +94,12 @@ class MixtureOfExperts(SegmentationModel):
         """See the base class."""
         return view_of(self.unet.encoder, self.unet.decoder)
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The encoder runs once, for the weights and for the features; see the base class."""
-        height, width = image.shape[-2:]
-        scales = self.unet.encoder(pad_to_multiple(image, self.unet.encoder.multiple))
+        maps = self.unet.encoder(image)
 
         def noise() -> Experts:
-            raw = self.gate(scales[-1].mean(dim=(-2, -1))).float()
+            raw = self.gate(maps[-1].mean(dim=axes_of(maps[-1]))).float()
             log_weights = bounded(raw).to(self.mean.dtype)
             shape = (len(image), *self.mean.shape)
             normal = Normal(self.mean.expand(shape), sigma_of(self.log_sigma).expand(shape), validate_args=False)
@@ -100,7 +107,7 @@ class MixtureOfExperts(SegmentationModel):
             return Experts(MixtureSameFamily(choice, Independent(normal, 1, validate_args=False), validate_args=False))
 
         def decode() -> Decoder:
-            return Decoder(self.combine, self.combine.project(self.unet.expand(scales)[..., :height, :width]))
+            return Decoder(self.combine, self.combine.project(cut(self.unet.expand(maps), image.shape[2:])))
 
         return Parts(noise, decode)
 
@@ -109,7 +116,7 @@ class MixtureOfExperts(SegmentationModel):
 
         It is the smallest transport cost plus KL(plan, weights) where the whole mass of the readers is one label.
         """
-        check_label(label, planes(image), self.num_classes)
+        check_label(label, label_shape(image), self.num_classes)
         distribution = self.forward(image)
         hypotheses, weights = distribution.strata(self.draws, generator)
         cost = pairwise_cross_entropy(hypotheses, label[:, None])[..., 0]
@@ -127,7 +134,7 @@ class MixtureOfExperts(SegmentationModel):
         if labels.shape[1] == 1:
             return self.loss(image, labels[:, 0], generator)
         for label in labels.unbind(dim=1):
-            check_label(label, planes(image), self.num_classes)
+            check_label(label, label_shape(image), self.num_classes)
         distribution = self.forward(image)
         hypotheses, log_weights = distribution.strata(self.draws, generator)
         cost = pairwise_cross_entropy(hypotheses, labels)
@@ -143,8 +150,8 @@ def pairwise_cross_entropy(hypotheses: torch.Tensor, labels: torch.Tensor) -> to
     """Cross-entropy of every hypothesis with every reader, summed over the pixels that the reader does not ignore.
 
     Args:
-        hypotheses: logits (N, B, K, H, W).
-        labels: (B, R, H, W) class ids or ``IGNORE``.
+        hypotheses: logits (N, B, K, *size).
+        labels: (B, R, *size) class ids or ``IGNORE``.
 
     Returns:
         (B, N, R) nats.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import final
 
@@ -16,18 +18,21 @@ from probunet.core.types import Image, Label, Logits
 from probunet.distributions.hierarchical import Levels, Seeds
 from probunet.models.base import Parts, SegmentationModel
 from probunet.models.hierarchical_probabilistic_unet import check_levels
+from probunet.nets.blocks import kernels_of, plain_block, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
-from probunet.nets.tiling import View, convolutions_of, view_of
-from probunet.nets.unet import Encoder, initialise, pad_to_multiple, plain_block
+from probunet.nets.layers import LINEAR, cut, initialise, upsample
+from probunet.nets.scales import Dims, Scales, make_scales
+from probunet.nets.tiling import View, reach_of, view_of
+from probunet.nets.unet import Encoder
 from probunet.objectives.elbo import ELBO, evidence_bound
 from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
 from probunet.objectives.pixels import All
 
 CONVOLUTIONS = 2
-"""3x3 convolutions between latents, and behind them."""
+"""Convolutions between latents, and behind them."""
 
 
 class LatentLadder(nn.Module):
@@ -35,21 +40,15 @@ class LatentLadder(nn.Module):
 
     Args:
         in_channels: channels of the input (image, or image and one-hot label).
-        channels: channels of each scale, finest first.
+        scales: form of the encoder.
         latent_dims: channels of the latents, coarsest level first.
-        convolutions: 3x3 convolutions at each scale of the encoder.
     """
 
-    def __init__(
-        self, in_channels: int, channels: Sequence[int], latent_dims: Sequence[int], convolutions: int
-    ) -> None:
+    def __init__(self, in_channels: int, scales: Scales, latent_dims: Sequence[int]) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, convolutions)
-        self.latents = LatentDecoder(channels, latent_dims, CONVOLUTIONS, to_the_end=False, carry_features=False)
-
-    def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Give the feature maps of all scales, finest first, of (B, C, H, W) padded to a multiple."""
-        return self.encoder(pad_to_multiple(x, self.encoder.multiple))
+        self.encoder = Encoder(in_channels, scales)
+        between = replace(scales, convolutions=CONVOLUTIONS)
+        self.latents = LatentDecoder(between, latent_dims, to_the_end=False, carry_features=False)
 
 
 class Likelihood(nn.Module):
@@ -57,40 +56,45 @@ class Likelihood(nn.Module):
 
     Args:
         num_classes: classes K.
-        channels: channels of each scale, finest first.
+        scales: those of the ladder.
         latent_dims: channels of the latents, coarsest level first.
     """
 
-    def __init__(self, num_classes: int, channels: Sequence[int], latent_dims: Sequence[int]) -> None:
+    def __init__(self, num_classes: int, scales: Scales, latent_dims: Sequence[int]) -> None:
         super().__init__()
-        sizes = list(channels)[: len(latent_dims)][::-1]
-        rising = len(channels) - len(latent_dims)
+        self.scales, self.rising = scales, len(scales) - len(latent_dims)
+        sizes = scales.channels[: len(latent_dims)][::-1]
+        fine = range(len(latent_dims) - 1, -1, -1)  # the scale that a level ends at
+        kernels = scales.kernels
         self.first = nn.ModuleList(
-            plain_block(d, size, CONVOLUTIONS) for d, size in zip(latent_dims, sizes, strict=True)
+            plain_block(d, size, CONVOLUTIONS, kernels[scale + self.rising])
+            for d, size, scale in zip(latent_dims, sizes, fine, strict=True)
         )
-        up = nn.Upsample(scale_factor=2, mode="bilinear")
         self.rise = nn.ModuleList(
-            nn.Sequential(*(layer for _ in range(rising) for layer in (up, plain_block(size, size, 1))))
-            for size in sizes
+            nn.Sequential(*self._rise(size, scale)) for size, scale in zip(sizes, fine, strict=True)
         )
         self.merge = nn.ModuleList(
-            plain_block(size + coarser, size, CONVOLUTIONS) for coarser, size in itertools.pairwise(sizes)
+            plain_block(size + coarser, size, CONVOLUTIONS, kernels[scale])
+            for (coarser, size), scale in zip(itertools.pairwise(sizes), fine[1:], strict=True)
         )
-        self.heads = nn.ModuleList(nn.Conv2d(size, num_classes, 1) for size in sizes)
+        self.heads = nn.ModuleList(pointwise(size, num_classes, scales.dims) for size in sizes)
 
-    @property
-    def radius(self) -> int:
-        """How far the logits can see beyond a latent, in pixels, at most."""
+    def _rise(self, size: int, fine: int) -> Iterator[nn.Module]:
+        for scale in range(fine + self.rising - 1, fine - 1, -1):
+            yield nn.Upsample(scale_factor=tuple(map(float, self.scales.strides[scale])), mode=LINEAR[self.scales.dims])
+            yield plain_block(size, size, 1, self.scales.kernels[scale])
+
+    def radius(self, axis: int) -> int:
+        """How far the logits can see beyond a latent along an axis, in voxels, at most."""
         reach, furthest = 0, 0
+        sides = [self.scales.factor(scale)[axis] for scale in range(len(self.scales))]
         for i, first in enumerate(self.first):
-            fine, rising = (
-                len(self.first) - 1 - i,
-                sum(isinstance(layer, nn.Upsample) for layer in self.rise[i].children()),
-            )
-            own = convolutions_of(first) * 2 ** (fine + rising) + sum(3 * 2**s for s in range(fine, fine + rising))
-            merged = convolutions_of(self.merge[i - 1]) * 2**fine if i else 0
-            reach = max(own, reach + 2 ** (fine + 1)) + merged
-            furthest = max(furthest, reach + 2**fine)
+            fine = len(self.first) - 1 - i
+            own = reach_of(kernels_of(first), axis) * sides[fine + self.rising]
+            own += sum(3 * side for side in sides[fine : fine + self.rising])
+            merged = reach_of(kernels_of(self.merge[i - 1]), axis) * sides[fine] if i else 0
+            reach = max(own, reach + sides[fine + 1]) + merged
+            furthest = max(furthest, reach + sides[fine])
         return furthest
 
     def forward(self, latents: Sequence[torch.Tensor]) -> list[Logits]:
@@ -99,8 +103,10 @@ class Likelihood(nn.Module):
         outputs: list[Logits] = []
         for i, z in enumerate(latents):
             own = self.rise[i](self.first[i](z))
-            x = self.merge[i - 1](torch.cat([own, _doubled(x)], dim=1)) if i else own
-            logits = F.interpolate(self.heads[i](x).float(), scale_factor=2 ** (len(latents) - 1 - i), mode="nearest")
+            fine = len(latents) - 1 - i
+            x = self.merge[i - 1](torch.cat([own, upsample(x, self.scales.strides[fine])], dim=1)) if i else own
+            factor = tuple(map(float, self.scales.factor(fine)))
+            logits = F.interpolate(self.heads[i](x).float(), scale_factor=factor, mode="nearest")
             outputs.append(outputs[-1] + logits if outputs else logits)
         return outputs
 
@@ -113,9 +119,12 @@ class PHiSeg(SegmentationModel):
         in_channels: channels of the image.
         num_classes: classes K.
         channels: channels of each scale, finest first.
-        convolutions: 3x3 convolutions at each scale of the encoders.
+        convolutions: at each scale, 3x3 or 3x3x3 of the encoders.
         latent_dims: channels of the latents, coarsest scale first (paper: 2 at each of five of seven scales).
         objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: no latents, or as many levels as scales.
@@ -129,14 +138,17 @@ class PHiSeg(SegmentationModel):
         convolutions: int = 3,
         latent_dims: Sequence[int] = (2, 2, 2, 2, 2),
         objective: ELBO | GECO = ELBO(),
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
         self.in_channels, self.num_classes = in_channels, num_classes
-        self.level_weights = [4.0**level for level in reversed(range(len(latent_dims)))]
-        self.prior = LatentLadder(in_channels, channels, latent_dims, convolutions)
-        self.posterior = LatentLadder(in_channels + num_classes, channels, latent_dims, convolutions)
-        self.likelihood = Likelihood(num_classes, channels, latent_dims)
+        scales = make_scales(channels, convolutions, dims, spacing)
+        self.level_weights = [float(math.prod(scales.factor(level))) for level in reversed(range(len(latent_dims)))]
+        self.prior = LatentLadder(in_channels, scales, latent_dims)
+        self.posterior = LatentLadder(in_channels + num_classes, scales, latent_dims)
+        self.likelihood = Likelihood(num_classes, scales, latent_dims)
         self.apply(initialise)
         self.objective = objective.module()
 
@@ -144,32 +156,32 @@ class PHiSeg(SegmentationModel):
     def view(self) -> View:
         """That of the ladder, and that of the likelihood beyond it; see the base class."""
         ladder = view_of(self.prior.encoder, self.prior.latents.blocks)
-        return View(ladder.coarsest, ladder.radius + self.likelihood.radius)
+        beyond = [radius + self.likelihood.radius(axis) for axis, radius in enumerate(ladder.radius)]
+        return View(ladder.coarsest, tuple(beyond))
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The encoder runs once; a hypothesis is a run of the ladder and of the likelihood. See the base class."""
-        height, width = image.shape[-2:]
-        scales: list[torch.Tensor] = []
+        maps: list[torch.Tensor] = []
 
         def descend(choose: Choose) -> list[Logits]:
-            if not scales:
-                scales.extend(self.prior.encode(image))
+            if not maps:
+                maps.extend(self.prior.encoder(image))
             latents: list[torch.Tensor] = []
 
             def keep(level: int, prior: Normal) -> torch.Tensor:
                 latents.append(choose(level, prior))
                 return latents[-1]
 
-            self.prior.latents(scales, keep)
-            outputs = self.likelihood([z.to(scales[0].dtype) for z in latents])
-            return [logits[..., :height, :width] for logits in outputs]
+            self.prior.latents(maps, keep)
+            outputs = self.likelihood([z.to(maps[0].dtype) for z in latents])
+            return [cut(logits, image.shape[2:]) for logits in outputs]
 
         def infer(label: Label) -> Callable[[Choose], torch.Tensor]:
             seen = torch.cat([image, centred(label, self.num_classes, image)], dim=1)
-            return partial(self.posterior.latents, self.posterior.encode(seen))
+            return partial(self.posterior.latents, self.posterior.encoder(seen))
 
         def decode(variables: torch.Tensor) -> Logits:
-            return descend(choice(variables, self.prior.encoder.multiple, corner))[-1]
+            return descend(choice(variables, self.prior.encoder.scales, corner))[-1]
 
         levels = Levels(descend, infer)
         return Parts(lambda: Seeds(len(image), image.device, levels), lambda: Network(decode))
@@ -177,11 +189,7 @@ class PHiSeg(SegmentationModel):
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
         """Cross-entropy of the logits after every level, and beta sum_l 4^l KL_l, l = 0 the finest level.
 
-        A level of 4 times fewer latents counts 4 times as much. See the base class.
+        A level of 4 times fewer latents counts 4 times as much, one of 8 times fewer 8 times. See the base class.
         """
         distribution = self.forward(image)
         return evidence_bound(distribution, label, self.objective, All(), generator, self.level_weights)
-
-
-def _doubled(x: torch.Tensor) -> torch.Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -17,14 +17,17 @@ from probunet.distributions.experts import Experts
 from probunet.distributions.latent import Normals
 from probunet.distributions.noise import Noise
 from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.combine import Combine, Decoder, Split
 from probunet.nets.decode import Decode, Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.labels import centred, with_latent
+from probunet.nets.layers import initialise
 from probunet.nets.prior import PriorFamily, Summary, prior_net
 from probunet.nets.readers import ReadersNet, checked_shares
+from probunet.nets.scales import Dims, make_scales
 from probunet.nets.tiling import View, view_of
-from probunet.nets.unet import FeatureUNet, block_with, initialise
+from probunet.nets.unet import FeatureUNet
 from probunet.objectives.elbo import ELBO, evidence_bound, evidence_bound_of_readers
 from probunet.objectives.geco import GECO
 from probunet.objectives.loss import Loss
@@ -47,7 +50,7 @@ class ProbabilisticUNet(SegmentationModel):
         num_classes: classes K.
         channels: channels of each scale of the U-Net, the prior net and the posterior net, finest first.
         latent_dims: dimensions D of the latent space (paper: 6).
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         combine_layers: 1x1 convolutions of f_comb (paper: 3).
         combine_channels: channels between the layers of f_comb; those of the finest scale if not given.
         prior: ``conditional`` on the image (paper), or ``fixed`` at N(0, I).
@@ -60,10 +63,13 @@ class ProbabilisticUNet(SegmentationModel):
         pixels: that the reconstruction counts, ``All()`` (paper) or ``TopK(share)``.
         readers: whose labels a training step counts: ``one`` random reader of every image (paper), or the average over
             ``all`` of them, for one pass of U-Net and prior net.
-        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
         reader_names: of the persons who drew the labels, in the order of the store (paper: unknown). The prior then
             is P(z | X, reader), an axis-aligned Gaussian for each, and P(z | X) their mixture.
         shares: of the readings that each reader drew; equal ones if not given.
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: an option that does not exist, channels for an f_comb that is left out, a family for a fixed
@@ -90,6 +96,8 @@ class ProbabilisticUNet(SegmentationModel):
         batch_norm: bool = False,
         reader_names: Sequence[str] = (),
         shares: Sequence[float] | None = None,
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if prior == "fixed" and prior_family != "axis_aligned":
@@ -110,24 +118,24 @@ class ProbabilisticUNet(SegmentationModel):
         self.objective, self.pixels = objective.module(), pixels
         self.posterior_sees_image = posterior == "image_and_label"
         seen = num_classes + (in_channels if self.posterior_sees_image else 0)
-        block = block_with(batch_norm)
-        self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), channels, convolutions, block)
+        scales = make_scales(channels, convolutions, dims, spacing, block_with(batch_norm))
+        self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), scales)
         self.prior: nn.Module | None = None
         if reader_names:
-            summary = partial(Summary, in_channels, channels, convolutions, block)
+            summary = partial(Summary, in_channels, scales)
             self.prior = ReadersNet(latent_dims, checked_shares(reader_names, shares), summary)
         elif prior == "conditional":
-            self.prior = prior_net(prior_family, in_channels, channels, latent_dims, convolutions, block)
-        self.posterior = GaussianNet(seen, channels, latent_dims, convolutions, block)
+            self.prior = prior_net(prior_family, in_channels, scales, latent_dims)
+        self.posterior = GaussianNet(seen, scales, latent_dims)
         self.combine: Combine | None = None
-        self.head: nn.Conv2d | None = None
+        self.head: nn.Module | None = None
         if inject == "end":
             width = combine_channels or channels[0]
             self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
             gaussian = prior_family == "axis_aligned" and not reader_names
             self.split = Split(self.unet, self.combine, latent_dims, gaussian, self.prior)
         else:
-            self.head = nn.Conv2d(self.unet.out_channels, num_classes, 1)
+            self.head = pointwise(self.unet.out_channels, num_classes, dims)
             self.head.apply(initialise)
 
     @property
@@ -135,7 +143,7 @@ class ProbabilisticUNet(SegmentationModel):
         """See the base class."""
         return view_of(self.unet.encoder, self.unet.decoder)
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """U-Net and prior net run once; see the base class."""
 
         def posterior(label: Label) -> Independent:

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import nn
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label, Logits
 from probunet.distributions.hierarchical import Seeds
 from probunet.models.base import Parts, SegmentationModel
+from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.fields import normal_field
 from probunet.nets.gaussian import sigma_of
+from probunet.nets.layers import initialise
+from probunet.nets.scales import Dims, make_scales
 from probunet.nets.tiling import View, view_of
-from probunet.nets.unet import FeatureUNet, block_with, initialise
+from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
 
-SIDE = 32
-"""Of the blocks in which the noise of logits is drawn, in pixels."""
+SIDE = {2: 32, 3: 8}
+"""Of the blocks in which the noise of logits is drawn, in voxels, by dims."""
 START = 0.1
 """Factor on the initial weights of P and sigma: the mean learns first, from draws that are near to it."""
 
@@ -34,28 +36,28 @@ class LowRankNormal:
     logit): no matrix is factorised, so nothing can fail.
 
     Attributes:
-        mean: (B, K, H, W).
-        factor: P, (B, rank, K, H, W).
-        sigma: of the independent part, (B, K, H, W).
-        corner: row and column of the first pixel, in pixels of the whole image.
+        mean: (B, K, *size).
+        factor: P, (B, rank, K, *size).
+        sigma: of the independent part, (B, K, *size).
+        corner: the first voxel, in voxels of the whole image.
     """
 
     mean: Logits
     factor: torch.Tensor
     sigma: torch.Tensor
-    corner: tuple[int, int] = (0, 0)
+    corner: tuple[int, ...]
 
     def __call__(self, seeds: torch.Tensor) -> Logits:
-        """Draw logits (B, K, H, W) of one seed per image, (B,); a single image goes with any number of seeds."""
-        (_, rank, classes, height, width), dtype = self.factor.shape, self.mean.dtype
-        shared = normal_field(seeds, 0, rank, (1, 1), side=1).to(dtype).flatten(1)
-        own = normal_field(seeds, 1, classes, (height, width), self.corner, SIDE).to(dtype)
+        """Draw logits (B, K, *size) of one seed per image, (B,); a single image goes with any number of seeds."""
+        (_, rank, classes, *size), dtype = self.factor.shape, self.mean.dtype
+        shared = normal_field(seeds, 0, rank, (1, 1), (0, 0), side=1).to(dtype).flatten(1)
+        own = normal_field(seeds, 1, classes, size, self.corner, SIDE[len(size)]).to(dtype)
         with torch.autocast(self.mean.device.type, enabled=False):
             if len(self.factor) == 1:
                 along = shared @ self.factor[0].flatten(1)
             else:
                 along = torch.bmm(shared.expand(len(self.factor), -1)[:, None], self.factor.flatten(2))[:, 0]
-            return self.mean + along.unflatten(1, (classes, height, width)) + self.sigma * own
+            return self.mean + along.unflatten(1, (classes, *size)) + self.sigma * own
 
 
 @final
@@ -66,10 +68,13 @@ class StochasticSegmentationNetwork(SegmentationModel):
         in_channels: channels of the image.
         num_classes: classes K.
         channels: channels of each scale, finest first.
-        convolutions: 3x3 convolutions at each scale.
+        convolutions: at each scale, 3x3 or 3x3x3.
         rank: columns of the factor (paper: 10).
         draws: of the likelihood's estimate in training (paper: 20).
-        batch_norm: batch normalisation behind every 3x3 convolution (paper: none).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
+        dims: axes of an image: 2, or 3 for volumes.
+        spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
+            ``probunet.nets.scales``; as long along all of them if not given.
 
     Raises:
         InputError: a rank or a number of draws below 1.
@@ -84,13 +89,15 @@ class StochasticSegmentationNetwork(SegmentationModel):
         rank: int = 10,
         draws: int = 20,
         batch_norm: bool = False,
+        dims: Dims = 2,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if min(rank, draws) < 1:
             raise InputError(f"rank={rank} and draws={draws} must be at least 1; the paper uses 10 and 20")
         self.in_channels, self.num_classes, self.rank, self.draws = in_channels, num_classes, rank, draws
-        self.unet = FeatureUNet(in_channels, channels, convolutions, block_with(batch_norm))
-        self.head = nn.Conv2d(self.unet.out_channels, num_classes * (2 + rank), 1)
+        self.unet = FeatureUNet(in_channels, make_scales(channels, convolutions, dims, spacing, block_with(batch_norm)))
+        self.head = pointwise(self.unet.out_channels, num_classes * (2 + rank), dims)
         self.head.apply(initialise)
         with torch.no_grad():
             self.head.weight[num_classes:] *= START
@@ -100,7 +107,7 @@ class StochasticSegmentationNetwork(SegmentationModel):
         """See the base class."""
         return view_of(self.unet.encoder, self.unet.decoder)
 
-    def parts(self, image: Image, corner: tuple[int, int] = (0, 0)) -> Parts:
+    def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The U-Net runs once; see the base class."""
 
         def decode() -> Network:

@@ -1,5 +1,7 @@
 """f_comb: 1x1 convolutions on [features, z broadcast] give the class logits (paper, Eq. 2).
 
+It looks at no neighbours, so that a volume is to it an image of all rows of all slices, one below the other.
+
 The first layer is linear, W [f; z] + b = (W_f f + b) + W_z z. The bracket is computed once per image; a
 further hypothesis then costs one bias per channel and the small layers behind it.
 """
@@ -16,8 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from probunet.core.errors import InputError
-from probunet.nets.decode import BLOCK, labels_in_blocks
-from probunet.nets.unet import FeatureUNet, initialise
+from probunet.nets.decode import BLOCK, Part, labels_in_blocks
+from probunet.nets.layers import cropped, initialise
+from probunet.nets.unet import FeatureUNet
 
 
 class Combine(nn.Module):
@@ -56,27 +59,30 @@ class Combine(nn.Module):
         """Compute W_f f + b, the part of the first layer that all hypotheses of an image share.
 
         Args:
-            features: (B, F, H, W).
+            features: (B, F, *size).
 
         Returns:
-            (B, channels, H, W).
+            (B, channels, *size).
         """
-        return self.from_features(features)
+        return _as_before(self.from_features(_in_rows(features)), features)
 
     def forward(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Give the logits of one hypothesis per image; without gradients, in blocks that stay in a core's cache.
 
         Args:
-            projected: (B, channels, H, W), from :meth:`project`; a single image goes with any number of z.
+            projected: (B, channels, *size), from :meth:`project`; a single image goes with any number of z.
             z: (B, D).
 
         Returns:
-            (B, K, H, W) logits.
+            (B, K, *size) logits.
         """
         shift = self.from_latent(z.to(projected.dtype))[:, :, None, None]
+        return _as_before(self._in_blocks(_in_rows(projected), shift), projected)
+
+    def _in_blocks(self, projected: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or projected.device.type != "cpu":
             return self._behind(projected, shift)
-        count, (height, width) = max(len(projected), len(z)), projected.shape[-2:]
+        count, (height, width) = max(len(projected), len(shift)), projected.shape[-2:]
         if count * height * width <= BLOCK:
             return self._behind(projected, shift)
         together, rows = max(BLOCK // (height * width), 1), max(BLOCK // width, 1)
@@ -97,14 +103,15 @@ class Combine(nn.Module):
         layer computes the difference of its two logits only.
 
         Args:
-            projected: (1, channels, H, W) on the CPU, from :meth:`project`.
+            projected: (1, channels, *size) on the CPU, from :meth:`project`.
             z: (n, D).
 
         Returns:
-            (n, H, W) uint8: 1 where the second class has the larger logit.
+            (n, *size) uint8: 1 where the second class has the larger logit.
         """
+        size = projected.shape[2:]
+        projected = _in_rows(projected).contiguous(memory_format=torch.channels_last)
         (_, channels, height, width), n = projected.shape, len(z)
-        projected = projected.contiguous(memory_format=torch.channels_last)
         shift = self.from_latent(z.to(projected.dtype))
         second, *middle, last = (layer for layer in self.rest if isinstance(layer, nn.Conv2d))
         assert second.bias is not None
@@ -125,7 +132,7 @@ class Combine(nn.Module):
                     x = layer(x.relu_())
                 torch.mv(x.relu_().permute(0, 2, 3, 1).reshape(-1, channels), towards, out=difference)
                 torch.gt(difference, threshold, out=found[i])
-        return labels.view(torch.uint8).unflatten(1, (height, width))
+        return labels.view(torch.uint8).unflatten(1, size)
 
     def _behind(self, projected: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         x = projected + shift
@@ -134,20 +141,30 @@ class Combine(nn.Module):
         return x
 
 
+def _in_rows(maps: torch.Tensor) -> torch.Tensor:
+    """See (B, C, D, H, W) as (B, C, D H, W); an image stays as it is."""
+    return maps.flatten(2, -2) if maps.ndim > 4 else maps
+
+
+def _as_before(rows: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Undo :func:`_in_rows` of maps."""
+    return rows.unflatten(2, maps.shape[2:-1]) if maps.ndim > 4 else rows
+
+
 @final
 class Decoder:
     """f_comb on the features of images; a ``Decode`` whose variable is z.
 
     Args:
         combine: f_comb.
-        projected: from ``Combine.project``, (B, channels, H, W).
+        projected: from ``Combine.project``, (B, channels, *size).
     """
 
     def __init__(self, combine: Combine, projected: torch.Tensor) -> None:
         self._combine, self._projected = combine, projected
 
     def __call__(self, variables: torch.Tensor) -> torch.Tensor:
-        """Give the logits (B, K, H, W) of one latent per image, (B, D); see ``Combine.forward``."""
+        """Give the logits (B, K, *size) of one latent per image, (B, D); see ``Combine.forward``."""
         return self._combine(self._projected, variables)
 
     @property
@@ -158,14 +175,14 @@ class Decoder:
         return ready and full and len(self._combine.rest) > 1 and self._combine.classes == 2
 
     def labels(self, variables: torch.Tensor) -> torch.Tensor:
-        """Give the labels (n, B, H, W) of latents (n, B, D); see ``Combine.labels``."""
+        """Give the labels (n, B, *size) of latents (n, B, D); see ``Combine.labels``."""
         if self.fuses:
             return self._combine.labels(self._projected, variables[:, 0])[:, None]
         return labels_in_blocks(self, variables)
 
-    def crop(self, rows: slice, columns: slice) -> Decoder:
+    def crop(self, part: Part) -> Decoder:
         """Keep the features of a part; see ``Decode``."""
-        return Decoder(self._combine, self._projected[..., rows, columns])
+        return Decoder(self._combine, cropped(self._projected, part))
 
 
 @dataclass(frozen=True)
@@ -187,5 +204,5 @@ class Split:
     prior: nn.Module | None = None
 
     def project(self, image: torch.Tensor) -> torch.Tensor:
-        """Give what all hypotheses of images (B, C, H, W) share, W_f f + b, (B, channels, H, W)."""
+        """Give what all hypotheses of images (B, C, *size) share, W_f f + b, (B, channels, *size)."""
         return self.combine.project(self.unet(image))

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Protocol, TypeAlias, final
 
 import torch
 
 from probunet.core.types import Logits
+from probunet.nets.layers import cropped
 
 BLOCK = 2**15
 """Pixels that are decoded together: with fewer, starting the work takes longer than doing it; more leave the cache."""
+
+
+Part: TypeAlias = tuple[slice, ...]
+"""Of an image, one slice for each of its axes behind B and C."""
 
 
 class Decode(Protocol):
     """What one batch of images becomes with the variables of its hypotheses (a latent, a member, a seed)."""
 
     def __call__(self, variables: torch.Tensor) -> Logits:
-        """Give logits (B, K, H, W).
+        """Give logits (B, K, *size).
 
         Args:
             variables: (B, ...), those of one hypothesis of every image; a single image goes with any number.
@@ -25,10 +30,10 @@ class Decode(Protocol):
         ...
 
     def labels(self, variables: torch.Tensor) -> torch.Tensor:
-        """Give the most probable class of every pixel, (n, B, H, W) uint8, of variables (n, B, ...)."""
+        """Give the most probable class of every pixel, (n, B, *size) uint8, of variables (n, B, ...)."""
         ...
 
-    def crop(self, rows: slice, columns: slice) -> Decode:
+    def crop(self, part: Part) -> Decode:
         """Give what decodes a part of the image only."""
         ...
 
@@ -52,9 +57,9 @@ class Network:
         """See ``Decode``."""
         return labels_in_blocks(self, variables)
 
-    def crop(self, rows: slice, columns: slice) -> Network:
+    def crop(self, part: Part) -> Network:
         """Run all, and keep a part; see ``Decode``."""
-        return Network(lambda variables: self._function(variables)[..., rows, columns])
+        return Network(lambda variables: cropped(self._function(variables), part))
 
 
 @final
@@ -62,7 +67,7 @@ class MemberMaps:
     """The logits of M members; the variable is the number of a member.
 
     Args:
-        maps: (M, B, K, H, W).
+        maps: (M, B, K, *size).
     """
 
     def __init__(self, maps: torch.Tensor) -> None:
@@ -78,16 +83,16 @@ class MemberMaps:
         members = torch.stack([most_probable(logits) for logits in self._maps])
         return members[variables, torch.arange(members.shape[1], device=members.device)]
 
-    def crop(self, rows: slice, columns: slice) -> MemberMaps:
+    def crop(self, part: Part) -> MemberMaps:
         """See ``Decode``."""
-        return MemberMaps(self._maps[..., rows, columns])
+        return MemberMaps(cropped(self._maps, part))
 
 
 def most_probable(logits: Logits) -> torch.Tensor:
     """The class with the largest logit, the lowest id of several.
 
     Returns:
-        (B, H, W) uint8.
+        (B, *size) uint8.
     """
     if logits.shape[1] == 2:  # several times faster than argmax
         return (logits[:, 1] > logits[:, 0]).to(torch.uint8)
@@ -96,7 +101,7 @@ def most_probable(logits: Logits) -> torch.Tensor:
 
 @torch.no_grad()
 def labels_in_blocks(decode: Callable[[torch.Tensor], Logits], variables: torch.Tensor) -> torch.Tensor:
-    """Decode variables (n, B, ...) to labels (n, B, H, W); of a single image, as many together as the cache holds."""
+    """Decode variables (n, B, ...) to labels (n, B, *size); of a single image, as many together as the cache holds."""
     first = most_probable(decode(variables[0]))
     n = len(variables)
     labels = first.new_empty((n, *first.shape))  # a list to be stacked would need the memory twice

@@ -1,21 +1,21 @@
-"""Random numbers for every place of an endless plane: a part of the field is the field of the part."""
+"""Random numbers for every place of an endless grid: a part of the field is the field of the part."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 
-SIDE = 16
-"""Of the blocks that are drawn together, in places."""
+from probunet.nets.layers import cropped
+
+SIDE = {2: 16, 3: 8}
+"""Of the blocks that are drawn together, in places, by the axes of the grid."""
 _BITS = (1 << 64) - 1
 
 
 def normal_field(
-    seeds: torch.Tensor,
-    stream: int,
-    channels: int,
-    size: tuple[int, int],
-    corner: tuple[int, int] = (0, 0),
-    side: int = SIDE,
+    seeds: torch.Tensor, stream: int, channels: int, size: Sequence[int], corner: Sequence[int], side: int | None = None
 ) -> torch.Tensor:
     """Standard normal numbers that depend on seed, stream, channel and place alone.
 
@@ -25,26 +25,26 @@ def normal_field(
         seeds: (m,) int64, one for each field; on the device where the field is to be.
         stream: which of the fields of a seed.
         channels: numbers at every place.
-        size: height and width of the part that is wanted.
-        corner: row and column of its first place.
-        side: of the blocks that are drawn together; another side is another field.
+        size: of the part that is wanted, along every axis.
+        corner: its first place.
+        side: of the blocks that are drawn together, ``SIDE`` if not given; another side is another field.
 
     Returns:
-        (m, channels, height, width) float32.
+        (m, channels, *size) float32.
     """
-    (top, left), (height, width) = corner, size
-    rows = range(top // side, -(-(top + height) // side))
-    columns = range(left // side, -(-(left + width) // side))
-    field = torch.empty((len(seeds), channels, len(rows) * side, len(columns) * side), device=seeds.device)
+    dims = len(size)
+    side = SIDE[dims] if side is None else side
+    blocks = [range(at // side, -(-(at + length) // side)) for at, length in zip(corner, size, strict=True)]
+    field = torch.empty((len(seeds), channels, *(len(numbers) * side for numbers in blocks)), device=seeds.device)
     generator = torch.Generator(seeds.device)
     for own, seed in zip(field, seeds.tolist(), strict=True):
-        for i, row in enumerate(rows):
-            for j, column in enumerate(columns):
-                generator.manual_seed(_mixed(seed >> 1, stream, row, column))
-                block = torch.randn((channels, side, side), generator=generator, device=seeds.device)
-                own[:, i * side : (i + 1) * side, j * side : (j + 1) * side] = -block if seed & 1 else block
-    down, right = top - rows[0] * side, left - columns[0] * side
-    return field[..., down : down + height, right : right + width]
+        for place in itertools.product(*blocks):
+            generator.manual_seed(_mixed(seed >> 1, stream, *place))
+            block = torch.randn((channels, *[side] * dims), generator=generator, device=seeds.device)
+            begins = [(at - numbers[0]) * side for at, numbers in zip(place, blocks, strict=True)]
+            own[(slice(None), *(slice(b, b + side) for b in begins))] = -block if seed & 1 else block
+    begins = [at - numbers[0] * side for at, numbers in zip(corner, blocks, strict=True)]
+    return cropped(field, (slice(b, b + length) for b, length in zip(begins, size, strict=True)))
 
 
 def _mixed(*numbers: int) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
+from probunet.nets.layers import axes_of, initialise
+from probunet.nets.scales import Scales
+from probunet.nets.unet import Encoder
 
 LOG_SIGMA_BOUND = 5.0
 """log sigma stays within (-5, 5): an unbounded one through exp gives NaN or infinite KL sooner or later."""
@@ -19,36 +19,27 @@ class GaussianNet(nn.Module):
 
     Args:
         in_channels: channels of the input (image, or image and one-hot label).
-        channels: channels of each scale of the encoder, finest first.
+        scales: form of the encoder.
         latent_dims: dimensions D of the latent space.
-        convolutions: 3x3 convolutions at each scale.
-        block: their form.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        latent_dims: int,
-        convolutions: int = 3,
-        block: Block = plain_block,
-    ) -> None:
+    def __init__(self, in_channels: int, scales: Scales, latent_dims: int) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, convolutions, block)
-        self.head = nn.Linear(channels[-1], 2 * latent_dims)
+        self.encoder = Encoder(in_channels, scales)
+        self.head = nn.Linear(scales.channels[-1], 2 * latent_dims)
         self.apply(initialise)
 
     def forward(self, x: torch.Tensor) -> Independent:
         """Give the distribution of z.
 
         Args:
-            x: (B, C, H, W), any H and W.
+            x: (B, C, *size), of any size.
 
         Returns:
             Batch shape (B,), event shape (D,).
         """
-        deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))[-1]
-        mean, raw = self.head(deepest.mean(dim=(-2, -1))).float().chunk(2, dim=-1)
+        deepest = self.encoder(x)[-1]
+        mean, raw = self.head(deepest.mean(dim=axes_of(deepest))).float().chunk(2, dim=-1)
         return Independent(Normal(mean, sigma_of(raw), validate_args=False), 1, validate_args=False)
 
 

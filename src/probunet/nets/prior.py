@@ -5,7 +5,7 @@ Each net gives a ``torch.distributions.Distribution`` of batch shape (B,) and ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +24,9 @@ from torch.distributions import (
 from probunet.core.errors import InputError
 from probunet.core.packages import require
 from probunet.nets.gaussian import GaussianNet, bounded, sigma_of, standard_normal
-from probunet.nets.unet import Block, Encoder, initialise, pad_to_multiple, plain_block
+from probunet.nets.layers import axes_of, initialise
+from probunet.nets.scales import Scales
+from probunet.nets.unet import Encoder
 
 PriorFamily: TypeAlias = Literal["axis_aligned", "full", "mixture", "flow"]
 COMPONENTS = 4
@@ -33,19 +35,12 @@ CONTEXT, TRANSFORMS, HIDDEN = 16, 2, 32
 """Of the flow: numbers that it sees of an image, autoregressive steps, width of their two hidden layers."""
 
 
-def prior_net(
-    family: PriorFamily,
-    in_channels: int,
-    channels: Sequence[int],
-    latent_dims: int,
-    convolutions: int,
-    block: Block = plain_block,
-) -> nn.Module:
+def prior_net(family: PriorFamily, in_channels: int, scales: Scales, latent_dims: int) -> nn.Module:
     """Make the net of a family; the arguments are those of ``GaussianNet``."""
     if family == "axis_aligned":
-        return GaussianNet(in_channels, channels, latent_dims, convolutions, block)
+        return GaussianNet(in_channels, scales, latent_dims)
     net = {"full": FullCovarianceNet, "mixture": MixtureNet, "flow": FlowNet}[family]
-    return net(latent_dims, partial(Summary, in_channels, channels, convolutions, block))
+    return net(latent_dims, partial(Summary, in_channels, scales))
 
 
 class Summary(nn.Module):
@@ -54,16 +49,16 @@ class Summary(nn.Module):
     The other arguments are those of ``GaussianNet``.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], convolutions: int, block: Block, size: int) -> None:
+    def __init__(self, in_channels: int, scales: Scales, size: int) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, convolutions, block)
-        self.head = nn.Linear(channels[-1], size)
+        self.encoder = Encoder(in_channels, scales)
+        self.head = nn.Linear(scales.channels[-1], size)
         self.apply(initialise)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Sum up images (B, C, H, W) as (B, size) float32."""
-        deepest = self.encoder(pad_to_multiple(x, self.encoder.multiple))[-1]
-        return self.head(deepest.mean(dim=(-2, -1))).float()
+        """Sum up images (B, C, *size) as (B, size) float32."""
+        deepest = self.encoder(x)[-1]
+        return self.head(deepest.mean(dim=axes_of(deepest))).float()
 
 
 class FullCovarianceNet(nn.Module):
@@ -81,7 +76,7 @@ class FullCovarianceNet(nn.Module):
         self.summary = summary(2 * latent_dims + self.below.shape[1])
 
     def forward(self, x: torch.Tensor) -> MultivariateNormal:
-        """Give the distribution of z for images (B, C, H, W)."""
+        """Give the distribution of z for images (B, C, *size)."""
         d = self.latent_dims
         mean, raw, below = self.summary(x).split([d, d, self.below.shape[1]], dim=-1)
         sigma = sigma_of(raw)
@@ -110,7 +105,7 @@ class MixtureNet(nn.Module):
             self.summary.head.bias[COMPONENTS : COMPONENTS * (1 + latent_dims)].normal_()
 
     def forward(self, x: torch.Tensor) -> MixtureSameFamily:
-        """Give the distribution of z for images (B, C, H, W)."""
+        """Give the distribution of z for images (B, C, *size)."""
         size = COMPONENTS * self.latent_dims
         weights, mean, raw = self.summary(x).split([COMPONENTS, size, size], dim=-1)
         shape = (len(x), COMPONENTS, self.latent_dims)
@@ -149,7 +144,7 @@ class FlowNet(nn.Module):
             step.hyper = FullPrecision(step.hyper)
 
     def forward(self, x: torch.Tensor) -> TransformedDistribution:
-        """Give the distribution of z for images (B, C, H, W)."""
+        """Give the distribution of z for images (B, C, *size)."""
         to_normal: Any = self.transform(torch.tanh(self.summary(x)))
         base = standard_normal(len(x), self.latent_dims, x.device)
         return TransformedDistribution(base, [to_normal.inv], validate_args=False)

@@ -39,7 +39,7 @@ class ReadersNet(nn.Module):
         self.register_buffer("shares", torch.tensor(list(shares)))
 
     def forward(self, x: torch.Tensor) -> MixtureSameFamily:
-        """Give P(z | X) for images (B, C, H, W): a mixture whose component r is P(z | X, reader r)."""
+        """Give P(z | X) for images (B, C, *size): a mixture whose component r is P(z | X, reader r)."""
         whole, context = self.summary(x).split([2 * self.latent_dims, CONTEXT], dim=-1)
         images, readers = len(x), len(self.embedding)
         seen = torch.cat(

@@ -1,6 +1,6 @@
-"""Large images tile by tile: which pixels a tile reads, which it answers for, and how tiles are joined.
+"""Large images tile by tile: which voxels a tile reads, which it answers for, and how tiles are joined.
 
-A tile reads its own pixels and a margin around them. With a margin that covers the receptive field of the network
+A tile reads its own voxels and a margin around them. With a margin that covers the receptive field of the network
 the joined result is that of the whole image, exactly: tiles begin where the pooling windows of the whole image
 begin, and at the edge of the image a tile ends where the image ends, so that padding is the same too. A smaller
 margin is faster; neighbouring tiles then overlap and are faded into each other, so that no seam is seen.
@@ -8,7 +8,7 @@ margin is faster; neighbouring tiles then overlap and are faded into each other,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -17,58 +17,84 @@ from torch import nn
 from torch.nn import functional as F
 
 from probunet.core.errors import InputError
-from probunet.nets.decode import Decode, Network, labels_in_blocks
+from probunet.nets.blocks import Kernel, kernels_of
+from probunet.nets.decode import Decode, Network, Part, labels_in_blocks
+from probunet.nets.layers import cropped
 from probunet.nets.unet import MINIMUM_SIZE, Encoder
 
-TILE = 512
-"""Side of a tile in pixels: with the margin of the paper's U-Net, 192 px, a third of what is computed is kept."""
+TILE = {2: 512, 3: 128}
+"""Side of a tile in voxels, by dims: with the margin of the paper's U-Net, 192 px, a third of what is computed of an
+image is kept."""
 
-PRIOR_SIZE = 1024
-"""Longest side in pixels of what the nets see that look at an image as a whole (prior, posterior, gate)."""
+PRIOR_SIZE = {2: 1024, 3: 160}
+"""Longest side in voxels, by dims, of what the nets see that look at an image as a whole (prior, posterior, gate)."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a network needs around a pixel.
+    """What a network needs around a voxel, along every axis.
 
     Attributes:
-        coarsest: side of a pixel of the coarsest scale, in pixels of the image.
-        radius: how far, in pixels, a logit can see, at most over all places of the pooling grid.
+        coarsest: size of a voxel of the coarsest scale, in voxels of the image.
+        radius: how far, in voxels, a logit can see, at most over all places of the pooling grid.
     """
 
-    coarsest: int
-    radius: int
+    coarsest: tuple[int, ...]
+    radius: tuple[int, ...]
 
 
 def view_of(encoder: Encoder, decoder: Iterable[nn.Module]) -> View:
-    """The view of an encoder and the blocks of an expanding path, coarsest first.
+    """The view of an encoder and the blocks of an expanding path, coarsest first."""
+    up, down = ([kernels_of(block) for block in blocks] for blocks in (decoder, encoder.blocks))
+    radii = []
+    for axis in range(encoder.scales.dims):
+        strides = [stride[axis] for stride in encoder.scales.strides]
+        reach_up, reach_down = ([reach_of(kernels, axis) for kernels in path] for path in (up, down))
+        radii.append(_radius(reach_up, reach_down, strides))
+    return View(encoder.scales.multiple, tuple(radii))
 
-    Follows the first and last pixel that a feature depends on backwards along the longest path: a 3x3 convolution
-    adds one on each side at its scale, bilinear interpolation looks at two coarse pixels, pooling at two fine ones.
+
+def reach_of(kernels: Iterable[Kernel], axis: int) -> int:
+    """How far convolutions one behind the other see along an axis."""
+    return sum(kernel[axis] // 2 for kernel in kernels)
+
+
+def _radius(up: Sequence[int], down: Sequence[int], strides: Sequence[int]) -> int:
+    """How far a feature sees along one axis.
+
+    Follows the first and last voxel that a feature depends on backwards along the longest path: a convolution of
+    length 3 adds one on each side at its scale, linear interpolation looks at two coarse voxels, pooling at two fine
+    ones; neither looks anywhere along an axis of stride 1.
+
+    Args:
+        up: what the convolutions of each expanding block add, coarsest first.
+        down: likewise of each contracting block, finest first.
+        strides: between every two scales, 1 or 2.
     """
-    up, down = ([convolutions_of(block) for block in blocks] for blocks in (decoder, encoder.blocks))
-    scales, radius = len(down), 0
-    finest = scales - 1 - len(up)
-    for place in range(2 ** len(up)):
+    finest, radius = len(down) - 1 - len(up), 0
+    coarser = list(strides[finest:])
+    for place in range(2 ** sum(stride == 2 for stride in coarser)):
         low = high = place
-        for count in reversed(up):  # finest first
-            low, high = (low - count - 1) // 2, (high + count + 1) // 2
-        for count in down[:finest:-1]:
-            low, high = 2 * (low - count), 2 * (high + count) + 1
+        for reach, stride in zip(reversed(up), coarser, strict=True):  # finest first
+            low, high = low - reach, high + reach
+            if stride == 2:
+                low, high = (low - 1) // 2, (high + 1) // 2
+        for reach, stride in zip(down[:finest:-1], reversed(coarser), strict=True):
+            low, high = _pooled(low - reach, high + reach, stride)
         radius = max(radius, place - low, high - place)
-    for count in down[finest:0:-1]:  # an expanding path that ends before the finest scale
-        radius = 2 * (radius + count) + 1
-    return View(encoder.multiple, radius + down[0])
+    for reach, stride in zip(down[finest:0:-1], strides[:finest][::-1], strict=True):  # an expanding path that ends
+        radius = _pooled(0, radius + reach, stride)[1]  # before the finest scale
+    return radius + down[0]
 
 
-def convolutions_of(block: nn.Module) -> int:
-    """How many convolutions a block has that see their neighbours."""
-    return sum(isinstance(layer, nn.Conv2d) and layer.kernel_size[0] > 1 for layer in block.modules())
+def _pooled(low: int, high: int, stride: int) -> tuple[int, int]:
+    """The first and last voxel of the finer scale that voxels from ``low`` to ``high`` are the averages of."""
+    return stride * low, stride * high + stride - 1
 
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis, in pixels.
+    """One tile along one axis, in voxels.
 
     Attributes:
         read: begin and end of what the network sees.
@@ -81,12 +107,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How images are cut; all in pixels, all multiples of the U-Net's coarsest pixel.
+    """How images are cut along one axis; all in voxels, all multiples of the U-Net's coarsest voxel.
 
     Attributes:
         tile: side of what a tile answers for, without overlap.
         margin: what a tile reads beyond what it answers for, on each side.
-        overlap: how far a tile answers for its neighbours' pixels, on each side, to be faded into them.
+        overlap: how far a tile answers for its neighbours' voxels, on each side, to be faded into them.
     """
 
     tile: int
@@ -105,24 +131,27 @@ class Tiling:
         return spans
 
 
-def make_tiling(view: View, tile: int = TILE, margin: int | None = None) -> Tiling:
-    """Choose margin and overlap for a network.
+def make_tiling(view: View, tile: int, margin: int | None = None) -> tuple[Tiling, ...]:
+    """Choose margin and overlap for a network, along every axis.
 
     Args:
         view: of what runs on the tiles.
-        tile: side in pixels, rounded up to the network's coarsest pixel.
-        margin: in pixels, rounded up likewise; the receptive field if not given, with which the result is exact.
+        tile: side in voxels, rounded up to the network's coarsest voxel.
+        margin: in voxels, rounded up likewise; the receptive field if not given, with which the result is exact.
             With less, tiles overlap by as much on each side (at most a quarter of the tile) and are faded.
 
     Raises:
-        InputError: a tile below 16 pixels or a negative margin.
+        InputError: a tile below 16 voxels or a negative margin.
     """
     if tile < MINIMUM_SIZE or (margin is not None and margin < 0):
         raise InputError(
             f"a tile of {tile} px with a margin of {margin} px cannot be cut; give a tile of at least "
             f"{MINIMUM_SIZE} px and a margin of 0 or more"
         )
-    coarsest, radius = view.coarsest, view.radius
+    return tuple(_tiling(*axis, tile, margin) for axis in zip(view.coarsest, view.radius, strict=True))
+
+
+def _tiling(coarsest: int, radius: int, tile: int, margin: int | None) -> Tiling:
     tile = _round_up(tile, coarsest)
     if margin is None or margin >= radius:
         return Tiling(tile, _round_up(radius if margin is None else margin, coarsest), 0)
@@ -136,88 +165,93 @@ def _round_up(value: int, multiple: int) -> int:
 
 @final
 class Tiles:
-    """Decodes strips of a large image from top to bottom; the network runs anew whenever it is asked.
+    """Decodes strips of a large image along its first axis; the network runs anew whenever it is asked.
+
+    A strip of an image are some of its rows, one of a volume some of its slices.
 
     Args:
-        decoder: from a part of the image and its corner (row, column) to what decodes it.
-        image: (B, C, H, W).
-        tiling: how to cut.
+        decoder: from a part of the image and its corner to what decodes it.
+        image: (B, C, *size).
+        tiling: how to cut, along every axis.
     """
 
     def __init__(
-        self, decoder: Callable[[torch.Tensor, tuple[int, int]], Decode], image: torch.Tensor, tiling: Tiling
+        self, decoder: Callable[[torch.Tensor, tuple[int, ...]], Decode], image: torch.Tensor, tiling: Sequence[Tiling]
     ) -> None:
         self._decoder, self._image, self._tiling = decoder, image, tiling
 
     def __iter__(self) -> Iterator[Decode]:
-        """Give what decodes each strip, (B, K, rows, W); put together, the rows are those of the image."""
-        shared = 2 * self._tiling.overlap
-        spans = self._tiling.spans(self._image.shape[-2])
-        above: Decode | None = None
-        for number, row in enumerate(spans):
-            strip, height = self._strip(row), row.answer[1] - row.answer[0]
-            kept = height if number + 1 == len(spans) else height - shared
-            yield strip if not shared else _faded(above, strip, shared, kept)
-            above = strip.crop(slice(kept, None), slice(None))
+        """Give what decodes each strip, (B, K, rows, ...); put together, the rows are those of the image."""
+        shared = 2 * self._tiling[0].overlap
+        spans = self._tiling[0].spans(self._image.shape[2])
+        whole = (slice(None),) * (len(self._tiling) - 1)
+        before: Decode | None = None
+        for number, span in enumerate(spans):
+            strip, length = self._beside((span,)), span.answer[1] - span.answer[0]
+            kept = length if number + 1 == len(spans) else length - shared
+            yield strip if not shared else _faded(before, strip, shared, kept)
+            before = strip.crop((slice(kept, None), *whole))
 
-    def _strip(self, row: Span) -> Strip:
-        tiles = []
-        for column in self._tiling.spans(self._image.shape[-1]):
-            part = self._image[..., slice(*row.read), slice(*column.read)]
-            decode = self._decoder(part, (row.read[0], column.read[0]))
-            tiles.append(decode.crop(_within(row), _within(column)))
-        return Strip(tiles, 2 * self._tiling.overlap)
+    def _beside(self, fixed: tuple[Span, ...]) -> Decode:
+        """Decode all tiles that lie within spans of the first axes."""
+        axis = len(fixed)
+        if axis == len(self._tiling):
+            part = cropped(self._image, (slice(*span.read) for span in fixed))
+            return self._decoder(part, tuple(span.read[0] for span in fixed)).crop(tuple(map(_within, fixed)))
+        spans = self._tiling[axis].spans(self._image.shape[2 + axis])
+        return Row([self._beside((*fixed, span)) for span in spans], 2 * self._tiling[axis].overlap, axis)
 
 
 @final
-class Strip:
-    """Tiles beside each other; a ``Decode``.
+class Row:
+    """Tiles, or rows of tiles, one behind the other along an axis; a ``Decode``.
 
     Args:
-        tiles: from left to right.
-        shared: columns that neighbours share, to be faded into each other.
+        tiles: in their order.
+        shared: voxels that neighbours share, to be faded into each other.
+        axis: of the image, from 0.
     """
 
-    def __init__(self, tiles: list[Decode], shared: int) -> None:
-        self._tiles, self._shared = tiles, shared
+    def __init__(self, tiles: list[Decode], shared: int, axis: int) -> None:
+        self._tiles, self._shared, self._axis = tiles, shared, axis
 
     def __call__(self, variables: torch.Tensor) -> torch.Tensor:
         """Decode all tiles; see ``Decode``."""
         pieces = (tile(variables) for tile in self._tiles)
-        return torch.cat(list(_joined(pieces, self._shared, -1)), dim=-1)
+        return torch.cat(list(_joined(pieces, self._shared, 2 + self._axis)), dim=2 + self._axis)
 
     def labels(self, variables: torch.Tensor) -> torch.Tensor:
         """See ``Decode``."""
         if self._shared:
             return labels_in_blocks(self, variables)
-        return torch.cat([tile.labels(variables) for tile in self._tiles], dim=-1)
+        return torch.cat([tile.labels(variables) for tile in self._tiles], dim=2 + self._axis)
 
-    def crop(self, rows: slice, columns: slice) -> Strip:
-        """Keep some rows over the whole width; see ``Decode``."""
-        if columns != slice(None):
-            raise ValueError(f"a strip is cropped to rows only, not to columns {columns}")
-        return Strip([tile.crop(rows, columns) for tile in self._tiles], self._shared)
+    def crop(self, part: Part) -> Row:
+        """Keep a part that is whole along the axis of the row; see ``Decode``."""
+        if part[self._axis] != slice(None):
+            raise ValueError(f"a row of tiles along axis {self._axis} is whole along it, not cropped to {part}")
+        return Row([tile.crop(part) for tile in self._tiles], self._shared, self._axis)
 
 
 def _within(span: Span) -> slice:
     return slice(span.answer[0] - span.read[0], span.answer[1] - span.read[0])
 
 
-def _faded(above: Decode | None, strip: Decode, shared: int, kept: int) -> Network:
-    """The first ``kept`` rows of a strip, whose first ``shared`` ones are faded into the last rows of that above."""
+def _faded(before: Decode | None, strip: Decode, shared: int, kept: int) -> Network:
+    """The first ``kept`` rows of a strip, whose first ``shared`` ones are faded into the last rows of that before."""
 
     def decode(variables: torch.Tensor) -> torch.Tensor:
-        logits = strip(variables)[..., :kept, :]
-        if above is None:
+        logits = strip(variables)[:, :, :kept]
+        if before is None:
             return logits
-        top = _fade(above(variables), logits[..., :shared, :], -2)
-        return torch.cat([top, logits[..., shared:, :]], dim=-2)
+        first = _fade(before(variables), logits[:, :, :shared], 2)
+        return torch.cat([first, logits[:, :, shared:]], dim=2)
 
     return Network(decode)
 
 
 def _joined(pieces: Iterator[torch.Tensor], shared: int, dim: int) -> Iterator[torch.Tensor]:
-    """Fade consecutive pieces, which share ``shared`` pixels along ``dim``, into each other."""
+    """Fade consecutive pieces, which share ``shared`` voxels along ``dim``, into each other."""
     if not shared:
         yield from pieces
         return
@@ -236,18 +270,17 @@ def _fade(first: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
     """Go from the first to the second along ``dim``."""
     length = first.shape[dim]
     weight = (torch.arange(length, device=first.device) + 0.5) / length
-    return torch.lerp(first, second, weight.to(first.dtype).reshape(-1, *[1] * (-1 - dim)))
+    return torch.lerp(first, second, weight.to(first.dtype).reshape(-1, *[1] * (first.ndim - 1 - dim)))
 
 
 def reduced(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Average over areas until the longer side is at most ``size`` pixels; smaller ones stay as they are.
+    """Average over areas until the longest side is at most ``size`` voxels; smaller ones stay as they are.
 
     Args:
-        maps: (B, C, H, W).
-        size: in pixels.
+        maps: (B, C, *size).
+        size: in voxels.
     """
-    height, width = maps.shape[-2:]
-    if max(height, width) <= size:
+    longest = max(maps.shape[2:])
+    if longest <= size:
         return maps
-    scale = size / max(height, width)
-    return F.interpolate(maps, (max(round(height * scale), 1), max(round(width * scale), 1)), mode="area")
+    return F.interpolate(maps, [max(round(length * (size / longest)), 1) for length in maps.shape[2:]], mode="area")

@@ -69,7 +69,7 @@ def evidence_bound(
 
     Args:
         distribution: of a batch of images.
-        label: (B, H, W) class ids or ``IGNORE``.
+        label: (B, *size) class ids or ``IGNORE``.
         objective: from ``ELBO.module`` or ``GECO.module``.
         pixels: which the reconstruction counts.
         generator: source of the one draw from the posterior, and of the pixels that count.
@@ -98,7 +98,7 @@ def evidence_bound_of_readers(
 
     Args:
         distribution: of a batch of images.
-        labels: (B, R, H, W) class ids or ``IGNORE``; see :func:`those_who_looked`.
+        labels: (B, R, *size) class ids or ``IGNORE``; see :func:`those_who_looked`.
         objective: from ``ELBO.module``.
         pixels: which the reconstruction counts.
         generator: see :func:`evidence_bound`.
@@ -113,10 +113,10 @@ def those_who_looked(labels: torch.Tensor) -> torch.Tensor:
     """Put in place of a reader who did not look at an image (``IGNORE`` alone) those who did, one after the other.
 
     Args:
-        labels: (B, R, H, W).
+        labels: (B, R, *size).
 
     Returns:
-        (B, R, H, W): first the readings, then again the first of them.
+        (B, R, *size): first the readings, then again the first of them.
     """
     looked = (labels != IGNORE).flatten(2).any(dim=2)
     order = (~looked).long().argsort(dim=1, stable=True)

@@ -87,7 +87,7 @@ class EnergyScore:
         Args:
             distribution: of B images. Where it has components, each is drawn at least twice, or once where all its
                 draws are the same, and its weight counts.
-            labels: (B, R, H, W) class ids or ``IGNORE``, of one or more readers; one who did not look at an image
+            labels: (B, R, *size) class ids or ``IGNORE``, of one or more readers; one who did not look at an image
                 is ``IGNORE`` everywhere, and left out.
             convention: its evaluated classes and what empty ones count, see ``Store.convention``.
             generator: source of randomness, on the device of the model.
@@ -139,7 +139,7 @@ def _score_by_reader(samples: torch.Tensor, readers: torch.Tensor, weights: torc
 
 
 def relaxed(logits: torch.Tensor, relaxation: Relaxation) -> torch.Tensor:
-    """Turn logits (N, B, K, H, W) into maps with a gradient: probabilities, or one-hot labels straight through."""
+    """Turn logits (N, B, K, *size) into maps with a gradient: probabilities, or one-hot labels straight through."""
     soft = logits.softmax(dim=2)
     if relaxation == "soft":
         return soft

@@ -48,8 +48,8 @@ def counted_cross_entropy(
     They are drawn without replacement, with the Gumbel trick: the largest of log loss + Gumbel noise.
 
     Args:
-        logits: (B, K, H, W).
-        label: (B, H, W) class ids or ``IGNORE``.
+        logits: (B, K, *size).
+        label: (B, *size) class ids or ``IGNORE``.
         pixels: which count.
         generator: source of the choice.
 

@@ -21,6 +21,7 @@ from probunet.distributions.base import SegmentationDistribution
 from probunet.evaluation.groups import independent_groups
 from probunet.metrics import energy_distance
 from probunet.models.base import SegmentationModel
+from probunet.nets.layers import LAYOUT
 from probunet.runs.run import Run
 from probunet.runs.specification import Trust
 from probunet.runs.trained import runs_in
@@ -166,7 +167,7 @@ class Results:
         with torch.inference_mode():
             for start in range(0, len(positions), BATCH):
                 batch = torch.stack([self._image(name, p) for p in positions[start : start + BATCH]])
-                batch = batch.contiguous(memory_format=torch.channels_last)
+                batch = batch.contiguous(memory_format=LAYOUT[batch.ndim - 2])
                 drawn.append(model(batch).sample(n, generator).movedim(1, 0).numpy())
         return np.concatenate(drawn)
 

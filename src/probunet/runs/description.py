@@ -21,6 +21,7 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
+from probunet.nets.layers import LAYOUT
 from probunet.runs.specification import Specification, Trust
 
 FORMAT, VERSION = "probunet-model", 1
@@ -177,7 +178,7 @@ class TrainedModel(ABC):
         if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
             raise InputError(f"{file} holds weights that are NaN or infinite; make it again")
         model.intensity = self.intensity
-        return model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.eval().to(device).to(memory_format=LAYOUT[model.dims])  # type: ignore[call-overload]
 
 
 TRAINING: dict[str, type | UnionType] = {

@@ -51,9 +51,9 @@ class Encode(nn.Module):
         The padding, by repeating the last row and column, is done by gathering: a graph cannot decide to pad.
         """
         height, width = image.shape[-2:]
-        multiple = self.unet.encoder.multiple
         rows, columns = (
-            torch.arange((size + multiple - 1) // multiple * multiple).clamp(max=size - 1) for size in (height, width)
+            torch.arange((size + multiple - 1) // multiple * multiple).clamp(max=size - 1)
+            for size, multiple in zip((height, width), self.unet.encoder.scales.multiple, strict=True)
         )
         padded = image[:, :, rows][:, :, :, columns]
         features = self.combine.project(self.unet(padded))[..., :height, :width]
@@ -75,8 +75,10 @@ def write_onnx(model: SegmentationModel, folder: Path) -> float:
         Largest difference from PyTorch that was found; see ``check``.
 
     Raises:
-        InputError: another model, a missing package, or graphs that do not do what the model does.
+        InputError: another model, one of volumes, a missing package, or graphs that do not do what the model does.
     """
+    if model.dims != 2:
+        raise InputError("a model of volumes has no ONNX form; export it as a folder")
     if model.split is None:
         raise InputError(f"a {type(model).__name__} without f_comb has no ONNX form; export it as a folder")
     if not model.split.gaussian:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from probunet.nets.layers import along, axes_of
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
+class SharedBatchNorm(_BatchNorm):
     """Batch normalisation whose mean and variance are of the batches of all processes together.
 
     Unlike torch's own it runs on processors too, where processes talk through Gloo. Every process has to have the same
@@ -15,18 +18,19 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise (B, C, H, W)."""
+        """Normalise (B, C, *size)."""
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(x)
         values = x.float()
         processes = torch.distributed.get_world_size()
-        sums = torch.stack([values.mean(dim=(0, 2, 3)), values.square().mean(dim=(0, 2, 3))])
+        axes = (0, *axes_of(x))
+        sums = torch.stack([values.mean(dim=axes), values.square().mean(dim=axes)])
         mean, square = all_reduce(sums) / processes
         variance = (square - mean.square()).clamp(min=0)
         self._follow(mean.detach(), variance.detach(), x.numel() // x.shape[1] * processes)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return (values * along(scale[None], x) + along(shift[None], x)).to(x.dtype)
 
     def _follow(self, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
         assert self.running_mean is not None
@@ -38,8 +42,22 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
 
 
+class SharedBatchNorm2d(SharedBatchNorm, nn.BatchNorm2d):
+    """That of images."""
+
+
+class SharedBatchNorm3d(SharedBatchNorm, nn.BatchNorm3d):
+    """That of volumes."""
+
+
+SHARED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm2d: SharedBatchNorm2d,
+    nn.BatchNorm3d: SharedBatchNorm3d,
+}
+
+
 def share_batch_norm(model: nn.Module) -> None:
     """Make every batch normalisation of a model one over all processes; its parameters stay the same."""
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d
+        if type(module) in SHARED:
+            module.__class__ = SHARED[type(module)]

@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
+from probunet.nets.layers import LAYOUT
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class CompileNetworks(Callback):
         image = torch.zeros(batch, model.in_channels, *self.size, device=device)
         label = torch.zeros(batch, *self.size, dtype=torch.uint8, device=device)
         generator = torch.Generator(device).manual_seed(0)
-        model.loss(image.contiguous(memory_format=torch.channels_last), label, generator).total.backward()
+        model.loss(image.contiguous(memory_format=LAYOUT[model.dims]), label, generator).total.backward()
 
 
 def _compiled(model: SegmentationModel) -> SegmentationModel:

@@ -16,6 +16,7 @@ from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
+from probunet.nets.layers import LAYOUT
 from probunet.training.placement import is_first
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, cr
 def _step_of(model: SegmentationModel, device: torch.device, shape: tuple[int, ...]) -> Callable[[], None]:
     """Make a step of the model's own objective on a copy of it; the energy score is not part of it."""
     trial = copy.deepcopy(model).to(device).train()
-    form = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    form = LAYOUT[len(shape) - 2]
     image = torch.zeros(shape, device=device).contiguous(memory_format=form)
     label = torch.zeros((shape[0], *shape[2:]), dtype=torch.uint8, device=device)
 

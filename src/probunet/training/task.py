@@ -16,6 +16,7 @@ from probunet.core.types import Image
 from probunet.data.training_batches import Batch
 from probunet.metrics import Convention, energy_distance
 from probunet.models.base import SegmentationModel
+from probunet.nets.layers import LAYOUT
 from probunet.objectives.energy_score import EnergyScore
 from probunet.objectives.loss import Loss
 from probunet.training.nonfinite import nan_unless_finite
@@ -92,7 +93,7 @@ class SegmentationTask(LightningModule):
         energy: EnergyScore | None = None,
     ) -> None:
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=LAYOUT[model.dims])  # type: ignore[call-overload]
         self.optimisation, self.seed, self.progress = optimisation, seed, progress
         self.convention, self.samples, self.energy = convention, samples, energy
         self._last_time: float | None = None
@@ -113,7 +114,7 @@ class SegmentationTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """One step of the objective, with the terms in the log."""
         generator = self._generator(self.global_step, self.global_rank)
-        image = batch.image.contiguous(memory_format=torch.channels_last)
+        image = batch.image.contiguous(memory_format=LAYOUT[batch.image.ndim - 2])
         loss = self._with_energy(self._loss(image, batch, generator), image, batch.labels, generator)
         now, before = time.perf_counter(), self._last_time
         self._last_time = now
@@ -148,7 +149,7 @@ class SegmentationTask(LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """D_GED^2 (V-statistic) of fresh samples against all readers, on unseen patients."""
-        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        image = batch["image"].contiguous(memory_format=LAYOUT[batch["image"].ndim - 2])
         samples = self.model(image).sample(self.samples, self._generator(batch["number"], rank=0))
         ged2 = energy_distance(samples.movedim(0, 1), batch["labels"], self.convention)
         self.log("step", float(self.global_step), batch_size=len(image))
