@@ -224,7 +224,7 @@ def test_dicom_in_and_segmentations_out(trained, tmp_path):
     first = pydicom.dcmread(files[0])
     assert first.SeriesDescription == f"group 1 of {len(alike)}, frequency {alike[0]['frequency']:.2f}"
     assert first.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
-    assert pydicom.dcmread(folder / "maps/probabilities.dcm").SegmentationType == "FRACTIONAL"
+    assert pydicom.dcmread(folder / "maps/probabilities.dcm").SOPClassUID == pydicom.uid.ParametricMapStorage
     again, seeds = tmp_path / "again", [pydicom.dcmread(file).SOPInstanceUID for file in files]
     run_sample(model, tmp_path / "ct", "-n", 3, "--format", "dicomseg", "--out", again, *ALL)
     assert [(again / file.relative_to(out)).read_bytes() for file in files] == [file.read_bytes() for file in files]

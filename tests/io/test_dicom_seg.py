@@ -1,6 +1,8 @@
 """DICOM segmentations and NIfTI volumes, read back with other libraries and laid over their source."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import highdicom
@@ -12,7 +14,8 @@ from lidc_download import ct_slice, save, uid, write_series
 
 from probunet.core.errors import InputError
 from probunet.io.dicom_pictures import affine, stored_series
-from probunet.io.dicom_seg import NO_DATE, Hypothesis, SegmentationWriter
+from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
+from probunet.io.dicom_source import NO_DATE
 from probunet.io.nifti import write_nifti
 from probunet.io.series import make_series, read_headers
 
@@ -163,17 +166,63 @@ def test_several_classes_a_single_slice_and_an_empty_hypothesis(tmp_path):
     assert [one.SegmentLabel for one in full.SegmentSequence] == ["nodule", "a structure of a long name"]
 
 
-def test_probabilities_are_right_to_half_a_step(oblique, tmp_path):
+def test_probabilities_are_a_parametric_map_in_the_place_of_the_series(oblique, tmp_path):
     foreground = np.random.default_rng(0).random((3, 48, 48), dtype=np.float32)
     foreground[1] = 0
     file = tmp_path / "out" / "probability.dcm"
     SegmentationWriter(oblique, CLASSES, "m").probabilities(file, np.stack([1 - foreground, foreground], axis=1))
-    segmentation = highdicom.seg.segread(file)
-    assert segmentation.SegmentationType == "FRACTIONAL"
-    assert segmentation.SegmentationFractionalType == "PROBABILITY"
-    uids = [one.sop_uid for one in oblique.slices]
-    back = segmentation.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)[..., 0]
-    np.testing.assert_allclose(back, foreground, atol=0.5 / 255 + 1e-6)
+    written = pydicom.dcmread(file)
+    assert written.SOPClassUID == pydicom.uid.ParametricMapStorage
+    for index, frame in enumerate(written.PerFrameFunctionalGroupsSequence):
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        matching = next(k for k, one in enumerate(oblique.slices) if one.sop_uid == source)
+        position = list(frame.PlanePositionSequence[0].ImagePositionPatient)
+        assert position == pytest.approx(list(oblique.slices[matching].position), abs=1e-9)
+        np.testing.assert_array_equal(written.pixel_array[index], foreground[matching])  # 32-bit numbers, as they are
+    mapping = written.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
+    again = highdicom.imread(file).get_frames(apply_real_world_transform=True)
+    np.testing.assert_array_equal(again, written.pixel_array)
+
+
+def test_several_classes_are_a_parametric_map_each(tmp_path):
+    write_series(tmp_path / "ct", SERIES, 2, FrameOfReferenceUID=FRAME)
+    series = series_of(tmp_path / "ct")
+    size = series.slices[0].shape
+    shares = np.random.default_rng(0).dirichlet((1, 1, 1), (2, *size)).astype(np.float32)
+    SegmentationWriter(series, ["nothing", "a", "b"], "m").probabilities(tmp_path / "p.dcm", np.moveaxis(shares, -1, 1))
+    frames = pydicom.dcmread(tmp_path / "p.dcm").pixel_array
+    expected = np.moveaxis(shares[..., 1:], -1, 1).reshape(4, *size)
+    assert {frame.tobytes() for frame in frames} == {frame.tobytes() for frame in expected}
+
+
+def test_a_label_map_says_the_same_as_binary_segments(axial, tmp_path):
+    labels = blob(axial, slice(1, 3), slice(4, 9), 7)
+    labels[2, 20:22, 5] = 2
+    classes, one = ["background", "lesion", "vessel"], Hypothesis(labels, "hypothesis")
+    source = [one.sop_uid for one in axial.slices]
+    maps = {}
+    for kind in ("BINARY", "LABELMAP"):
+        (file,) = SegmentationWriter(axial, classes, "m", kind=kind).hypotheses(tmp_path / kind, [one])
+        read = highdicom.seg.segread(file)
+        assert read.SegmentationType == kind
+        options = {"combine_segments": True, "assert_missing_frames_are_empty": True}
+        maps[kind] = read.get_pixels_by_source_instance(source, **options)
+        np.testing.assert_array_equal(maps[kind], labels)
+    assert len({pydicom.dcmread(tmp_path / kind / "hypothesis-001.dcm").SOPInstanceUID for kind in maps}) == 2
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy of Debian's dicom3tools is not installed")
+def test_an_independent_validator_finds_no_error(axial, tmp_path):
+    shares = np.full((5, 2, 48, 48), 0.5, np.float32)
+    one = Hypothesis(blob(axial, 2, slice(4, 9), 7), "hypothesis")
+    writer = SegmentationWriter(axial, CLASSES, "m")  # it knows no label maps, which are younger than it is
+    files = writer.hypotheses(tmp_path / "out", [one])
+    writer.probabilities(tmp_path / "p.dcm", shares)
+    for file in [*files, tmp_path / "p.dcm"]:
+        said = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False).stderr
+        assert [line for line in said.splitlines() if line.startswith("Error")] == []
 
 
 def test_probabilities_of_nothing_are_written_too(axial, tmp_path):

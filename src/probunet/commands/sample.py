@@ -63,7 +63,8 @@ def sample(
         out: folder of the results.
         n: how many hypotheses.
         seed: of the samples; the same seed gives the same files.
-        format: png, nifti, npz, npy for the arrays alone, or dicomseg for DICOM input.
+        format: png, nifti, npz, npy for the arrays alone, or for DICOM input dicomseg or
+            dicomlabelmap (smaller, read by fewer viewers), with probabilities as a Parametric Map.
         write: samples and groups if not given; further probabilities and entropy (of these hypotheses), marginal
             (of the model, from many more draws), sheet (a picture of all), likelihood (of each group), inner and outer
             (outlines with a risk, where 'probunet calibrate' was run).

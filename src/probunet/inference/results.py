@@ -76,7 +76,7 @@ class Request:
     @property
     def grouped(self) -> bool:
         """Whether groups of like hypotheses are needed."""
-        return bool({"groups", "likelihood", "sheet"} & self.write) or self.format == "dicomseg"
+        return bool({"groups", "likelihood", "sheet"} & self.write) or self.format in ("dicomseg", "dicomlabelmap")
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,10 @@ from probunet.core.packages import require
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Group
 
-Format: TypeAlias = Literal["npy", "png", "nifti", "npz", "dicomseg"]
+if TYPE_CHECKING:
+    from probunet.io.dicom_seg import Kind
+
+Format: TypeAlias = Literal["npy", "png", "nifti", "npz", "dicomseg", "dicomlabelmap"]
 MAPS = "maps"
 
 
@@ -118,13 +122,13 @@ def write_nifti(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
         drawn.picture.write_nifti(folder / MAPS / f"{name}.nii.gz", np.asarray(values))
 
 
-def write_dicomseg(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
-    """A binary segmentation of every group's representative, or of every hypothesis, and one of the probabilities.
+def write_dicom(folder: Path, drawn: Drawn, wanted: Collection[str], kind: Kind) -> None:
+    """A segmentation of every group's representative, or of every hypothesis, and a map of the probabilities.
 
     Raises:
         InputError: highdicom is not installed, or the series cannot be referred to.
     """
-    from probunet.io.dicom_seg import Hypothesis, SegmentationWriter
+    from probunet.io.dicom_seg import Hypothesis, SegmentationWriter  # highdicom takes its time to load
 
     picture, samples = drawn.picture, drawn.samples
     if picture.series is None:
@@ -134,7 +138,7 @@ def write_dicomseg(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
         (group.representative, f"group {i} of {total}, frequency {group.frequency:.2f}")
         for i, group in enumerate(drawn.groups, start=1)
     ] or [(i, f"hypothesis {i + 1} of {len(samples)}") for i in range(len(samples))]
-    writer = SegmentationWriter(picture.series, drawn.classes, drawn.model, drawn.origin)
+    writer = SegmentationWriter(picture.series, drawn.classes, drawn.model, drawn.origin, kind)
     writer.hypotheses(folder, (Hypothesis(np.array(picture.native(samples[i])), words) for i, words in described))
     if "probabilities" in wanted and drawn.probabilities is not None:
         shares = picture.native(np.moveaxis(np.asarray(drawn.probabilities), 1, 0))
@@ -150,7 +154,8 @@ WRITERS: dict[Format, Callable[[Path, Drawn, Collection[str]], None]] = {
     "png": write_png,
     "npz": write_npz,
     "nifti": write_nifti,
-    "dicomseg": write_dicomseg,
+    "dicomseg": partial(write_dicom, kind="BINARY"),
+    "dicomlabelmap": partial(write_dicom, kind="LABELMAP"),
 }
 """By the name of the format; a further format is a further line."""
 NEEDED: dict[Format, str] = {"nifti": "nibabel", "dicomseg": "highdicom"}

@@ -1,4 +1,4 @@
-"""DICOM Segmentation objects of a CT series: a series for each hypothesis or group, and one of probabilities.
+"""DICOM objects of a CT series: a Segmentation for each hypothesis or group, and a Parametric Map of probabilities.
 
 Written with highdicom (``pip install 'probunet[dicom]'``). Every object refers to the slices it was made from and
 lies on their grid. The same content of the same origin gives the same bytes: UIDs are made of both, so that another
@@ -13,24 +13,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, generate_uid
-from pydicom.valuerep import DA, TM, PersonName
 
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.core.packages import require
-from probunet.io.content import Content, reason_of
-from probunet.io.dicom import read_header
+from probunet.io.content import reason_of
+from probunet.io.dicom_source import source_of, without_clock
 from probunet.io.series import SAME_PLACE, Series
 
 if TYPE_CHECKING:
-    from highdicom.seg import Segmentation, SegmentDescription
+    from highdicom.pm import RealWorldValueMapping
+    from highdicom.seg import SegmentDescription
+
+Kind: TypeAlias = Literal["BINARY", "LABELMAP"]
+"""Of a segmentation: a bit a voxel for each class, or one class number a voxel (DICOM PS3.3, C.8.20.2)."""
 
 LONGEST = 64
 """Characters of a description (value representation LO, DICOM PS3.5, table 6.2-1)."""
@@ -40,26 +43,11 @@ SERIES_NUMBER = 9000
 
 _ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
+_PROBABILITY = Code("PROBABILITY", "99PROBUNET", "Probability")
 _KNOWN = {
     "lesion": (_ABNORMAL, Code("52988006", "SCT", "Lesion")),
     "nodule": (_ABNORMAL, Code("27925004", "SCT", "Nodule")),
 }
-_MAY_BE_EMPTY = (
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-)
-
-
-_CHECKED = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
-_DATED = ("Study", "Series", "Acquisition", "Content")
-"""What a date and a time in a source are of, the first that is known taken for the segmentation."""
-NO_DATE = "19000101"
-"""Date of a segmentation whose source has none; DICOM does not let it be empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +71,16 @@ class SegmentationWriter:
         classes: names of all classes, background first.
         model: name of the model, for ``ManufacturerModelName`` and the algorithm.
         origin: what the hypotheses were drawn with (weights, seed, ...) as text; another one gives other UIDs.
+        kind: of the segmentations; ``LABELMAP`` is smaller, ``BINARY`` is read by more viewers.
 
     Raises:
         InputError: highdicom is not installed, a source file cannot be used, two slices are at one place, or there
             is no class but the background.
     """
 
-    def __init__(self, series: Series, classes: Sequence[str], model: str, origin: str = "") -> None:
+    def __init__(
+        self, series: Series, classes: Sequence[str], model: str, origin: str = "", kind: Kind = "BINARY"
+    ) -> None:
         require("highdicom", f"a DICOM segmentation of series {series.uid}")
         if len(classes) < 2:
             raise InputError(f"the classes {list(classes)} hold no foreground; name the background and at least one")
@@ -97,16 +88,16 @@ class SegmentationWriter:
         if same.size:
             low, high = series.slices[same[0]].path, series.slices[same[0] + 1].path
             raise InputError(f"{low} and {high} are at the same place; a segmentation needs one slice per place")
-        self.classes, self.model, self.origin = list(classes), model, origin
+        self.classes, self.model, self.origin, self.kind = list(classes), model, origin, kind
         self.shape = (len(series.slices), *series.slices[0].shape)
-        self._sources = [_source(one.content) for one in series.slices]
+        self._sources = [source_of(one.content) for one in series.slices]
         self._sop_classes = {source.SOPInstanceUID: source.SOPClassUID for source in self._sources}
         for source in self._sources:
             if not source.SOPClassUID.keyword:  # a class of the manufacturer's own
                 source.SOPClassUID = CTImageStorage
 
     def hypotheses(self, folder: Path, hypotheses: Iterable[Hypothesis]) -> list[Path]:
-        """Write every hypothesis as a binary segmentation and series of its own.
+        """Write every hypothesis as a segmentation and series of its own.
 
         Args:
             folder: of the files ``hypothesis-001.dcm``, ``hypothesis-002.dcm``, ...
@@ -125,12 +116,14 @@ class SegmentationWriter:
                     f"{len(self.classes)} classes; give unsigned integers from 0 to {len(self.classes) - 1}"
                 )
             file = folder / f"hypothesis-{i:03d}.dcm"
-            self._write(file, one.labels, "BINARY", one.description, SERIES_NUMBER + i, bool(one.labels.any()))
+            self._write(file, one.labels, self.kind, one.description, SERIES_NUMBER + i)
             files.append(file)
         return files
 
     def probabilities(self, file: Path, probabilities: npt.NDArray[np.floating[Any]]) -> None:
-        """Write the pixel-wise probabilities of the foreground classes, in steps of 1/255.
+        """Write the pixel-wise probabilities of the foreground classes as a Parametric Map of 32-bit numbers.
+
+        Viewers that know no fractional segmentations lay it over the picture, in colours from 0 to 1.
 
         Args:
             file: to write.
@@ -144,8 +137,8 @@ class SegmentationWriter:
         low, high = foreground.min(), foreground.max()
         if not (low >= 0 and high <= 1 + 1e-5):  # sums of rounded numbers pass 1 by a little
             raise InputError(f"the probabilities run from {low:g} to {high:g}; they must be from 0 to 1")
-        present = bool((foreground >= 0.5 / 255).any())
-        self._write(file, foreground.clip(0, 1), "FRACTIONAL", "probability of each class", SERIES_NUMBER, present)
+        pixels = np.ascontiguousarray(foreground.clip(0, 1), dtype=np.float32)
+        self._write(file, pixels, "PARAMETRIC MAP", "probability of each class", SERIES_NUMBER)
 
     def _check(self, array: npt.NDArray[Any], shape: tuple[int, ...], what: str) -> None:
         if array.shape != shape:
@@ -153,18 +146,14 @@ class SegmentationWriter:
         if len(what) > LONGEST:
             raise InputError(f"the description {what!r} has {len(what)} characters; DICOM allows {LONGEST}")
 
-    def _write(
-        self, file: Path, pixels: npt.NDArray[Any], kind: str, description: str, number: int, present: bool
-    ) -> None:
-        from highdicom.seg import Segmentation
-
+    def _write(self, file: Path, pixels: npt.NDArray[Any], kind: str, description: str, number: int) -> None:
         content = self._content(pixels, kind, description, number)
         with _naming(file):
-            segmentation = self._made(Segmentation, pixels, kind, description, number, present, content)
-        segmentation.walk(self._name_classes)
-        _without_clock(segmentation, self._sources[0], _uid("dimensions", content))
+            made = self._made(pixels, kind, self._header(description, number, content))
+        made.walk(self._name_classes)
+        without_clock(made, self._sources[0], _uid("dimensions", content))
         with writing_file(file) as temporary:
-            segmentation.save_as(temporary)
+            made.save_as(temporary)
 
     def _content(self, pixels: npt.NDArray[Any], kind: str, description: str, number: int) -> str:
         """All that an object depends on, as a checksum."""
@@ -179,26 +168,46 @@ class SegmentationWriter:
         if element.keyword == "ReferencedSOPClassUID" and "ReferencedSOPInstanceUID" in dataset:
             element.value = self._sop_classes.get(dataset.ReferencedSOPInstanceUID, element.value)
 
-    def _made(
-        self, make: Any, pixels: npt.NDArray[Any], kind: str, description: str, number: int, present: bool, content: str
-    ) -> Segmentation:
-        return make(
+    def _header(self, description: str, number: int, content: str) -> dict[str, Any]:
+        return {
+            "series_instance_uid": _uid("series", content),
+            "series_number": number,
+            "sop_instance_uid": _uid("instance", content),
+            "instance_number": 1,
+            "manufacturer": "probunet",
+            "manufacturer_model_name": self.model,
+            "software_versions": version("probunet"),
+            "device_serial_number": "none",
+            "content_description": description,
+            "series_description": description,
+        }
+
+    def _made(self, pixels: npt.NDArray[Any], kind: str, header: dict[str, Any]) -> pydicom.Dataset:
+        from highdicom import VOILUTTransformation
+        from highdicom.pm import ParametricMap
+        from highdicom.seg import Segmentation
+
+        if kind == "PARAMETRIC MAP":
+            made = ParametricMap(
+                self._sources,
+                pixels,
+                contains_recognizable_visual_features=False,
+                real_world_value_mappings=[[_as_they_are(name)] for name in self.classes[1:]],
+                voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
+                content_label="PROBABILITY",
+                **header,
+            )
+            if "Laterality" not in made:  # must be there, empty where it is not known
+                made.Laterality = None
+            return made
+        return Segmentation(
             self._sources,
             pixels,
             kind,
             [self._segment(i, name) for i, name in enumerate(self.classes[1:], start=1)],
-            series_instance_uid=_uid("series", content),
-            series_number=number,
-            sop_instance_uid=_uid("instance", content),
-            instance_number=1,
-            manufacturer="probunet",
-            manufacturer_model_name=self.model,
-            software_versions=version("probunet"),
-            device_serial_number="none",
-            content_label="PROBABILITY" if kind == "FRACTIONAL" else "HYPOTHESIS",
-            content_description=description,
-            series_description=description,
-            omit_empty_frames=present,  # without any foreground, all frames say so
+            content_label="HYPOTHESIS",
+            omit_empty_frames=bool(pixels.any()),  # without any foreground, all frames say so
+            **header,
         )
 
     def _segment(self, number: int, name: str) -> SegmentDescription:
@@ -212,44 +221,24 @@ class SegmentationWriter:
         return SegmentDescription(number, name[:LONGEST], category, what, "AUTOMATIC", algorithm)
 
 
+def _as_they_are(name: str) -> RealWorldValueMapping:
+    """Stored values are probabilities of a class, without a unit."""
+    from highdicom.pm import RealWorldValueMapping
+
+    return RealWorldValueMapping(
+        lut_label=name[:16],
+        lut_explanation=f"probability of {name}"[:LONGEST],
+        unit=Code("1", "UCUM", "no units"),
+        value_range=(0.0, 1.0),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=_PROBABILITY,
+    )
+
+
 def _uid(of: str, content: str) -> str:
     """A UID of a part of a content, the same for the same one (DICOM PS3.5, B)."""
     return generate_uid(entropy_srcs=[of, content])
-
-
-def _without_clock(segmentation: pydicom.Dataset, source: pydicom.Dataset, dimensions: str) -> None:
-    """Put what is known of the source in the place of the time of writing, and a fixed UID in that of a random one."""
-    dated = [key for key in _DATED if source.get(f"{key}Date") and _is_valid(source, f"{key}Date")]
-    date = str(source.get(f"{dated[0]}Date")) if dated else NO_DATE
-    timed = [key for key in dated[:1] if source.get(f"{key}Time") and _is_valid(source, f"{key}Time")]
-    segmentation.ContentDate = date
-    segmentation.ContentTime = str(source.get(f"{timed[0]}Time")) if timed else "000000"
-
-    def change(dataset: pydicom.Dataset, element: pydicom.DataElement) -> None:
-        if element.keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributionDateTime"):
-            del dataset[element.tag]
-        elif element.keyword == "DimensionOrganizationUID":
-            element.value = dimensions
-
-    segmentation.walk(change)
-
-
-def _source(content: Content) -> pydicom.Dataset:
-    """Read what a segmentation takes over from a slice; its pixels are not needed."""
-    dataset = read_header(content)
-    _in_unicode(dataset)
-    for key in ("StudyInstanceUID", "FrameOfReferenceUID"):
-        if not dataset.get(key):
-            raise InputError(f"{content.name} lacks {key}, without which no viewer can lay a segmentation over it")
-    for key in _MAY_BE_EMPTY:
-        if key not in dataset:  # must be there, says the standard, but whoever took out names may have removed it
-            setattr(dataset, key, None)
-    for key in _CHECKED:
-        if not _is_valid(dataset, key):  # what no date and no time can say is left out, not made up
-            setattr(dataset, key, None)
-    if not dataset.get("SliceThickness"):
-        dataset.SliceThickness = None
-    return dataset
 
 
 @contextmanager
@@ -261,29 +250,3 @@ def _naming(file: Path) -> Iterator[None]:
         raise
     except Exception as error:  # highdicom and pydicom raise nearly every kind there is on headers against the rules
         raise InputError(f"{file} cannot be made out of this series ({reason_of(error)}); write NIfTI") from error
-
-
-def _in_unicode(dataset: pydicom.Dataset) -> None:
-    """Write texts of any character set as UTF-8, which highdicom knows; they stay as they were."""
-    characters = dataset.get("SpecificCharacterSet")
-    if characters in (None, "", "ISO_IR 6", "ISO_IR 100", "ISO_IR 192"):
-        return
-    dataset.decode()
-    for element in dataset:
-        if element.VR in ("PN", "LO", "SH", "ST", "LT", "UT") and isinstance(element.value, str | PersonName):
-            element.value = str(element.value)
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-
-
-def _is_valid(dataset: pydicom.Dataset, key: str) -> bool:
-    """Whether a value can be written again as DICOM says: dates are days, times are times, sexes are M, F and O."""
-    value = dataset.get(key)
-    if value in (None, ""):
-        return True
-    if key == "PatientSex":
-        return str(value) in ("M", "F", "O")
-    read = DA if key.endswith("Date") else TM
-    try:
-        return read(str(value)) is not None
-    except (ValueError, TypeError):
-        return False
