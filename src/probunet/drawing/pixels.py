@@ -56,22 +56,22 @@ def contact_sheet(
         probabilities: (K, H, W).
         groups: position of the representative and frequency of each; as many as fit are shown.
     """
-    palette, grey = class_palette(len(probabilities), ()), _sized(as_rgb(image))
+    palette, grey = class_palette(len(probabilities), ()), sized(as_rgb(image))
     empty = ["" if sample.any() else "empty" for sample in samples]
-    samples = np.stack([_sized(sample) for sample in samples])
+    samples = np.stack([sized(sample) for sample in samples])
     columns = max(min(len(samples), COLUMNS), 4)
     entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(axis=0) / np.log(len(probabilities))
     painted = [paint_over(grey, sample, palette) for sample in samples]
     first = [
         ("image", grey, ""),
-        ("probability", _sized(heat(1 - probabilities[0])), ""),
-        ("entropy", _sized(heat(entropy)), ""),
+        ("probability", sized(heat(1 - probabilities[0])), ""),
+        ("entropy", sized(heat(entropy)), ""),
     ]
     for i, (member, frequency) in enumerate(groups[: columns - len(first)], start=1):
         first.append((f"group {i} of {len(groups)}: {frequency:.0%}", painted[member], empty[member]))
     first += [("", np.full_like(grey, 255), "")] * (columns - len(first))
-    tiles = [_tile(title, pixels, note) for title, pixels, note in first]
-    tiles += [_tile("", pixels, note) for pixels, note in zip(painted, empty, strict=True)]
+    tiles = [titled(title, pixels, note) for title, pixels, note in first]
+    tiles += [titled("", pixels, note) for pixels, note in zip(painted, empty, strict=True)]
     PILImage.fromarray(mosaic(tiles, columns, _GAP)).save(file, compress_level=1)
 
 
@@ -82,21 +82,21 @@ def titled_mosaic(tiles: Sequence[tuple[str, Pixels]], columns: int) -> Pixels:
         tiles: titles and colours (H, W, 3).
         columns: pictures in a row.
     """
-    return mosaic([_tile(title, _sized(pixels), "") for title, pixels in tiles], columns, _GAP)
+    return mosaic([titled(title, sized(pixels)) for title, pixels in tiles], columns, _GAP)
 
 
-def _tile(title: str, pixels: Pixels, note: str) -> Pixels:
+def titled(title: str, pixels: Pixels, note: str = "") -> Pixels:
     """A picture of a size that can be looked at, with words above and on it."""
     height, width = pixels.shape[:2]
     tile = PILImage.new("RGB", (width, height + _TITLE), "white")
     tile.paste(PILImage.fromarray(pixels), (0, _TITLE))
     pen = ImageDraw.Draw(tile)
-    pen.text((width / 2, _TITLE / 2), title, fill="black", font=_font(), anchor="mm")
-    pen.text((width / 2, height + _TITLE - 8), note, fill="white", font=_font(), anchor="mm")
+    pen.text((width / 2, _TITLE / 2), title, fill="black", font=font(), anchor="mm")
+    pen.text((width / 2, height + _TITLE - 8), note, fill="white", font=font(), anchor="mm")
     return np.asarray(tile)
 
 
-def _sized(pixels: Pixels) -> Pixels:
+def sized(pixels: Pixels) -> Pixels:
     """Colours (H, W, 3) or class ids (H, W) in a size that can be looked at."""
     height, width = pixels.shape[:2]
     longer = max(height, width)
@@ -110,7 +110,8 @@ def _sized(pixels: Pixels) -> Pixels:
 
 
 @cache
-def _font() -> Any:
+def font() -> Any:
+    """For words of eleven pixels."""
     return ImageFont.load_default(11)
 
 
@@ -144,9 +145,19 @@ def as_rgb(image: npt.NDArray[Any]) -> Pixels:
     Returns:
         (H, W, 3) uint8.
     """
-    if len(image) == 3 and image.dtype == np.uint8:
+    low, high = (0, 0) if _is_coloured(image) else np.percentile(image[0], (0.5, 99.5)).tolist()
+    return as_grey(image, (low, high))
+
+
+def _is_coloured(image: npt.NDArray[Any]) -> bool:
+    return len(image) == 3 and image.dtype == np.uint8
+
+
+def as_grey(image: npt.NDArray[Any], window: tuple[float, float]) -> Pixels:
+    """The same between two values that become black and white; three channels of bytes as they are."""
+    if _is_coloured(image):
         return np.moveaxis(image, 0, -1)
-    low, high = np.percentile(image[0], (0.5, 99.5))
+    low, high = window
     grey = np.clip((image[0] - low) / max(high - low, 1e-6), 0, 1)
     return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
 

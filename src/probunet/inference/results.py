@@ -235,15 +235,22 @@ class _Folder:
                 tell()
 
     def _sheet(self, drawn: Drawn) -> None:
-        """Image, probability, groups and hypotheses of the field, on the slice on which most is not background."""
+        """What is in the field: of a volume slices and groups, else image, probability, groups and hypotheses."""
         from probunet.drawing.pixels import contact_sheet  # takes its time to load
+        from probunet.drawing.volumes import volume_sheet
 
         assert drawn.probabilities is not None
         field = self.prediction.view.field
-        image = field.of(drawn.picture.slice(self.fullest))
         alike = [(group.representative, group.frequency) for group in drawn.groups]
+        file, picture = self.maps / "contact_sheet.png", drawn.picture
+        if picture.shape[0] > 1:
+            seen, classes = field.of(drawn.samples), len(drawn.classes)
+            place = picture.unit, picture.spacing_mm
+            volume_sheet(file, lambda index: field.of(picture.slice(index)), seen, alike, classes, *place)
+            return
+        image = field.of(picture.slice(self.fullest))
         samples, shares = field.of(drawn.samples[:, self.fullest]), field.of(drawn.probabilities[self.fullest])
-        contact_sheet(self.maps / "contact_sheet.png", image, samples, shares, alike)
+        contact_sheet(file, image, samples, shares, alike)
 
     def _summary(self, drawn: Drawn, marginal: bool, question: dict[str, Any]) -> dict[str, Any]:
         picture, written = drawn.picture, self.request.write
