@@ -34,7 +34,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) $(STORE)/manifest.json
-	$(BIN)/probunet train --config configs/demo.yaml --data.store $(STORE) --out $(RUN) --set-aside
+	$(BIN)/probunet train --config demo --data.store $(STORE) --out $(RUN) --set-aside
 	$(BIN)/probunet evaluate $(RUN)
 	$(BIN)/probunet report $(RUN)
 	test -d $(RUN)/pictures || $(BIN)/probunet prepare pictures $(STORE) --out $(RUN)/pictures

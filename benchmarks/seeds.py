@@ -1,7 +1,7 @@
 """One table of several comparisons that differ by their seed alone: agreement, calibration, likelihood, cost.
 
-    probunet compare --config configs/compare_beyond_quick.yaml --seed 0 --out runs/beyond_0
-    probunet compare --config configs/compare_beyond_quick.yaml --seed 1 --out runs/beyond_1
+    probunet compare --config compare_beyond_quick --seed 0 --out runs/beyond_0
+    probunet compare --config compare_beyond_quick --seed 1 --out runs/beyond_1
     python benchmarks/seeds.py runs/beyond_0 runs/beyond_1 --reference probabilistic_unet --out results/beyond
 
 Numbers of an image are averaged over the seeds; intervals are by patient (95 % bootstrap; of costs, ECE and Brier the

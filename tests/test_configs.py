@@ -1,6 +1,7 @@
 """Every shipped configuration parses and makes its models, and each form of them gives a loss."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ import torch
 import yaml
 
 from probunet.cli import main, parse
+from probunet.core.shipped import named
+from probunet.data.own import street_folder
 from probunet.runs.specification import Specification
+from probunet.training.configurations import FOLDER
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+OWN = Path(street_folder.__file__).parent
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
 NARROW = 4
 """Channels of the models that are run, for the sake of time."""
 PRINTED = [file for file in CONFIGS if file.stem in ("compare_camvid", "compare_readers", "lidc_best")]
@@ -70,3 +75,26 @@ def test_printed_configuration_is_complete_and_reads_back(file, tmp_path, capsys
     assert first["trainer"] == second["trainer"]
     records = [{name: Specification.of(model) for name, model in v["models"].items()} for v in (first, second)]
     assert records[0] == records[1]
+
+
+def test_configurations_are_listed_and_printed_by_name(capsys):
+    main(["configs"])
+    listed = capsys.readouterr().out
+    for file in CONFIGS:
+        assert re.search(rf"^{file.stem} +\w.*\w$", listed, re.MULTILINE), file.stem
+    main(["configs", "demo"])
+    assert capsys.readouterr().out == (FOLDER / "demo.yaml").read_text()
+
+
+def test_a_name_means_a_shipped_file_and_only_one_thing(tmp_path, monkeypatch, failing):
+    monkeypatch.chdir(tmp_path)
+    assert named("demo", FOLDER) == FOLDER / "demo.yaml"
+    assert named("camvid", OWN) == OWN / "camvid.yaml"
+    assert named("nowhere.yaml", FOLDER) == Path("nowhere.yaml")
+    assert named("here/demo", FOLDER) == Path("here/demo")
+    Path("mine").write_text("seed: 1")
+    assert named("mine", FOLDER) == Path("mine")
+    assert "none of those that come with probunet: cityscapes, compare" in failing("train", "--config", "fast")
+    Path("demo").write_text("seed: 1")
+    assert "give the path for the second" in failing("train", "--config", "demo", "--only", "unet")
+    assert "there is no option --sead" in failing("train", "--config=lidc", "--sead", "1")

@@ -10,7 +10,7 @@ import pytest
 from probunet.cli import parse
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-CONFIG = EXAMPLES.parent / "configs" / "lidc.yaml"
+CONFIG = "lidc"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def run(tmp_path):
 
 
 def test_training_on_several_nodes(run):
-    status, told = run("train.sbatch", str(CONFIG), "--only", "unet", "--trainer.precision", "bf16-mixed")
+    status, told = run("train.sbatch", CONFIG, "--only", "unet", "--trainer.precision", "bf16-mixed")
     assert (status, len(told)) == (0, 1)
     words = told[0].split()
     assert words[:3] == ["srun", "probunet", "train"]
@@ -45,7 +45,7 @@ def test_training_on_several_nodes(run):
 
 @pytest.mark.parametrize(("code", "again"), [(143, ["scontrol requeue 7"]), (2, [])])
 def test_a_training_that_was_stopped_is_queued_again_and_one_that_failed_is_not(run, code, again):
-    status, told = run("train.sbatch", str(CONFIG), srun_ends_with=code, SLURM_JOB_ID="7")
+    status, told = run("train.sbatch", CONFIG, srun_ends_with=code, SLURM_JOB_ID="7")
     assert status == code
     assert told[1:] == again
 

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,6 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_commands_parse(line, tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line)[1:]
     name = next(n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS)

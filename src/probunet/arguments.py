@@ -22,6 +22,8 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 from probunet.core.descriptions import read_yaml
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
+from probunet.core.shipped import named
+from probunet.training.configurations import FOLDER
 from probunet.training.trainer_arguments import OWN, PRECISION_HELP, Precision
 
 LARGEST = 2**63 - 1
@@ -48,7 +50,8 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     if "--help-trainer" in words and "trainer" in signature:
         _print_trainer(name)
     parser = _make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
-    words = list(_spelled(words, {p for p, kind in get_type_hints(function).items() if kind is bool}))
+    booleans = {key for key, kind in get_type_hints(function).items() if kind is bool}
+    words = _with_files(list(_spelled(words, booleans)))
     _check_configurations(words)
     try:
         chosen = parser.parse_args(words)
@@ -94,7 +97,11 @@ def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> Ar
         formatter_class=_Formatter,
         exit_on_error=False,
     )
-    parser.add_argument("--config", action="config", help="YAML file with any of the arguments below")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file with any of the arguments below, or the name of one (probunet configs)",
+    )
     hints, every = get_type_hints(function), inspect.signature(function).parameters
     for key, parameter in every.items():
         how = _how(hints[key]) or ({"type": hints[key]} if len(key) == 1 else {})
@@ -114,6 +121,21 @@ def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> Ar
         else:
             parser.add_function_arguments(function, as_group=False, skip={other for other in every if other != key})
     return parser
+
+
+def _with_files(words: list[str]) -> list[str]:
+    """Configurations that come with the package as files in place of their names.
+
+    Raises:
+        InputError: a name that means nothing, or two things.
+    """
+    named_words = list(words)
+    for i, word in enumerate(words):
+        if i and words[i - 1] == "--config" and not word.startswith("-"):
+            named_words[i] = str(named(word, FOLDER))
+        elif word.startswith("--config="):
+            named_words[i] = f"--config={named(word.partition('=')[2], FOLDER)}"
+    return named_words
 
 
 def _check_configurations(words: Sequence[str]) -> None:

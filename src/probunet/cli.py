@@ -28,6 +28,7 @@ COMMANDS = {
     "prepare inspect": "prepare:inspect",
     "prepare pictures": "prepare:pictures",
     "prepare verify": "prepare:verify",
+    "configs": "configs:configs",
     "train": "train:train",
     "adapt": "adapt:adapt",
     "compare": "compare:compare",

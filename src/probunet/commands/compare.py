@@ -76,10 +76,10 @@ def compare(
         InputError: something does not fit; the message says what.
 
     Examples:
-        probunet compare --config configs/compare_readers_quick.yaml
-        probunet compare --config configs/compare_streets_quick.yaml --out runs/mine --workers 1
-        probunet compare --config configs/compare_beyond_quick.yaml --seeds 0 1 2
-        probunet compare --config configs/compare_slices_quick.yaml --trained.published lesions
+        probunet compare --config compare_readers_quick
+        probunet compare --config compare_streets_quick --out runs/mine --workers 1
+        probunet compare --config compare_beyond_quick --seeds 0 1 2
+        probunet compare --config compare_slices_quick --trained.published lesions
     """
     if seeds is None:
         _compare(out, data, optimisation, trainer, models, trained, seed, n, split, workers, energy, compile, trust)

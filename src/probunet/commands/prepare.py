@@ -91,7 +91,7 @@ def labelled(root: Path, classes: Path, out: Path, jobs: int = -1, cluster: str 
 
     Args:
         root: folder with the unpacked files.
-        classes: YAML file with the class table, for example configs/classes/camvid.yaml.
+        classes: YAML file with the class table, or the name of one that comes with probunet: camvid.
         out: folder of the store to make.
         jobs: parallel processes, -1 for one per core.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
@@ -100,7 +100,7 @@ def labelled(root: Path, classes: Path, out: Path, jobs: int = -1, cluster: str 
         InputError: the table or a file cannot be used; the message names it.
 
     Examples:
-        probunet prepare labelled --root camvid --classes configs/classes/camvid.yaml --out data/camvid
+        probunet prepare labelled --root camvid --classes camvid --out data/camvid
     """
     with on_cluster(cluster):
         tell_store(prepare_labelled(anywhere(root, cluster), classes, anywhere(out, cluster), jobs))

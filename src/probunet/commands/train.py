@@ -49,9 +49,9 @@ def train(
         InputError: something does not fit; the message says what.
 
     Examples:
-        probunet train --config configs/demo.yaml
-        probunet train --config configs/demo.yaml --out runs/longer --trainer.max_steps 20000
-        probunet train --config configs/demo.yaml --only unet --print_config
+        probunet train --config demo
+        probunet train --config demo --out runs/longer --trainer.max_steps 20000
+        probunet train --config demo --only unet --print_config
     """
     console.quiet = console.quiet or not is_first()
     for run in train_models(

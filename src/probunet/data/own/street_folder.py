@@ -23,6 +23,7 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import Intensity
 from probunet.core.names import path_below
+from probunet.core.shipped import named
 from probunet.core.types import IGNORE
 from probunet.data.flips import with_flips
 from probunet.data.manifest import SPLITS, Case, Split, sentence
@@ -82,7 +83,7 @@ def load_class_table(file: Path | None) -> ClassTable:
     content = read_yaml(source)
     if isinstance(content.get("flips"), dict):
         content["flips"] = {name: _fraction(share) for name, share in content["flips"].items()}
-    with sentence(source, "see configs/classes and docs/data.md"):
+    with sentence(source, "see docs/data.md"):
         table: ClassTable = TypeAdapter(ClassTable).validate_python(content)
     for text in (table.images, table.labels, *table.folders.values()):
         path_below(text, shown(source))
@@ -152,7 +153,8 @@ def prepare_labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> St
     Raises:
         InputError: the table or a file cannot be used; the message names it.
     """
-    return _prepare(root, load_class_table(classes), out, jobs, {"command": "prepare labelled", "table": classes.name})
+    table = named(classes, Path(__file__).parent)
+    return _prepare(root, load_class_table(table), out, jobs, {"command": "prepare labelled", "table": table.name})
 
 
 def prepare_cityscapes(root: Path, out: Path, jobs: int = -1) -> Store:

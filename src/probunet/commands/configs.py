@@ -1,0 +1,39 @@
+"""``probunet configs``: the configurations that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from probunet.core.shipped import named, shipped
+from probunet.training.configurations import FOLDER
+
+
+def configs(name: str | None = None, /) -> None:
+    """List the configurations that come with probunet, or print one to copy and change.
+
+    Args:
+        name: which to print; a line about each if not given.
+
+    Raises:
+        InputError: there is none of that name.
+
+    Examples:
+        probunet configs
+        probunet configs demo
+    """
+    if name is not None:
+        print(named(Path(name).name, FOLDER).read_text(encoding="utf-8"), end="")
+        return
+    for each, file in shipped(FOLDER).items():
+        print(f"{each:<24} {_summary(file)}")
+    print("take one with --config NAME; change one: probunet configs NAME > mine.yaml")
+
+
+def _summary(file: Path) -> str:
+    """The first sentence of the comment at the top of a configuration."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        lines.append(line[2:].strip())
+    return " ".join(lines).partition(". ")[0].partition(": ")[0].rstrip(".")
