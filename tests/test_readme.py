@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 from probunet.cli import COMMANDS, parse
+from probunet.training.configurations import FOLDER
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,6 +44,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_commands_parse(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copyfile(FOLDER / "demo.yaml", "mine.yaml")  # what the command before, probunet plan, writes
     words = shlex.split(line)[1:]
     name = next(n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS)
     parse(name, words[len(name.split()) :])

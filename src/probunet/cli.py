@@ -29,6 +29,7 @@ COMMANDS = {
     "prepare pictures": "prepare:pictures",
     "prepare verify": "prepare:verify",
     "configs": "configs:configs",
+    "plan": "plan:plan",
     "train": "train:train",
     "adapt": "adapt:adapt",
     "compare": "compare:compare",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 _OWN = Path("/proc/self/status")
+_MEMORY = Path("/proc/meminfo")
 _QUOTA, _LOAD = Path("/sys/fs/cgroup/cpu.max"), Path("/proc/loadavg")
 
 
@@ -70,3 +71,12 @@ def _running() -> int:
     except (OSError, ValueError, IndexError):  # not Linux
         return 0
     return max(min(looks), 0)
+
+
+def free_memory_gb() -> float | None:
+    """Memory that is free for a new process, in GB of 2**30 bytes; ``None`` where the system does not say."""
+    try:
+        lines = _MEMORY.read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) / 2**20
+    except (OSError, ValueError, StopIteration):
+        return None

@@ -1,0 +1,224 @@
+"""A complete configuration from the data and the machine, each choice with its reason.
+
+The rules are those of the configurations that were made by hand and measured (``docs/results.md``, ``docs/choose.md``):
+small networks with batch normalisation on a processor, the paper's on a GPU; experts and the energy score where
+several readers looked, a Probabilistic U-Net where one did or labels flip.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from probunet.nets.unet import MINIMUM_SIZE
+from probunet.training.traits import Machine, Traits
+
+PIXELS = {False: (96 * 128, 16 * 64 * 64), True: (256 * 256, 32 * 128 * 128)}
+"""Pixels of a crop and of a batch at the most, on a processor and on a GPU; of a volume's crop four times as many."""
+CHANNELS = {False: (16, 32, 64, 96, 64), True: (32, 64, 128, 192, 192)}
+FEW = 1000
+"""Training images below which deformation is worth the sharpness that it takes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen; the reasons are written by :func:`written`.
+
+    Attributes:
+        crop: what the model sees.
+        centred: whether crops lie around the middle, where the marks are.
+        shift: of a centred crop, in pixels.
+        batch: images a step.
+        scales: of the network.
+        experts: experts with the energy score, or a Probabilistic U-Net.
+        steps: of the training.
+    """
+
+    crop: tuple[int, ...]
+    centred: bool
+    shift: int
+    batch: int
+    scales: int
+    experts: bool
+    steps: int
+
+
+def plan(traits: Traits, machine: Machine) -> Plan:
+    """Choose for a store and a machine."""
+    crop, centred = _crop(traits, machine.gpu)
+    shift = min((min(traits.size) - min(crop)) // 2, min(crop) // 8) if centred else 0
+    scales = max(2, min(5, int(math.log2(min(crop[-2:]) / 4)) + 1))
+    experts = traits.readers > 1 and not traits.flips
+    batch = min(_batch(traits, crop, machine, experts), traits.training)
+    steps = 20000 if machine.gpu else 1200
+    return Plan(crop, centred, shift, batch, scales, experts, steps)
+
+
+def _crop(traits: Traits, gpu: bool) -> tuple[tuple[int, ...], bool]:
+    """Sides of what the model sees, and whether it is cut around the middle."""
+    most = PIXELS[gpu][0] * (4 if traits.dims == 3 else 1)
+    if traits.dims == 2 and traits.around:
+        side = max(16 * math.ceil((max(traits.around) + 8) / 16), 2 * MINIMUM_SIZE)
+        if side**2 <= most and side <= 0.75 * min(traits.size):
+            return (side, side), True
+    least = (1,) * (traits.dims - 2) + (MINIMUM_SIZE,) * 2
+    whole = tuple(map(max, traits.size, least))  # volumes may be smaller, and are padded
+    sides, share = whole, 1.0
+    while math.prod(sides) > most and sides != least:
+        share *= 0.97
+        sides = tuple(max(_even(side * share), low) for side, low in zip(whole, least, strict=True))
+    return sides, False
+
+
+def _even(side: float) -> int:
+    """A side that can be halved three times, where it is long enough for that."""
+    return int(side) // 8 * 8 if side >= 16 else int(side)
+
+
+def _batch(traits: Traits, crop: tuple[int, ...], machine: Machine, experts: bool) -> int:
+    """A power of two that the pixels of a batch and three quarters of the memory allow."""
+    pixels = math.prod(crop)
+    most = PIXELS[machine.gpu][1] * (2 if traits.dims == 3 else 1) // pixels
+    batch = 2 ** max(1, min(5 if machine.gpu else 4, int(math.log2(max(most, 2)))))
+    hypotheses = 8 if experts else 1
+    values = CHANNELS[machine.gpu][0] * 24 + hypotheses * (64 + 4 * len(traits.classes))
+    while batch > 2 and 4 * batch * pixels * values / 2**30 > 0.75 * machine.memory_gb:
+        batch //= 2
+    return batch
+
+
+def written(store: Path, traits: Traits, machine: Machine, out: Path) -> str:
+    """The configuration as YAML, each choice with its reason in a comment.
+
+    Args:
+        store: folder of the store.
+        traits: of the store.
+        machine: that will train.
+        out: folder of the experiment.
+    """
+    chosen = plan(traits, machine)
+    lines = [*_head(store, traits, machine), *_data(store, traits, chosen, out)]
+    lines += [*_model(traits, chosen, machine), *_schedule(traits, chosen, machine)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(depth: int, text: str, reason: str = "") -> str:
+    line = "  " * depth + text
+    return f"{line:<33} # {reason}" if reason else line
+
+
+def _sides(sides: tuple[int, ...]) -> str:
+    return "x".join(map(str, sides))
+
+
+def _plain(text: str) -> str:
+    """A name as it can stand in a comment: short, in one line, nothing but what can be printed."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:60]
+
+
+def _head(store: Path, traits: Traits, machine: Machine) -> list[str]:
+    kind = "volumes" if traits.dims == 3 else "images"
+    mm = f" at {' x '.join(f'{side:g}' for side in traits.spacing)} mm" if traits.spacing else ", pixel size unknown"
+    readers = "label flips" if traits.flips else f"readings of each: {traits.readers}"
+    trained_on = f"{traits.training:,} {kind} of {traits.patients:,} patients"
+    return [
+        f"# Planned from {_plain(store.name)}: {trained_on} for training,",
+        f"# {traits.validation:,} for validation, {_sides(traits.size)} px{mm}, {traits.channels} channel(s),",
+        f"# {len(traits.classes)} classes, {readers}; for {machine.name}, {machine.memory_gb:.0f} GB free.",
+        "# Change what you like: every key is explained by 'probunet train --help'.",
+    ]
+
+
+def _data(store: Path, traits: Traits, chosen: Plan, out: Path) -> list[str]:
+    if chosen.centred:
+        cut = f"holds all marks of 95 % of the cases, which lie in the middle of {_sides(traits.size)} px"
+    elif chosen.crop == traits.size:
+        cut = "the whole image, which is small enough"
+    else:
+        cut = f"at random places of {_sides(traits.size)} px, as much as a step can take here"
+    deform = traits.training < FEW and not traits.flips
+    why = f"fewer than {FEW:,} images: half are deformed" if deform else "not deformed: interpolation blurs faint edges"
+    lines = [
+        _line(0, f"out: {_quoted(out)}", "every model gets a folder in it"),
+        _line(0, "seed: 0", "same seed, same model"),
+        "data:",
+        _line(1, f"store: {_quoted(store)}"),
+        _line(1, f"crop: [{', '.join(map(str, chosen.crop))}]", cut),
+        _line(1, f"batch_size: {chosen.batch}", "as many as time and memory allow here"),
+        _line(1, f"validation_images: {min(256, traits.validation)}", "decide which state is the best"),
+        "  augmentation:",
+        _line(2, f"probability: {0.5 if deform else 0}", why),
+        _line(2, f"elastic: {1.5 if deform else 0}", "" if deform else "nor elastically"),
+        _line(2, "mirror: true", "left and right mean the same"),
+    ]
+    square = chosen.crop[-1] == chosen.crop[-2]
+    if square and (chosen.centred or traits.dims == 3) and not traits.flips:
+        lines.append(_line(2, "turn: true", "no up either around a lesion: with mirror the eight symmetries"))
+    if chosen.centred:
+        lines.append(_line(2, f"shift: {chosen.shift}", "pixels to every side of the middle"))
+    return lines
+
+
+def _quoted(path: Path) -> str:
+    """A path as a YAML string, whatever it contains."""
+    return "'" + path.as_posix().replace("'", "''") + "'"
+
+
+def _model(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
+    name = "mixture_of_experts" if chosen.experts else "probabilistic_unet"
+    kind = "MixtureOfExperts" if chosen.experts else "ProbabilisticUNet"
+    reason = (
+        f"{traits.readers} readings an image: lowest D_GED^2 of all methods (docs/choose.md)"
+        if chosen.experts
+        else "labels flip: rare combinations with the right frequency"
+        if traits.flips
+        else "one reading an image: learns how readings vary from image to image"
+    )
+    channels = CHANNELS[machine.gpu][: chosen.scales]
+    classes = _plain(", ".join(traits.classes))
+    scales = f"{len(channels)} scales for {_sides(chosen.crop)} px"
+    lines = [
+        "models:",
+        f"  {name}:",
+        _line(2, f"class_path: probunet.{kind}", reason),
+        "    init_args:",
+        _line(3, f"in_channels: {traits.channels}", "as in the store"),
+        _line(3, f"num_classes: {len(traits.classes)}", classes),
+        _line(3, f"dims: {traits.dims}", "volumes" if traits.dims == 3 else "images"),
+        _line(3, f"channels: [{', '.join(map(str, channels))}]", scales),
+        _line(3, f"convolutions: {3 if machine.gpu else 2}", "of every scale"),
+        _line(3, f"combine_channels: {32 if machine.gpu else 16}", "of f_comb, which every hypothesis runs through"),
+        _line(3, f"batch_norm: {str(chosen.batch > 1).lower()}", "not in the paper, and better on validation patients"),
+    ]
+    if traits.dims == 3 and traits.spacing:
+        spacing = ", ".join(f"{mm:g}" for mm in traits.spacing)
+        lines.append(_line(3, f"spacing: [{spacing}]", "mm: coarse axes are pooled later"))
+    if chosen.experts:
+        lines += [_line(3, "experts: 4"), _line(3, "draws: 2", "of every expert in training"), *_energy(traits, chosen)]
+    return lines
+
+
+def _energy(traits: Traits, chosen: Plan) -> list[str]:
+    side = math.sqrt(math.prod(chosen.crop[-2:]))
+    return [
+        "energy:",
+        _line(1, f"weight: {round(300 * side / 64, -1):g}", "nats per D_GED^2; grows with the length of outlines"),
+        _line(1, f"samples: {4 if traits.dims == 3 else 6}", "hypotheses of every image, which repel each other"),
+        _line(1, "temperature: 0.3", "faint probabilities must not add up to pixels"),
+    ]
+
+
+def _schedule(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
+    precision = "bf16-mixed" if machine.gpu else "auto"  # the faster of two
+    rounds = chosen.steps * chosen.batch / traits.training
+    return [
+        "optimisation:",
+        _line(1, f"learning_rate: {3.0e-4 if machine.gpu else 1.0e-3}", "smaller for the larger network of a GPU"),
+        _line(1, "final_learning_rate: 1.0e-5"),
+        _line(1, "schedule: cosine"),
+        "trainer:",
+        _line(1, f"max_steps: {chosen.steps}", f"every image is seen {rounds:.3g} times; more is better, and slower"),
+        _line(1, f"precision: {precision}", "weights stay in float32"),
+        _line(1, f"val_check_interval: {chosen.steps // 6}", "steps between validations; the best state is kept"),
+    ]

@@ -1,0 +1,94 @@
+"""A plan for any store parses, says why, fits the machine and trains."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from small_data import DESCRIPTION, blobs
+
+from probunet.cli import main, parse
+from probunet.data.prepare import write_store
+from probunet.data.store import Store
+from probunet.training.plan import plan, written
+from probunet.training.traits import Machine, Traits
+
+PROCESSOR, GPU = Machine("2 processor cores", False, 8.0), Machine("a GPU", True, 70.0)
+LESIONS = Traits(2, (128, 128), None, 1, ("background", "lesion"), 4, (), False, 9159, 1691, 512, (47, 45))
+STREETS = Traits(2, (240, 180), None, 3, tuple("abcdefghijklmnop"), 1, (), True, 367, 101, 367, (240, 180))
+VOLUMES = Traits(3, (16, 60, 60), (2.5, 0.7, 0.7), 1, ("background", "nodule"), 4, (), False, 280, 60, 280, (9, 40, 40))
+
+
+def test_lesions_in_the_middle_are_planned_as_by_hand():
+    chosen = plan(LESIONS, PROCESSOR)  # configuration lidc_best
+    assert (chosen.crop, chosen.shift, chosen.batch, chosen.scales) == ((64, 64), 8, 16, 5)
+    assert chosen.experts
+    content = yaml.safe_load(written(Path("data/slices"), LESIONS, PROCESSOR, Path("runs/slices")))
+    assert content["energy"] == {"weight": 300, "samples": 6, "temperature": 0.3}
+    assert content["data"]["augmentation"]["turn"]
+    assert content["models"]["mixture_of_experts"]["init_args"]["channels"] == [16, 32, 64, 96, 64]
+
+
+def test_streets_that_flip_get_a_latent_space_and_no_turns():
+    chosen = plan(STREETS, PROCESSOR)
+    assert not chosen.experts
+    assert not chosen.centred
+    assert chosen.crop[0] * chosen.crop[1] <= 96 * 128
+    content = yaml.safe_load(written(Path("s"), STREETS, PROCESSOR, Path("runs/s")))
+    assert "energy" not in content
+    assert "turn" not in content["data"]["augmentation"]
+    assert content["models"]["probabilistic_unet"]["init_args"]["num_classes"] == 16
+
+
+def test_names_of_classes_cannot_break_the_file():
+    traits = replace(LESIONS, classes=("background", "a\nout: elsewhere", "# \x07 '\u2028 b"))
+    content = yaml.safe_load(written(Path("it's"), traits, PROCESSOR, Path("runs/it's")))
+    assert (content["out"], content["data"]["store"]) == ("runs/it's", "it's")
+
+
+def test_volumes_keep_their_form_and_say_how_far_their_voxels_are_apart():
+    assert plan(VOLUMES, PROCESSOR).crop[0] >= 12
+    content = yaml.safe_load(written(Path("v"), VOLUMES, PROCESSOR, Path("runs/v")))
+    arguments = content["models"]["mixture_of_experts"]["init_args"]
+    assert (arguments["dims"], arguments["spacing"]) == (3, [2.5, 0.7, 0.7])
+    assert len(content["data"]["crop"]) == 3
+
+
+@pytest.mark.parametrize("traits", [LESIONS, STREETS, VOLUMES])
+def test_more_memory_is_never_less_and_a_gpu_takes_more(traits):
+    large = plan(replace(traits, training=10_000), GPU)
+    small = plan(traits, replace(PROCESSOR, memory_gb=0.1))
+    assert 2 <= small.batch <= plan(traits, PROCESSOR).batch <= large.batch
+    assert np.prod(large.crop) >= np.prod(plan(traits, PROCESSOR).crop)
+
+
+@pytest.mark.parametrize("kind", ["store", "streets", "volumes"])
+def test_a_plan_trains(kind, request, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data: Store = request.getfixturevalue(kind)
+    main(["plan", str(data.path), "--out", "mine.yaml", "--experiment", "run", "--device", "cpu"])
+    assert "next: probunet train --config mine.yaml" in capsys.readouterr().err
+    content = yaml.safe_load(Path("mine.yaml").read_text())
+    [model] = content["models"].values()
+    model["init_args"] |= {"channels": [4, 4], "combine_channels": 4}  # for the sake of time
+    content["trainer"] |= {"max_steps": 2, "val_check_interval": 2, "precision": "32-true", "accelerator": "cpu"}
+    content["data"] |= {"batch_size": 2, "validation_images": 1}
+    assert parse("train", ["--config", "mine.yaml"])["data"].store == data.path
+    Path("short.yaml").write_text(yaml.safe_dump(content))
+    main(["train", "--config", "short.yaml", "--quiet"])
+    assert list(Path("run").glob("*/training.json"))
+
+
+def test_what_cannot_be_trained_is_refused(store, tmp_path, monkeypatch, failing):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("seed: 1")
+    assert "mine.yaml exists already" in failing("plan", str(store.path), "--out", "mine.yaml")
+    tiny = [replace(source, draw=_tiny) for source in blobs(8)]
+    write_store(tmp_path / "tiny", tiny, DESCRIPTION, np.uint8, jobs=1)
+    assert "images of 8x8 px; a network needs at least 16 px" in failing("plan", "tiny")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "tiny"]
+
+
+def _tiny():
+    return np.zeros((1, 8, 8), np.uint8), np.ones((4, 8, 8), np.uint8)
