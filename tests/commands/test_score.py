@@ -219,13 +219,16 @@ def test_bad_files_are_named(tmp_path):
         (r / "case4" / name).unlink()
     with pytest.raises(InputError, match="case4 holds no"):
         run(tmp_path, r, samples.with_name("named.npz"), [4])
+    np.save(r / "case4" / "samples.npy", np.zeros((4, 1, 8, 9), np.uint8))
+    with pytest.raises(InputError, match=r"case4 holds samples.npy alone, .*; sample with --format png"):
+        run(tmp_path, r, samples.with_name("named.npz"), [4])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"n": [1, 5]}, "has 4 samples, too few for --n 1 5"),
-        ({"n": [0]}, "give numbers from 1 to 4"),
+        ({"n": [0]}, "--n 0 is no number of samples"),
         ({}, "too few for --n 1 4 8 16"),
         ({"samples": None}, "give --samples S, or --compare A B"),
         ({"samples": None, "compare": ["samples.npy"]}, "two or more"),

@@ -93,6 +93,8 @@ def score(
         print_row_checks(_checked_row(check))
         return
     chosen = sorted(set(n or (1, 4, 8, 16)))
+    if chosen[0] < 1:
+        raise InputError(f"--n {chosen[0]} is no number of samples; give 1 or more")
     paths = ([samples] if samples else []) + list(compare or [])
     if references is None:
         raise InputError("give --references R with the readers' label maps")

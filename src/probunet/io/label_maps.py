@@ -126,6 +126,11 @@ class _Folder(MapSet):
 
     def pictures(self, name: str) -> list[Picture]:
         files = self._files[name]
+        if not files and (self.path / name / "samples.npy").is_file():
+            raise InputError(
+                f"{self.place(name)} holds samples.npy alone, which does not say where it lies; sample with --format "
+                "png, or nifti for volumes"
+            )
         if not files:
             raise InputError(f"{self.place(name)} holds no {', '.join(ENDINGS)} file")
         return [_of_slices(file) if file.is_dir() else read_file(file, class_ids=True) for file in files]
