@@ -9,6 +9,8 @@ import torch
 import probunet as pu
 from probunet.cli import main
 from probunet.core.errors import InputError
+from probunet.data.batches import EvaluationImages
+from probunet.evaluation.persons import score_persons
 from probunet.metrics import energy_distance
 from probunet.objectives.elbo import evidence_bound
 from probunet.objectives.energy_score import EnergyScore, _score_by_reader, unbiased_energy_score
@@ -177,6 +179,14 @@ def test_known_styles_are_recovered(styles, generator):
     mixed = made(image).sample(32, torch.Generator().manual_seed(0)).movedim(0, 1)
     blind = draws["large"].movedim(0, 1)
     assert energy_distance(mixed, readings).value.mean() < energy_distance(blind, readings).value.mean()
+    persons = score_persons(made, EvaluationImages(styles, "test"), 0)
+    told = persons.as_json(list(range(len(persons.own))), 0)
+    small, large, _ = told["readers"]
+    for row, radius in ((small, 2), (large, 5)):
+        assert row["drawn"] == pytest.approx(radius**2 * np.pi, rel=0.1)
+        assert row["own"] > row["any"]
+    assert told["difference"]["low"] > 0
+    assert told["area_correlation"] > 0.9
 
 
 def test_other_readers_than_the_stores_are_refused(styles, store, tmp_path):
@@ -251,3 +261,26 @@ def test_the_command_and_python_draw_like_a_reader(styles, known, tmp_path, fail
     assert "'Zoe' is not known; this model knows small, large" in failing(
         *words, "--reader", "Zoe", "--out", str(tmp_path / "no")
     )
+
+
+def test_a_run_is_scored_by_reader(tmp_path, capsys):
+    """In the table, the file and the page; a missing reading counts for nobody."""
+    names = list(STYLES)
+    images = np.zeros((12, 1, 16, 16), np.float32)
+    labels = np.zeros((12, 3, 16, 16), np.uint8)
+    labels[:, 0, 4:8, 4:8] = 1
+    labels[:, 1, 4:12, 4:12] = 1
+    labels[::2, 2] = 255
+    store = pu.make_store((images, labels), tmp_path / "store", readers=names, patients=list(map(str, range(12))))
+    torch.manual_seed(0)
+    made = pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=tuple(names))
+    run = pu.train(made, store, tmp_path / "run", steps=2, batch_size=2)
+    main(["evaluate", str(run.path), "--n", "1", "2"])
+    assert "readers, by name" in capsys.readouterr().out
+    persons = json.loads((run.path / "evaluation.json").read_text())["persons"]
+    rows = {row["reader"]: row for row in persons["readers"]}
+    assert (rows["small"]["drawn"], rows["large"]["drawn"]) == (16, 64)
+    looked = [bool((store.labels[i][2] != 255).all()) for i in store.indices("test")]
+    assert rows.get("rare", {"images": 0})["images"] == sum(looked)
+    main(["report", str(run.path)])
+    assert "Does the model draw like each reader?" in (run.path / "report.html").read_text()

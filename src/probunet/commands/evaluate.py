@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probunet.commands.tables import print_scores
+from probunet.commands.tables import print_persons, print_scores
 from probunet.core.cluster import in_shards
 from probunet.core.console import console
 from probunet.core.devices import chosen_device
@@ -91,6 +91,8 @@ def evaluate(
             in_shards(cluster, f"evaluating {trained.name}", _Work(*where, split, numbers, seed, device, crop, trust))
         if content := evaluate_run(trained, store, split, numbers, seed, place, shard=share, part=crop):
             _show(str(trained.path), store.convention(), content["scores"], content["grouped_by"])
+            if "persons" in content:
+                print_persons(content["persons"])
             console.print(f"all numbers are in {trained.path / 'evaluation.json'}; a page: probunet report {run}")
 
 

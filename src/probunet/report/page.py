@@ -17,6 +17,7 @@ from probunet.report import (
     latent_plane,
     modes,
     panels,
+    persons,
     presence,
     sheets,
 )
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     panels.section,
     latent_plane.section,
     presence.section,
+    persons.section,
     calibration.section,
     sheets.section,
     costs.section,
