@@ -4,6 +4,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -23,11 +24,15 @@ from probunet.runs.run import Run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def served(trained, store):
+def served(trained, store, tmp_path_factory):
+    """Three cases of crops and, as the last one, a volume of five slices whose values differ."""
+    scan = tmp_path_factory.mktemp("scan") / "scan.nii"
+    values = np.stack([blob(i)[0][0] for i in range(5)], axis=-1).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-0.5, -0.7, 2.0, 1.0])), scan)
     engine = Engine(Run(trained / "probabilistic_unet"), "cpu")
     engine.model.combine.from_latent.weight.data.mul_(20)  # a few steps of training leave z without effect
     listener = listening("127.0.0.1", 0)
-    running = server(make_app(engine, Cases(cases_of(store.path, "test")), LOOPBACK))
+    running = server(make_app(engine, Cases(cases_of(store.path, "test") + cases_of(scan, "test")), LOOPBACK))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/", engine
@@ -148,6 +153,52 @@ def test_a_double_click_moves_the_field(page):
     page.click("#whole")
     until(page, f"document.getElementById('view').toDataURL() === {shown!r}")
     assert page.complaints == []
+
+
+def test_a_volume_is_scrolled_through(page):
+    """By wheel, keys and slider; the picture comes at once, what the model says of it a little later."""
+    page.select_option("#cases", label="scan.nii")
+    until(page, "!document.getElementById('bar').hidden")
+    idle = "document.getElementById('view').getAttribute('aria-busy') === null"
+    until(page, idle)
+    assert page.inner_text("#slice-number") == "3 of 5"
+    assert "Volume over hypotheses" in page.inner_text("#area-title")
+    assert "mm³" in page.inner_text("#sizes")
+    pictures = [seen(page)]
+    page.locator("#view").hover()
+    zoomed = page.evaluate("document.getElementById('view').getBoundingClientRect().width")
+    page.mouse.wheel(0, -60)  # away from oneself: towards the head
+    until(page, f"{idle} && document.getElementById('slice').value === '3'")
+    pictures.append(seen(page))
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")  # there is none above the last
+    until(page, f"{idle} && document.getElementById('slice').value === '4'")
+    pictures.append(seen(page))
+    assert len(set(pictures)) == 3
+    assert "slice=4" in page.url
+    page.fill("#slice", "2")
+    until(page, f"{idle} && document.getElementById('view').toDataURL() === {pictures[0]!r}")
+    bar = page.locator("#bar").bounding_box()
+    page.mouse.click(bar["x"] + 10, bar["y"] + bar["height"] - 3)
+    until(page, f"{idle} && document.getElementById('slice').value === '0'")
+    assert page.evaluate("document.getElementById('view').getBoundingClientRect().width") == zoomed
+    assert page.complaints == []
+
+
+def test_the_handle_and_the_window_stay_from_slice_to_slice(page):
+    page.select_option("#cases", label="scan.nii")
+    idle = "document.getElementById('view').getAttribute('aria-busy') === null"
+    until(page, f"!document.getElementById('bar').hidden && {idle}")
+    page.fill("#low", "30")
+    page.focus("#plane")
+    page.keyboard.press("ArrowRight")
+    until(page, "location.hash.includes('z=')")
+    z, low = page.evaluate("[new URLSearchParams(location.hash).get('z'), document.getElementById('low').value]")
+    page.focus("#view")
+    page.keyboard.press("ArrowDown")
+    until(page, f"{idle} && document.getElementById('slice').value === '1' && location.hash.includes('z=')")
+    after = page.evaluate("[new URLSearchParams(location.hash).get('z'), document.getElementById('low').value]")
+    assert after == [z, low]
 
 
 def test_upload_a_good_and_a_bad_file(page, tmp_path: Path):

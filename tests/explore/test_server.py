@@ -20,6 +20,7 @@ from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
+from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
 from probunet.runs.run import Run
 
@@ -137,6 +138,17 @@ def test_only_readers_who_looked_are_shown(trained, tmp_path):
     assert [map.sum() for map in maps] == [blob(0)[1][0].sum(), 0]
 
 
+def test_cases_of_a_store_of_volumes(volumes):
+    row = int(volumes.indices("test")[0])
+    shown = cases_of(volumes.path, "test")[0].load()
+    assert shown.picture.spacing_mm == volumes.spacing(row)
+    assert np.array_equal(shown.picture.slice(2), volumes.images[row][:, 2])
+    assert np.array_equal(shown.readers, volumes.labels[row])
+    assert letters(shown.picture) == {
+        "left": "R", "right": "L", "top": "A", "bottom": "P", "first": "F", "last": "H",
+    }  # fmt: skip
+
+
 def test_a_volume_is_shown_slice_by_slice_and_saved_whole(trained, tmp_path):
     nibabel = pytest.importorskip("nibabel")
     volume = np.stack([blob(i)[0][0] for i in range(3)], axis=-1).astype(np.int16)
@@ -155,7 +167,13 @@ def test_a_volume_is_shown_slice_by_slice_and_saved_whole(trained, tmp_path):
     field = client.get("/api/cases/0?slice=2").json()["field"]
     whole = np.asarray(saved.dataobj).transpose(2, 1, 0)
     assert np.array_equal(whole[2, field["top"] :, field["left"] :][: field["height"], : field["width"]], labels)
-    assert whole.sum() == labels.sum()
+    answer = client.get("/api/cases/0/hypotheses?n=1&slice=2").json()
+    said = answer["volume"]["hypotheses"]
+    assert said["pixels"] == [whole.sum(axis=(1, 2)).tolist()], "of every slice, not of the shown one alone"
+    assert said["size"] == pytest.approx([whole.sum() * 0.7])
+    assert said["summary"]["unit"] == "mm3"
+    assert answer["groups"] == [{"members": [0], "representative": 0, "frequency": 1.0}]
+    assert answer["volume"]["readers"] == {"pixels": [], "size": [], "diameter": [], "summary": None}
 
 
 def test_the_global_generator_is_left_alone(client):

@@ -2,90 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
 from importlib import resources
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
-from probunet.explore.cases import Case, Cases, Shown
-from probunet.explore.engine import MAXIMUM_SAMPLES, Draws, Encoded, Engine, Place
-from probunet.explore.export import packed
+from probunet.explore.asked import A, D, computing, numbers
+from probunet.explore.cases import Cases
+from probunet.explore.engine import MAXIMUM_SAMPLES, Engine
+from probunet.explore.export import packed, written
 from probunet.explore.guard import HEALTH, UPLOADS, Guard
-from probunet.explore.limits import Load, client_of
+from probunet.explore.limits import Load
 from probunet.explore.schema import BINARY, array_answer, describe_schema, file_answer, file_body
-from probunet.inference.writers import Drawn as Written
+from probunet.explore.volumes import facts, letters
 from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
 from probunet.metrics.clusters import groups
 
 Format = Literal["png", "npz", "nifti", "dicomseg"]
-LARGEST_PLACE = 100_000
-"""Rows, columns and slices that may be asked for."""
-
-
-async def computing(request: Request) -> AsyncIterator[None]:
-    """Wait until this client has fewer requests under way; holds no thread meanwhile."""
-    async with request.app.state.load.computation(client_of(request.scope)):
-        yield
-
-
-class Asked:
-    """The case of a request, and the field of it."""
-
-    def __init__(
-        self,
-        request: Request,
-        case: Annotated[str, InPath(description="number of a case, or key of an upload")],
-        slice: Annotated[int | None, Query(ge=0, le=LARGEST_PLACE, description="number of a volume's slice")] = None,
-        row: Annotated[int | None, Query(ge=0, le=LARGEST_PLACE, description="centre of the field, pixels")] = None,
-        column: Annotated[int | None, Query(ge=0, le=LARGEST_PLACE, description="centre of the field, pixels")] = None,
-        size: Annotated[int | None, Query(ge=16, le=512, description="side of the field, the model's pixels")] = None,
-    ) -> None:
-        self.key, self.place, self.engine = case, Place(slice, row, column, size), request.app.state.engine
-        try:
-            self.case: Case = request.app.state.cases[case]
-        except KeyError as error:
-            raise HTTPException(404, f"there is no case '{case[:40]}' (any more); choose or upload one") from error
-
-    def encoded(self) -> tuple[Encoded, Shown]:
-        """Load the picture and run the networks on the field."""
-        shown = self.case.load()
-        return self.engine.encode(self.key, shown, self.place), shown
-
-    def index(self, shown: Shown) -> int:
-        """Number of the slice."""
-        depth = shown.picture.shape[0]
-        return depth // 2 if self.place.slice is None else min(self.place.slice, depth - 1)
-
-
-class Drawn(Asked):
-    """The hypotheses of a request."""
-
-    def __init__(
-        self,
-        asked: Annotated[Asked, Depends()],
-        n: Annotated[int, Query(ge=1, le=MAXIMUM_SAMPLES, description="how many hypotheses")] = 16,
-        seed: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    ) -> None:
-        self.key, self.place, self.engine, self.case = asked.key, asked.place, asked.engine, asked.case
-        self.n, self.seed = n, seed
-
-    def draws(self) -> tuple[Draws, Encoded, Shown]:
-        """Draw them, or remember them."""
-        encoded, shown = self.encoded()
-        return self.engine.draw(self.key, encoded, self.n, self.seed), encoded, shown
-
-
-A = Annotated[Asked, Depends()]
-D = Annotated[Drawn, Depends()]
 
 
 def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token: str | None = None) -> FastAPI:
@@ -183,6 +122,8 @@ def _pictures(app: FastAPI) -> None:
             "range": [float(values.min()), float(values.max())],
             "window": [float(low), float(high if high > low else in_field.max() + 1)],
             "spacing_mm": picture.spacing_mm and picture.spacing_mm[1:],
+            "between_mm": picture.spacing_mm and picture.spacing_mm[0],
+            "sides": letters(picture),
             "readers": len(shown.readers),
             "dicom": picture.series is not None,
             "field": vars(encoded.field),
@@ -215,13 +156,19 @@ def _pictures(app: FastAPI) -> None:
 def _hypotheses(app: FastAPI) -> None:
     @app.get("/api/cases/{case}/hypotheses", dependencies=[Depends(computing)])
     def hypotheses(drawn: D, distance: Annotated[float, Query(gt=0, le=1)] = 0.3) -> dict[str, Any]:
-        """Hypotheses: latents, pixels of every class, and groups (average linkage of 1 - IoU below ``distance``)."""
-        draws, encoded, _ = drawn.draws()
+        """Hypotheses: latents, pixels of every class, and groups (average linkage of 1 - IoU below ``distance``).
+
+        Of a volume: how large the hypotheses and readings are, what they mark in every slice, and groups of volumes.
+        """
+        draws, encoded, shown = drawn.draws()
         classes = len(drawn.engine.predictor.classes)
         counted = [np.bincount(labels.ravel(), minlength=classes).tolist() for labels in draws.labels]
-        alike = [vars(group) for group in groups(draws.labels, classes, distance)]
+        whole = drawn.engine.volume(drawn.key, encoded, drawn.n, drawn.seed)
+        volume = None if whole is None else facts(whole, shown.readers, shown.picture, classes, distance)
+        alike = volume.pop("groups") if volume else [vars(group) for group in groups(draws.labels, classes, distance)]
         latents = None if draws.latents is None else draws.latents.tolist()
-        return {"field": vars(encoded.field), "latents": latents, "pixels": counted, "groups": alike}
+        answer = {"field": vars(encoded.field), "latents": latents, "pixels": counted, "groups": alike}
+        return {**answer, "volume": volume}
 
     @app.get("/api/cases/{case}/labels", dependencies=[Depends(computing)], **array_answer("uint8"))
     def labels(drawn: D) -> Response:
@@ -236,7 +183,7 @@ def _hypotheses(app: FastAPI) -> None:
     @app.get("/api/cases/{case}/decode", dependencies=[Depends(computing)], **array_answer("uint8"))
     def decode(asked: A, z: Annotated[str, Query(max_length=2000, description="numbers with commas")]) -> Response:
         """The hypothesis of one latent: uint8 class ids (h, w)."""
-        return _binary(asked.engine.decode(asked.encoded()[0], _numbers(z)))
+        return _binary(asked.engine.decode(asked.encoded()[0], numbers(z)))
 
     @app.get("/api/cases/{case}/export", dependencies=[Depends(computing)], **file_answer())
     def export(
@@ -246,38 +193,9 @@ def _hypotheses(app: FastAPI) -> None:
         z: Annotated[str | None, Query(max_length=2000, description="a latent instead of a draw")] = None,
     ) -> Response:
         """Hypotheses as a file, on the pixels of the whole picture (class 0 outside of the field)."""
-        name, content = packed(_written(drawn, pick, z), format)
+        name, content = packed(written(drawn, pick, z), format, drawn.case.name)
         where = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=BINARY, headers=where)
-
-
-def _written(drawn: Drawn, pick: int | None, z: str | None) -> Written:
-    """Chosen hypotheses on the whole picture, with what a program should know of them."""
-    encoded, shown = drawn.encoded()
-    latents: list[list[float]] | None
-    if z is not None:
-        numbers = _numbers(z)
-        chosen, latents = drawn.engine.decode(encoded, numbers)[None], [numbers]
-    else:
-        if pick is not None and pick >= drawn.n:
-            raise InputError(f"there is no hypothesis {pick} among {drawn.n}")
-        draws, which = drawn.draws()[0], slice(None) if pick is None else slice(pick, pick + 1)
-        chosen, latents = draws.labels[which], None if draws.latents is None else draws.latents[which].tolist()
-    whole = np.zeros((len(chosen), *shown.picture.shape), np.uint8)
-    encoded.field.of(whole[:, encoded.index])[...] = chosen
-    facts = {
-        "case": drawn.case.name,
-        "model": drawn.engine.trained.path.resolve().name,
-        "classes": drawn.engine.predictor.classes,
-        "slice": encoded.index,
-        "field": vars(encoded.field),
-        "spacing_mm": shown.picture.spacing_mm,
-        "seed": None if z is not None else drawn.seed,
-        "latents": latents,
-    }
-    predictor = drawn.engine.predictor
-    origin = json.dumps([predictor.identity, facts["seed"], facts["latents"]])
-    return Written(shown.picture, whole, None, None, [], predictor.classes, facts["model"], origin, facts)
 
 
 def _combine(engine: Engine) -> dict[str, Any] | None:
@@ -292,13 +210,6 @@ def _combine(engine: Engine) -> dict[str, Any] | None:
             for layer in layers
         ],
     }
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"'{text[:80]}' is no list of numbers with commas between them") from error
 
 
 def _binary(array: np.ndarray[Any, Any]) -> Response:

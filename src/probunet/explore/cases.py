@@ -111,6 +111,8 @@ def _without_readers(picture: Picture) -> Shown:
 
 
 def _from_store(store: Store, index: int) -> Shown:
+    if store.dims == 3:
+        return _volume_from_store(store, index)
     labels = np.array(store.labels[index])
     readers = flip_modes(labels[0], store.flips)[:MOST_FLIPS] if store.flips else labels
     looked = np.ones(len(readers), bool) if store.flips else store.present[index]
@@ -122,3 +124,11 @@ def _from_store(store: Store, index: int) -> Shown:
         (None, float(spacing[0]), float(spacing[1])) if spacing else None,
     )
     return Shown(picture, readers[looked][:, None])
+
+
+def _volume_from_store(store: Store, index: int) -> Shown:
+    """A volume; its values stay on disk until a slice of them is asked for."""
+    values, labels, spacing = np.moveaxis(store.images[index], 0, 1), store.labels[index], store.spacing(index)
+    known = None if spacing is None else (spacing[0], spacing[1], spacing[2])
+    picture = picture_of(values, store.cases[index].name, store.intensity.unit, known, store.affine(index))
+    return Shown(picture, picture.order.canonical(labels[store.present[index]]))

@@ -14,7 +14,8 @@ from probunet.core.errors import InputError
 from probunet.explore.cases import Shown
 from probunet.explore.limits import Turns
 from probunet.explore.recent import Recent
-from probunet.inference.predictor import Prediction, Predictor
+from probunet.explore.volumes import MOST_VOXELS
+from probunet.inference.predictor import Latents, Prediction, Predictor
 from probunet.inference.view import Field
 from probunet.runs.description import TrainedModel
 
@@ -85,6 +86,7 @@ class Engine:
         self.trained, self.model = trained, self.predictor.model
         self._encoded: Recent[Encoded] = Recent(REMEMBERED_BYTES)
         self._draws: Recent[Draws] = Recent(REMEMBERED_BYTES // 2)
+        self._volumes: Recent[npt.NDArray[np.uint8]] = Recent(REMEMBERED_BYTES)
 
     @property
     def crop(self) -> tuple[int, int]:
@@ -145,6 +147,29 @@ class Engine:
         draws = Draws(encoded.field.of(piece.labels), latents, encoded.field.of(piece.probabilities))
         self._draws.put((key, encoded, n, seed), draws, piece.labels.nbytes + piece.probabilities.nbytes)
         return draws
+
+    def volume(self, key: str, encoded: Encoded, n: int, seed: int) -> npt.NDArray[np.uint8] | None:
+        """Give the hypotheses of :meth:`draw` in all slices: (n, slices, h, w), once.
+
+        ``None`` for a single slice, and where they are too many voxels to wait for.
+        """
+        field, depth = encoded.field, encoded.prediction.shape[0]
+        if depth == 1 or n * depth * field.height * field.width > MOST_VOXELS:
+            return None
+        named = key, field, n, seed
+        labels = self._volumes.get(named)
+        if labels is None:
+            labels = self._slices(encoded, encoded.prediction.noise(n, seed, encoded.index))
+            self._volumes.put(named, labels, labels.nbytes)
+        return labels
+
+    def _slices(self, encoded: Encoded, noise: torch.Tensor | Latents) -> npt.NDArray[np.uint8]:
+        pieces = encoded.prediction.slices(noise)
+        return np.stack([encoded.field.of(piece.labels) for piece in pieces], axis=1)
+
+    def decode_volume(self, encoded: Encoded, z: Sequence[float]) -> npt.NDArray[np.uint8]:
+        """Give the labels (slices, h, w) of one latent; errors of :meth:`decode`."""
+        return self._slices(encoded, encoded.prediction.latents(np.array([list(z)], np.float32), encoded.index))[0]
 
     def decode(self, encoded: Encoded, z: Sequence[float]) -> npt.NDArray[np.uint8]:
         """Give the labels (h, w) of one latent.

@@ -2,9 +2,11 @@
 
 import { array, json, save, upload } from "./api.js";
 import { FComb } from "./fcomb.js";
-import { histogram } from "./histogram.js";
+import { numbers } from "./numbers.js";
+import { colours, scale, sides } from "./overlay.js";
 import { CLASSES, HANDLE, heat, HYPOTHESIS, outline, picture, READERS, tint, canvas } from "./paint.js";
 import { Plane } from "./plane.js";
+import { Slices } from "./slices.js";
 import { View } from "./view.js";
 
 const at = (id) => document.getElementById(id);
@@ -15,13 +17,17 @@ const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null
 let model, known, image, readers = [], hypotheses, labels, marginals, comb = null, live = null, hovered = null;
 let turn = 0; // a later question makes the answers to earlier ones worthless
 let updates = [];
+let following = false; // whether the handle says what is shown, also in the next slice
+let later; // a slice that somebody rolls past is not asked of the model
+const seen = new Map(); // picture and readers of slices that were shown last
 
 const view = new View(at("view"), layers, (row, column) => {
   const { width, height } = field(), [, rows, columns] = known.shape;
   if ((width < columns || height < rows) && row >= 0 && column >= 0 && row < rows && column < columns) {
     open(chosen.case, { slice: chosen.slice, row: Math.floor(row), column: Math.floor(column), stay: true });
   }
-});
+}, pointed, turned);
+const slices = new Slices(at("bar"), () => ({ ...known, volume: hypotheses?.volume }), goTo);
 const plane = new Plane(at("plane"), () => ({
   latent: known?.latent, z: chosen.z, across: chosen.across, up: chosen.up, latents: hypotheses?.latents,
 }), (z) => { chosen.z = z; decode(); });
@@ -62,32 +68,112 @@ async function open(key, { z = null, slice = null, row = null, column = null, st
   say(""); // at once: what is said later may be of something newer
   try {
     const found = await json(`${path}?${place()}`);
-    const [values, drawn] = await Promise.all([array(`${path}/picture?${place()}`, Float32Array), array(`${path}/readers?${place()}`, Uint8Array)]);
+    const picture = await pictureOf(path, found.slice);
     const features = model.combine && found.decodes_in_page ? await array(`${path}/features?${place()}`, Float32Array) : null;
     if (mine !== turn) return;
+    const same = stay && key === chosen.case && known;
     known = found;
-    image = values;
+    ({ image, readers } = picture);
     comb = features ? new FComb(model.combine, features.data) : null;
-    const [count, height, width] = drawn.shape;
-    readers = Array.from({ length: count }, (_, i) => drawn.data.subarray(i * height * width, (i + 1) * height * width))
-      .map((map) => ({ map, path: outline(map, width, height), size: map.reduce((n, v) => n + (v > 0 && v < 255), 0) }));
     chosen.case = key;
-    chosen.z = z && z.length === known.latent?.prior.mean.length ? z : known.latent?.prior.mean ?? null;
+    if (!(same && following)) {
+      following = false;
+      chosen.z = z && z.length === known.latent?.prior.mean.length ? z : known.latent?.prior.mean ?? null;
+    }
     live = null;
     at("cases").value = key;
     at("note").textContent = known.note;
     at("dicomseg").disabled = !known.dicom;
-    at("slices").hidden = known.slices === 1;
-    Object.assign(at("slice"), { max: known.slices - 1, value: known.slice });
-    at("slice-number").value = `${known.slice + 1} of ${known.slices}`;
+    at("slices").hidden = at("bar").hidden = known.slices === 1;
+    at("slice").max = known.slices - 1;
+    number();
+    hints();
     if (at("format").selectedOptions[0].disabled) at("format").value = "png";
-    setWindow(known.range, known.window);
+    if (!same) setWindow(known.range, known.window);
     latentControls();
     await draw(mine);
-    if (!stay) fit();
-    if (z) decode();
+    if (!stay) whole();
+    if (z || following) decode();
+    for (const by of known.slices > 1 ? [1, -1] : []) pictureOf(path, limited(known.slice + by)).catch(() => {});
   } catch (error) { if (mine === turn) say(error.message); }
   at("view").removeAttribute("aria-busy");
+}
+
+// Values and readers of a slice, of which the last are kept.
+function pictureOf(path, slice) {
+  const name = `${path}?slice=${slice}`, asked = seen.get(name) ?? fetched(path, slice);
+  seen.delete(name);
+  seen.set(name, asked);
+  asked.catch(() => seen.delete(name));
+  if (seen.size > 32) seen.delete(seen.keys().next().value);
+  return asked;
+}
+
+async function fetched(path, slice) {
+  const [values, drawn] = await Promise.all([array(`${path}/picture?slice=${slice}`, Float32Array), array(`${path}/readers?slice=${slice}`, Uint8Array)]);
+  const [count, height, width] = drawn.shape;
+  const maps = Array.from({ length: count }, (_, i) => drawn.data.subarray(i * height * width, (i + 1) * height * width));
+  return { image: values, readers: maps.map((map) => ({
+    map, path: outline(map, width, height), size: map.reduce((n, v) => n + (v > 0 && v < 255), 0),
+  })) };
+}
+
+const limited = (slice) => Math.min(Math.max(slice, 0), known.slices - 1);
+
+function number() {
+  at("slice").value = known.slice;
+  at("slice-number").value = `${known.slice + 1} of ${known.slices}`;
+}
+
+// Another slice: its picture at once, what the model says of it as soon as nobody scrolls on.
+function goTo(wanted) {
+  if (!known || limited(wanted) === known.slice) return;
+  const slice = limited(wanted), mine = ++turn;
+  chosen.slice = slice;
+  known = { ...known, slice };
+  [labels, marginals, live] = [null, null, null];
+  at("view").setAttribute("aria-busy", "true");
+  number();
+  slices.draw();
+  pictureOf(`/api/cases/${encodeURIComponent(chosen.case)}`, slice).then((picture) => {
+    if (mine !== turn) return;
+    ({ image, readers } = picture);
+    show();
+  }).catch((error) => { if (mine === turn) say(error.message); });
+  clearTimeout(later);
+  later = setTimeout(() => {
+    if (mine === turn) open(chosen.case, { slice, row: chosen.row, column: chosen.column, stay: true });
+  }, 120);
+}
+
+let rolled = 0;
+function turned(by) {
+  if (!known || known.slices === 1) return false;
+  rolled += by;
+  if (Math.abs(rolled) >= 40) {
+    goTo(known.slice - Math.sign(rolled));
+    rolled = 0;
+  }
+  return true;
+}
+
+// What is under the pointer: the value, and how probable it is that it is marked.
+function pointed(row, column) {
+  const [, height, width] = image?.shape ?? [0, 0, 0], y = Math.floor(row ?? -1), x = Math.floor(column ?? -1);
+  if (row === null || y < 0 || x < 0 || y >= height || x >= width) {
+    at("value").textContent = "\u00a0";
+    return;
+  }
+  const { top, left, width: wide, height: tall } = field(), inside = y >= top && x >= left && y < top + tall && x < left + wide;
+  const p = marginals && inside ? `; probability ${(1 - marginals.data[(y - top) * wide + x - left]).toFixed(2)}` : "";
+  at("value").textContent = `row ${y}, column ${x}: ${Number(image.data[y * width + x].toPrecision(5))} ${known.unit}${p}`;
+}
+
+// What can be done here, where it cannot be seen.
+function hints() {
+  const [, height, width] = known.shape, box = field();
+  const moves = box.width < width || box.height < height ? "The frame is what the model looks at: click twice to move it. " : "";
+  at("how").textContent = moves + (known.slices > 1 ? "Wheel, up and down: next slice. Ctrl and wheel: zoom." : "");
 }
 
 async function draw(mine = ++turn) {
@@ -102,9 +188,11 @@ async function draw(mine = ++turn) {
   at("within").value = chosen.distance;
   at("count").textContent = `${hypotheses.groups.length} of ${chosen.n} hypotheses`;
   filmstrip();
-  numbers();
+  sizes();
   show();
 }
+
+const sizes = () => numbers(hypotheses, readers.map((reader) => reader.size), known.spacing_mm, binary() ? model.classes[1] : "foreground");
 
 // What lies over the image now.
 function layers() {
@@ -118,7 +206,7 @@ function layers() {
       values[i] = chosen.map === "probability" ? 1 - shares[0]
         : shares.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0) / Math.log(classes);
     }
-    over.push({ image: heat(values, width, height), box });
+    over.push({ image: heat(values, width, height), box, alpha: 0.6 });
   }
   if (box.width < image.shape[2] || box.height < image.shape[1]) {
     const frame = new Path2D();
@@ -139,12 +227,21 @@ function layers() {
   if (current && binary()) {
     paths.push({ path: outline(current, width, height), box, colour: live ? HANDLE : HYPOTHESIS, width: 3 });
   } else if (current) over.push({ image: tint(current, width, height), box });
-  return { image: shown, over, paths };
+  return { image: shown, over, paths, beside };
+}
+
+// What is drawn on the view, not on the image.
+function beside(context, width, height, zoom) {
+  if (known.spacing_mm) scale(context, height, zoom, known.spacing_mm[1]);
+  if (known.sides) sides(context, width, height, known.sides);
+  const name = { probability: `probability of ${binary() ? model.classes[1] : "foreground"}`, entropy: "entropy (1: undecided)" }[chosen.map];
+  if (name) colours(context, width, name);
 }
 
 function show() {
   view.draw();
   plane.draw();
+  slices.draw();
   for (const [i, item] of [...at("strip").children].entries()) item.setAttribute("aria-selected", String(i === chosen.pick && !live));
   const wanted = [[live ? "what the handle says" : "selected group", live ? HANDLE : HYPOTHESIS]];
   if (binary() && at("readers").checked) readers.forEach((_, i) => wanted.push([`reader ${i + 1}`, READERS[i % READERS.length]]));
@@ -172,7 +269,8 @@ function filmstrip() {
       context.lineWidth = 4 / scale;
       context.stroke(outline(map, box.width, box.height));
     } else context.drawImage(tint(map, box.width, box.height), 0, 0);
-    const empty = !map.some((v) => v > 0), text = `${Math.round(100 * group.frequency)} %${empty ? ", empty" : ""}`;
+    const whole = hypotheses.volume?.hypotheses.size[group.representative], empty = !map.some((v) => v > 0);
+    const text = `${Math.round(100 * group.frequency)} %${!empty ? "" : whole ? ", not here" : ", empty"}`;
     item.className = "group";
     item.setAttribute("role", "option");
     item.setAttribute("aria-label", `group ${i + 1}: ${text}`);
@@ -188,6 +286,7 @@ function select(i) {
   const count = hypotheses.groups.length;
   chosen.pick = ((i % count) + count) % count;
   live = null;
+  following = false;
   const latents = hypotheses.latents;
   if (latents) chosen.z = [...latents[hypotheses.groups[chosen.pick].representative]];
   sliders();
@@ -195,21 +294,10 @@ function select(i) {
   at("strip").children[chosen.pick].scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
-function numbers() {
-  const spacing = known.spacing_mm, unit = spacing ? "mm²" : "pixels", size = spacing ? spacing[0] * spacing[1] : 1;
-  const areas = hypotheses.pixels.map((counts) => size * counts.slice(1).reduce((a, b) => a + b, 0));
-  at("area-title").textContent = `Area over hypotheses (ticks: readers), ${unit}`;
-  histogram(at("histogram"), areas, readers.map((r) => r.size * size), unit);
-  const none = areas.filter((area) => area === 0).length, strong = document.createElement("strong");
-  strong.textContent = `${Math.round((100 * none) / areas.length)} %`;
-  const seen = readers.length ? ` Of ${readers.length} readers who looked, ${readers.filter((r) => !r.size).length} saw none.` : "";
-  const name = binary() ? model.classes[1] : "foreground";
-  at("absent").replaceChildren("That a reader sees no ", name, ": ", strong, ` (${none} of ${areas.length} hypotheses).`, seen);
-}
-
 // The handle moved: f_comb runs here, or on the server for models without one.
 let waiting = false;
 function decode() {
+  following = true;
   sliders();
   if (waiting) return;
   waiting = true;
@@ -276,15 +364,22 @@ function setWindow([least, most], [low, high]) {
     Object.assign(at(id), { min: least, max: most, step: (most - least) / 500 || 1 });
     at(id).value = value;
   }
+  windowNumbers();
   at("presets").replaceChildren(...(known.unit === "HU" ? Object.entries(PRESETS) : []).map(([name, range]) => {
     const button = document.createElement("button");
     button.textContent = name;
-    button.addEventListener("click", () => { [at("low").value, at("high").value] = range; filmstrip(); show(); });
+    button.addEventListener("click", () => { [at("low").value, at("high").value] = range; windowNumbers(); filmstrip(); show(); });
     return button;
   }));
 }
 
+function windowNumbers() {
+  for (const id of ["low", "high"]) at(`${id}-number`).value = String(Number(Number(at(id).value).toPrecision(3)));
+  at("window").textContent = `Window, ${known.unit}`;
+}
+
 function fit() { view.fit(field()); }
+function whole() { view.fit({ top: 0, left: 0, width: image.shape[2], height: image.shape[1] }); }
 
 async function take(file) {
   say(`reading ${file.name} ...`);
@@ -325,14 +420,12 @@ function wire() {
     radio.addEventListener("change", () => { chosen.map = radio.value; show(); });
   }
   for (const id of ["low", "high"]) {
-    at(id).addEventListener("input", () => view.draw());
+    at(id).addEventListener("input", () => { windowNumbers(); view.draw(); });
     at(id).addEventListener("change", () => filmstrip());
   }
-  at("slice").addEventListener("change", () => {
-    open(chosen.case, { slice: Number(at("slice").value), row: chosen.row, column: chosen.column, stay: true });
-  });
+  at("slice").addEventListener("input", () => goTo(Number(at("slice").value)));
   at("fit").addEventListener("click", fit);
-  at("whole").addEventListener("click", () => view.fit({ top: 0, left: 0, width: image.shape[2], height: image.shape[1] }));
+  at("whole").addEventListener("click", whole);
   for (const id of ["across", "up"]) {
     at(id).addEventListener("change", () => { chosen[id] = Number(at(id).value); sliders(); show(); });
   }
@@ -345,7 +438,9 @@ function wire() {
   document.addEventListener("keydown", (event) => {
     if (["INPUT", "SELECT"].includes(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (by && hypotheses) { event.preventDefault(); select(chosen.pick + by); }
+    if (by && hypotheses && labels) { event.preventDefault(); select(chosen.pick + by); }
+    const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
+    if (steps && known?.slices > 1) { event.preventDefault(); goTo(known.slice + steps); }
     if (event.key === "[") step(-1);
     if (event.key === "]") step(1);
   });
@@ -356,7 +451,7 @@ function wire() {
     over(false)(event);
     if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
   });
-  window.addEventListener("resize", () => { if (hypotheses) numbers(); });
+  window.addEventListener("resize", () => { if (hypotheses) sizes(); });
 }
 
 start().catch((error) => say(error.message));

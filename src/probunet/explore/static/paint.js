@@ -5,7 +5,7 @@ export const READERS = ["#009e73", "#f0e442", "#cc79a7", "#d55e00", "#ffffff", "
 export const CLASSES = ["#000000", "#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2", "#999999",
   "#a6d8f5", "#ffd27f", "#7fd6b8", "#f8f3a6", "#e6b8d0", "#f0a070"];
 // Ten steps of viridis (Smith and van der Walt 2015, CC0).
-const VIRIDIS = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"]
+export const VIRIDIS = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"]
   .map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
 
 export function canvas(width, height) {

@@ -4,10 +4,11 @@ import { fresh } from "./paint.js";
 
 export class View {
   // layers(): { image, over: [{ image, box }], paths: [{ path, box, colour, width, dash }] }, all in pixels of the image
-  // placed(row, column): somebody clicked twice there
-  constructor(element, layers, placed) {
-    this.element = element;
-    this.layers = layers;
+  // and a function of (context, width, height, zoom) that draws beside it, or none
+  // placed(row, column): somebody clicked twice there; pointed(row, column): somebody points there, or nowhere
+  // turned(by): the wheel was turned while slices lie behind the shown one; true where it was of use
+  constructor(element, layers, placed, pointed, turned) {
+    Object.assign(this, { element, layers, turned });
     this.zoom = 1;
     this.centre = [0, 0];
     this.pointers = new Map();
@@ -16,13 +17,18 @@ export class View {
     for (const end of ["pointerup", "pointercancel"]) {
       element.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
     }
-    element.addEventListener("dblclick", (event) => {
-      const box = element.getBoundingClientRect();
-      const column = this.centre[0] + (event.clientX - box.left - box.width / 2) / this.zoom;
-      placed(this.centre[1] + (event.clientY - box.top - box.height / 2) / this.zoom, column);
-    });
+    element.addEventListener("dblclick", (event) => placed(...this.place(event)));
+    element.addEventListener("pointermove", (event) => pointed(...this.place(event)));
+    element.addEventListener("pointerleave", () => pointed(null, null));
     element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     new ResizeObserver(() => (this.whole ? this.fit(this.whole) : this.draw())).observe(element);
+  }
+
+  // Row and column of the image under the pointer.
+  place(event) {
+    const box = this.element.getBoundingClientRect();
+    return [this.centre[1] + (event.clientY - box.top - box.height / 2) / this.zoom,
+      this.centre[0] + (event.clientX - box.left - box.width / 2) / this.zoom];
   }
 
   // Show all of a box, also when the canvas changes its size, until somebody moves or zooms.
@@ -56,6 +62,7 @@ export class View {
 
   wheel(event) {
     event.preventDefault();
+    if (!event.ctrlKey && !event.metaKey && this.turned(event.deltaY)) return;
     this.whole = null;
     const box = this.element.getBoundingClientRect();
     const from = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
@@ -66,14 +73,18 @@ export class View {
   }
 
   draw() {
-    const { context, width, height } = fresh(this.element), { image, over, paths } = this.layers();
+    const { context, width, height } = fresh(this.element), { image, over, paths, beside } = this.layers();
     if (!image) return;
     context.translate(width / 2, height / 2);
     context.scale(this.zoom, this.zoom);
     context.translate(-this.centre[0], -this.centre[1]);
     context.imageSmoothingEnabled = this.zoom < 3;
     context.drawImage(image, 0, 0);
-    for (const { image: map, box } of over) context.drawImage(map, box.left, box.top);
+    for (const { image: map, box, alpha } of over) {
+      context.globalAlpha = alpha ?? 1;
+      context.drawImage(map, box.left, box.top);
+    }
+    context.globalAlpha = 1;
     for (const { path, box, colour, width: line, dash } of paths) {
       context.save();
       context.translate(box.left, box.top);
@@ -83,5 +94,8 @@ export class View {
       context.stroke(path);
       context.restore();
     }
+    const ratio = window.devicePixelRatio || 1;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    beside?.(context, width, height, this.zoom);
   }
 }

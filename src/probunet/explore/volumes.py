@@ -1,0 +1,83 @@
+"""What is said of a volume as a whole: where it is marked, how large hypotheses and readings are, and their groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probunet.core.types import IGNORE
+from probunet.io.pictures import Picture
+from probunet.metrics.clusters import groups
+from probunet.metrics.sizes import Sizes, sizes
+
+Labels = npt.NDArray[np.uint8]
+MOST_VOXELS = 2**26
+"""Of all hypotheses of a field, up to which they are drawn as volumes."""
+_SIDES = np.array([["L", "R"], ["P", "A"], ["F", "H"]])
+"""Letters of the directions in which x, y and z of NIfTI fall and rise."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Several label maps of one volume: the pixels that each marks in every slice, and how large each is."""
+
+    pixels: npt.NDArray[np.int64]
+    """(n, D)"""
+    sizes: Sizes
+
+    @classmethod
+    def of(cls, labels: Labels, spacing: tuple[float, ...] | None) -> Extent:
+        """Of label maps (n, D, H, W); every class but background counts, and what nobody knows does not."""
+        marked = ((labels > 0) & (labels != IGNORE)).view(np.uint8)
+        return cls(
+            np.count_nonzero(marked, axis=(2, 3)), sizes(marked, 1, spacing) if len(marked) else _nothing(spacing)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data; no summary of no maps."""
+        return {
+            "pixels": self.pixels.tolist(),
+            "size": self.sizes.size.tolist(),
+            "diameter": self.sizes.diameter.tolist(),
+            "summary": self.sizes.as_json() if len(self.pixels) else None,
+        }
+
+
+def _nothing(spacing: tuple[float, ...] | None) -> Sizes:
+    none = np.zeros(0)
+    return Sizes(none, none, none, "voxels" if spacing is None else "mm3")
+
+
+def voxel_spacing(picture: Picture) -> tuple[float, ...] | None:
+    """mm between slices, rows and columns, where all are known."""
+    if picture.spacing_mm is None:
+        return None
+    between, row, column = picture.spacing_mm
+    return None if between is None else (between, row, column)
+
+
+def facts(labels: Labels, readers: Labels, picture: Picture, classes: int, distance: float) -> dict[str, Any]:
+    """Of hypotheses (n, D, h, w) and readings (R, D, H, W) of a volume, as plain data."""
+    spacing = voxel_spacing(picture)
+    return {
+        "hypotheses": Extent.of(labels, spacing).as_json(),
+        "readers": Extent.of(readers, spacing).as_json(),
+        "groups": [vars(group) for group in groups(labels, classes, distance)],
+    }
+
+
+def letters(picture: Picture) -> dict[str, str] | None:
+    """Sides of the patient at the sides of a slice and at either end of the slices, where the file says it."""
+    if picture.affine is None:
+        return None
+    ends = {}
+    for name, axis in (("left", 0), ("top", 1), ("first", 2)):
+        step = picture.affine[:3, axis]
+        most = int(np.abs(step).argmax())
+        rises = int(step[most] > 0)
+        ends[name] = str(_SIDES[most, 1 - rises])
+        ends[{"left": "right", "top": "bottom", "first": "last"}[name]] = str(_SIDES[most, rises])
+    return ends
