@@ -76,7 +76,7 @@ def test_large_images_are_sampled_in_tiles_which_changes_no_label(beside, monkey
             return distribution_of(model, image).sample(2, torch.Generator().manual_seed(0))
 
     whole = sampled()
-    monkeypatch.setattr(shown, "TILE", {2: 64})
+    monkeypatch.setattr(shown, "needs_tiles", lambda size: max(size) > 64)
     monkeypatch.setattr(pu.ProbabilisticUNet, "tiled", partialmethod(pu.ProbabilisticUNet.tiled, tile=48))
     assert torch.equal(sampled(), whole)
     assert whole.shape == (2, 1, SIDE, SIDE)

@@ -196,14 +196,14 @@ def test_units_that_can_be():
 
 
 def test_large_pictures_go_in_tiles_and_give_the_same(models, monkeypatch):
-    import probunet.inference.predictor as module
+    import probunet.inference.slices as module
 
     values = np.tile(blob(3)[0], (1, 3, 4))
     predictor = Predictor.load(models / "run", "cpu")
     whole = predictor(values)
     noise = whole.noise(9)
     expected = whole.labels(noise), whole.probabilities(noise)
-    monkeypatch.setattr(module, "TILE", {2: 64})
+    monkeypatch.setattr(module, "needs_tiles", lambda size: max(size) > 64)
     tiled = predictor(values)
     assert tiled.tiled
     assert (tiled.labels(noise) == expected[0]).mean() > 0.9999

@@ -110,14 +110,7 @@ class SegmentationDistribution:
         Yields:
             (n, B, rows, ...) uint8 class ids and (B, K, rows, ...) class probabilities, along the first axis.
         """
-        variables = self._noise.place(noise)
-        for decode in self._strips:
-            labels, total = [], torch.zeros((), device=variables.device)
-            for hypothesis in variables:
-                logits = decode(hypothesis).float()
-                labels.append(most_probable(logits))
-                total = total + logits.softmax(dim=1)
-            yield torch.stack(labels), total / len(labels)
+        return self._stream(self._noise.place(noise))
 
     def log_prob(self, label: Label, samples: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """log P(Y | X), summed over the pixels whose label is not ignored.
@@ -202,6 +195,16 @@ class SegmentationDistribution:
         strips = [torch.stack([decode(v).float() for v in variables]) for decode in self._strips]
         return strips[0] if len(strips) == 1 else torch.cat(strips, dim=3)
 
+    def _stream(self, variables: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for decode in self._strips:
+            labels, total = [], torch.zeros((), device=variables.device)
+            for hypothesis in variables:
+                logits = decode(hypothesis).float()
+                labels.append(most_probable(logits))
+                total = total + logits.softmax(dim=1)
+            yield torch.stack(labels), total / len(labels)
+            del decode, labels, total, logits  # the next strip needs their memory
+
     def _average(self, variables: torch.Tensor, log_weights: torch.Tensor | None = None) -> torch.Tensor:
         """Average the softmax over variables (n, B, ...), with weights (n, B) or all alike."""
         strips = []
@@ -270,6 +273,10 @@ class LatentSpace:
     def labels(self, z: torch.Tensor) -> Samples:
         """Decode latents (n, B, D) to labels (n, B, *size)."""
         return self._distribution._labels(z)
+
+    def stream(self, z: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Give labels and probabilities of latents (n, B, D) together; see ``SegmentationDistribution.stream``."""
+        return self._distribution._stream(z)
 
     def logits(self, z: Latent) -> Logits:
         """Decode one latent per image, (B, D), to logits (B, K, *size)."""

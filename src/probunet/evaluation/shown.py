@@ -15,7 +15,7 @@ from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
 from probunet.models.base import SegmentationModel
 from probunet.nets.layers import LAYOUT
-from probunet.nets.tiling import TILE
+from probunet.nets.tiling import needs_tiles
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,6 @@ def batch_size(images: EvaluationImages) -> int:
 
 
 def distribution_of(model: SegmentationModel, image: torch.Tensor) -> SegmentationDistribution:
-    """What a model says of images (B, C, H, W); of large ones tile by tile, which gives the same."""
+    """What a model says of images (B, C, *size); of large ones tile by tile, which gives the same."""
     image = image.contiguous(memory_format=LAYOUT[image.ndim - 2])
-    return model.tiled(image) if max(image.shape[2:]) > TILE[model.dims] else model(image)
+    return model.tiled(image) if needs_tiles(image.shape[2:]) else model(image)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -18,21 +17,19 @@ from probunet.core.errors import InputError
 from probunet.core.samples import array_of_samples
 from probunet.core.seeds import checked_seed, seed_of
 from probunet.distributions.base import SegmentationDistribution
+from probunet.inference.slices import Labels, Latents, SliceBySlice, SlicePrediction, Turn
 from probunet.inference.view import View, with_channels
+from probunet.inference.whole import WholeVolume
 from probunet.io.pictures import Picture, picture_of
 from probunet.io.search import read_picture
 from probunet.models.base import SegmentationModel
-from probunet.nets.tiling import TILE
 from probunet.runs.calibration import Calibration, read_calibration, weights_identity
 from probunet.runs.description import TrainedModel
 from probunet.runs.specification import Trust
 from probunet.runs.trained import open_model
 
-Labels = npt.NDArray[np.uint8]
-TOGETHER = 8
-"""Hypotheses that are decoded in one step."""
-LIKELIHOOD_DRAWS, MARGINAL_DRAWS = 64, 256
-"""Of the estimators of log P(Y | X), and of the marginal of a model that has no exact one."""
+LIKELIHOOD_DRAWS = 64
+"""Of the estimator of log P(Y | X)."""
 
 
 @final
@@ -53,7 +50,7 @@ class Predictor:
         self,
         trained: TrainedModel,
         device: str = "auto",
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        turn: Turn = nullcontext,
     ) -> None:
         self.trained, self.device, self.turn = trained, torch.device(chosen_device(device)), turn
         self.model: SegmentationModel = trained.model(str(self.device))
@@ -141,34 +138,13 @@ class Predictor:
         return picture_of(values, unit=unit or "", spacing=whole)
 
 
-@dataclass(frozen=True)
-class Latents:
-    """Latents (n, 1, D) that are decoded in place of a noise; the same for all slices of a picture."""
-
-    z: torch.Tensor
-
-
-@dataclass(frozen=True)
-class SlicePrediction:
-    """What hypotheses say of one slice of a picture, on its whole grid.
-
-    Attributes:
-        index: of the slice.
-        labels: (n, H, W) uint8 class ids.
-        probabilities: (K, H, W) float32, the softmax averaged over these hypotheses; ``None`` if not asked for.
-    """
-
-    index: int
-    labels: Labels
-    probabilities: npt.NDArray[np.float32] | None
-
-
 @final
 class Prediction:
     """What a model says about one picture, on the picture's own grid.
 
-    The network runs once for every slice. The noise of a hypothesis is the same for all slices of a picture, so that
-    every slice keeps exactly the distribution that the model gives it, while a hypothesis stays one opinion.
+    To a model of volumes the picture is one image. One of images runs once for every slice, with the same noise of a
+    hypothesis for all of them, so that every slice keeps exactly the distribution that the model gives it, while a
+    hypothesis stays one opinion.
 
     Args:
         predictor: whose model is asked.
@@ -179,7 +155,8 @@ class Prediction:
     def __init__(self, predictor: Predictor, view: View, reader: str | None = None) -> None:
         self.predictor, self.view, self.reader = predictor, view, reader
         self.picture = view.picture
-        self._last: tuple[int, SegmentationDistribution] | None = None
+        looks = WholeVolume if view.volumes else SliceBySlice
+        self._looks = looks(predictor.model, view, reader, predictor.device, predictor.turn)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -188,8 +165,8 @@ class Prediction:
 
     @property
     def tiled(self) -> bool:
-        """Whether the model sees a slice tile by tile."""
-        return max(self.view.grid.seen) > TILE[2]
+        """Whether the model sees a slice, or the volume, tile by tile."""
+        return self._looks.tiled
 
     @property
     def notes(self) -> list[str]:
@@ -197,27 +174,20 @@ class Prediction:
         return sorted(self.view.notes)
 
     def image(self, index: int = 0) -> torch.Tensor:
-        """What the model sees of a slice: (1, C, h, w) float32 on its own grid.
+        """What the model sees of a slice: (1, C, h, w) float32 on its own grid; of volumes the whole, (1, C, d, h, w).
 
         Raises:
             InputError: units that are not the model's, or a slice that cannot be read.
         """
-        with self._naming():
-            return torch.from_numpy(self.view.image(index))[None].to(self.predictor.device)
+        return self._looks.image(index)
 
     def distribution(self, index: int = 0) -> SegmentationDistribution:
-        """The distribution of a slice on the model's own grid; the last slice that was asked for is kept.
+        """The distribution of a slice, or of the whole volume, on the model's own grid; the last one is kept.
 
         Raises:
             InputError: as :meth:`image`, or a slice that the model refuses.
         """
-        with self.predictor.turn():
-            if self._last is None or self._last[0] != index:
-                self._last = None  # two of them need not fit into memory
-                image, model = self.image(index), self.predictor.model
-                with torch.inference_mode(), self._naming():
-                    self._last = index, (model.tiled if self.tiled else model)(image, reader=self.reader)
-            return self._last[1]
+        return self._looks.distribution(index)
 
     def noise(self, n: int, seed: int = 0, index: int = 0) -> torch.Tensor:
         """Draw the noise of n hypotheses of the whole picture, from the seed and the picture's name.
@@ -255,51 +225,17 @@ class Prediction:
         return Latents(torch.from_numpy(np.ascontiguousarray(z, np.float32))[:, None].to(self.predictor.device))
 
     def slices(self, noise: torch.Tensor | Latents, probabilities: bool = False) -> Iterator[SlicePrediction]:
-        """The hypotheses of a noise, slice by slice; memory holds one slice.
+        """The hypotheses of a noise, slice by slice; memory holds one slice, or a few of a volume.
 
         Args:
             noise: from :meth:`noise`, or :meth:`latents` in its place.
             probabilities: whether those of these hypotheses are wanted too.
         """
-        for index in range(self.shape[0]):
-            yield self.slice(index, noise, probabilities)
+        return self._looks.slices(noise, probabilities)
 
     def slice(self, index: int, noise: torch.Tensor | Latents, probabilities: bool = False) -> SlicePrediction:
         """The hypotheses of a noise in one slice; see :meth:`slices`. The labels do not depend on ``probabilities``."""
-        labels: list[npt.NDArray[np.uint8]] = []
-        total: torch.Tensor | None = None
-        for seen, shares in self._steps(index, noise, probabilities):
-            labels.append(seen.cpu().numpy())
-            if shares is not None:
-                total = shares if total is None else total + shares
-        marginals = None
-        if total is not None:
-            marginals = self.view.probabilities((total / sum(map(len, labels))).cpu().numpy())
-        return SlicePrediction(index, self.view.labels(np.concatenate(labels)), marginals)
-
-    def _steps(
-        self, index: int, noise: torch.Tensor | Latents, probabilities: bool
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-        """Labels (k, h, w) of a few hypotheses after the other, and the sum of their softmax (K, h, w).
-
-        All callers go in these steps: other ones would round differently.
-        """
-        distribution = self.distribution(index)
-        if self.tiled and not isinstance(noise, Latents):  # both at once: every question runs the network on all tiles
-            with self.predictor.turn(), torch.inference_mode():
-                strips = list(distribution.stream(noise))
-            labels = torch.cat([seen[:, 0] for seen, _ in strips], dim=-2)
-            shares = torch.cat([share[0] for _, share in strips], dim=-2) * len(labels)
-            yield labels, shares if probabilities else None
-            return
-        drawn, source = (noise.z, distribution.latent) if isinstance(noise, Latents) else (noise, distribution)
-        assert source is not None
-        for some in drawn.split(TOGETHER):
-            with self.predictor.turn(), torch.inference_mode():
-                yield (
-                    source.labels(some)[:, 0],
-                    source.probabilities(some)[0] * len(some) if probabilities else None,
-                )
+        return self._looks.slice(index, noise, probabilities)
 
     def labels(self, noise: torch.Tensor | Latents) -> Labels:
         """The hypotheses of a noise: (n, slices, H, W) uint8 class ids."""
@@ -311,11 +247,12 @@ class Prediction:
         return np.stack([shares for shares in pieces if shares is not None])
 
     def marginal(self, index: int = 0, seed: int = 0) -> npt.NDArray[np.float32]:
-        """Probabilities (K, H, W) of the whole distribution of a slice: exact, or of many draws that cover it."""
-        generator = torch.Generator(self.predictor.device).manual_seed(seed_of(checked_seed(seed), "marginal"))
-        with torch.inference_mode():
-            shares = self.distribution(index).probabilities(None, MARGINAL_DRAWS, generator)[0]
-        return self.view.probabilities(shares.float().cpu().numpy())
+        """Probabilities (K, H, W) of the whole distribution of a slice: exact, or of many draws that cover it.
+
+        Raises:
+            InputError: no seed, or a volume so large that the model sees it tile by tile.
+        """
+        return self._looks.marginal(index, seed)
 
     def sample(self, n: int, seed: int = 0) -> Labels:
         """Draw n hypotheses: (n, slices, H, W) uint8 class ids; the same seed gives the same ones.
@@ -326,10 +263,10 @@ class Prediction:
         return self.labels(self.noise(n, seed))
 
     def log_prob(self, labels: Labels, seed: int = 0) -> float:
-        """log P(labels | picture) in nats of a picture of one slice: exact, or a lower bound in expectation.
+        """log P(labels | picture) in nats of a slice or a volume: exact, or a lower bound in expectation.
 
         Args:
-            labels: (1, H, W) class ids; only the field that is looked at counts.
+            labels: (slices, H, W) class ids; only the field that is looked at counts.
             seed: of the estimator, where there is one.
 
         Raises:
@@ -339,7 +276,8 @@ class Prediction:
             raise InputError(f"{self.picture.source}: {reason}")
         if labels.shape != self.shape:
             raise InputError(f"labels of shape {labels.shape} do not fit {self.picture.source}; give {self.shape}")
-        label = torch.from_numpy(np.ascontiguousarray(self.view.field.of(labels))).to(self.predictor.device)
+        seen = np.ascontiguousarray(self.view.field.of(labels))
+        label = torch.from_numpy(seen[None] if self.view.volumes else seen).to(self.predictor.device)
         generator = torch.Generator(self.predictor.device).manual_seed(seed_of(checked_seed(seed), "log_prob"))
         with torch.inference_mode():
             value = float(self.distribution(0).log_prob(label, LIKELIHOOD_DRAWS, generator))
@@ -348,15 +286,8 @@ class Prediction:
     @property
     def no_likelihood(self) -> str | None:
         """Why there is no likelihood of a picture's labels; ``None`` where there is one."""
-        if self.shape[0] > 1:
+        if self.shape[0] > 1 and not self.view.volumes:
             return "not given for volumes: the model speaks of single slices"
-        return None if self.view.grid.same else "not given: the hypotheses were resampled"
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Put the name of the picture in front of what is wrong with it."""
-        try:
-            yield
-        except InputError as error:
-            source = str(self.picture.source)
-            raise InputError(str(error) if source in str(error) else f"{source}: {error}") from error
+        if self.tiled and self.view.volumes:
+            return "not given: the model sees the volume tile by tile"
+        return None if self.view.same else "not given: the hypotheses were resampled"

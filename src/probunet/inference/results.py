@@ -21,7 +21,8 @@ from probunet.core.files import remove_remains, shown, writing_folder
 from probunet.core.names import safe_name
 from probunet.core.version import VERSION as PROBUNET
 from probunet.inference.calibrated import Calibrated, needs_calibration
-from probunet.inference.predictor import Latents, Prediction, Predictor
+from probunet.inference.predictor import Prediction, Predictor
+from probunet.inference.slices import Latents
 from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, check_format, pixel_size
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Group, groups

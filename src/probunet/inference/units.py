@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,20 @@ _OWN_RANGE = re.compile(r"grey level, own range of a (\d+)x(\d+) px crop as 0 to
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)$")
 
 
-def in_units(raw: npt.NDArray[Any], unit: str, wanted: str) -> tuple[npt.NDArray[np.float32], str]:
+Limits: TypeAlias = tuple[float, float]
+"""Lowest and highest value."""
+
+
+def in_units(
+    raw: npt.NDArray[Any], unit: str, wanted: str, limits: Callable[[], Limits] | None = None
+) -> tuple[npt.NDArray[np.float32], str]:
     """Raw values in the unit that a model was trained on.
 
     Args:
         raw: values of a picture.
         unit: of the picture; an empty text where nobody knows.
         wanted: unit of the model, likewise.
+        limits: gives those of the whole volume, of which these values are a slice; of themselves if not given.
 
     Returns:
         Values, and what the user should know about them, or an empty text.
@@ -36,11 +44,11 @@ def in_units(raw: npt.NDArray[Any], unit: str, wanted: str) -> tuple[npt.NDArray
     if wanted == "HU":
         return _in_hounsfield(raw, values, unit)
     if wanted == "grey level":
-        return _in_grey_levels(raw, values, unit)
+        return _in_grey_levels(raw, values, unit, limits)
     if unit and wanted and unit != wanted:
         raise InputError(f"the values are in {unit}, the model was trained on {wanted}; convert them first")
-    limits = _RANGE.search(wanted)
-    if limits and not (float(limits[1]) <= values.min() and values.max() <= float(limits[2])):
+    allowed = _RANGE.search(wanted)
+    if allowed and not (float(allowed[1]) <= values.min() and values.max() <= float(allowed[2])):
         raise InputError(
             f"the values run from {values.min():g} to {values.max():g}, the model was trained on {wanted}; "
             "convert them first"
@@ -98,7 +106,7 @@ def _in_hounsfield(
 
 
 def _in_grey_levels(
-    raw: npt.NDArray[Any], values: npt.NDArray[np.float32], unit: str
+    raw: npt.NDArray[Any], values: npt.NDArray[np.float32], unit: str, limits: Callable[[], Limits] | None
 ) -> tuple[npt.NDArray[np.float32], str]:
     if raw.dtype == np.bool_:
         return values * np.float32(255), ""
@@ -108,6 +116,7 @@ def _in_grey_levels(
                 f"grey levels run from 0 to 255, these from {values.min():g} to {values.max():g}; convert them first"
             )
         return values, ""
-    low, high = float(values.min()), float(values.max())
+    low, high = (float(values.min()), float(values.max())) if limits is None else limits()
     shown = (values - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
-    return shown, "the model was trained on grey levels: each slice is shown with its range as 0 to 255"
+    what = "each slice" if limits is None else "the volume"
+    return shown, f"the model was trained on grey levels: {what} is shown with its range as 0 to 255"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.files import shown
-from probunet.inference.grid import Grid
-from probunet.inference.units import crop_of_range, in_own_range, in_units
+from probunet.inference.grid import Grid, Through, weighted
+from probunet.inference.units import Limits, crop_of_range, in_own_range, in_units
 from probunet.io.pictures import Picture
 from probunet.runs.description import TrainedModel
 
@@ -45,10 +47,11 @@ class View:
     Attributes:
         field: what is looked at.
         grid: its pixels and the model's.
+        through: the slices of the picture and those of a model of volumes.
         notes: what the user should know; more come with every slice.
 
     Raises:
-        InputError: a size that is not the model's, or a place outside of the picture.
+        InputError: a size that is not the model's, a place outside of the picture, or a slice for a model of volumes.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class View:
         self.spacing = None if trained.spacing_mm is None else list(trained.spacing_mm[-2:])
         self.notes: set[str] = set(picture.notes)
         self.crop = trained.plane
+        self.volumes = trained.dims == 3
+        if self.volumes and picture.shape[0] == 1:
+            raise InputError(f"{shown(picture.source)} is a single slice; the model takes volumes")
         scale = self._scale()
         self._range = self._range_field(at)
         if self._range and at is None:  # of crops around something, the middle
@@ -69,6 +75,7 @@ class View:
             self.notes.add(f"only the middle {self.crop[0]}x{self.crop[1]} px are looked at, as in the training")
         self.field = self._field(at, size or self.crop, scale)
         self.grid = Grid((self.field.height, self.field.width), scale)
+        self.through = Through(picture.shape[0], self._scale_through() if self.volumes else 1.0)
         self._note_on_grid()
 
     def _scale(self) -> tuple[float, float]:
@@ -76,6 +83,16 @@ class View:
             return 1.0, 1.0
         row, column = (mine / its for mine, its in zip(self.picture.spacing_mm[1:], self.spacing, strict=True))
         return (1.0, 1.0) if max(abs(row - 1), abs(column - 1)) <= SAME_SPACING else (row, column)
+
+    def _scale_through(self) -> float:
+        between = None if self.picture.spacing_mm is None else self.picture.spacing_mm[0]
+        if self.trained.spacing_mm is None:
+            return 1.0
+        its = self.trained.spacing_mm[0]
+        if not between:
+            self.notes.add(f"distance between slices not known; taken to be the model's {its:g} mm")
+            return 1.0
+        return 1.0 if abs(between / its - 1) <= SAME_SPACING else between / its
 
     def _field(self, at: tuple[int, int] | None, size: tuple[int, int], scale: tuple[float, float]) -> Field:
         _, height, width = self.picture.shape
@@ -104,9 +121,11 @@ class View:
         return self._field(at, crop, (1.0, 1.0))
 
     def _note_on_grid(self) -> None:
-        mine = None if self.picture.spacing_mm is None else [float(f"{mm:.4g}") for mm in self.picture.spacing_mm[1:]]
-        if not self.grid.same:
-            self.notes.add(f"resampled from {mine} to the model's {self.spacing} mm and back")
+        spacing = self.picture.spacing_mm
+        mine = None if spacing is None else [mm and float(f"{mm:.4g}") for mm in spacing[0 if self.volumes else 1 :]]
+        if not self.same:
+            its = list(self.trained.spacing_mm or ()) if self.volumes else self.spacing
+            self.notes.add(f"resampled from {mine} to the model's {its} mm and back")
         elif self.spacing and mine is None:
             self.notes.add(f"pixel size not known; taken to be the model's {self.spacing} mm")
         (rows, columns), (height, width) = self.grid.seen, self.crop
@@ -116,8 +135,27 @@ class View:
                 "around something, choose a place with --at"
             )
 
+    @property
+    def same(self) -> bool:
+        """Whether the model sees the picture's own pixels and slices."""
+        return self.grid.same and self.through.same
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Size of what the model sees: of a slice, or of the volume."""
+        return (self.through.seen, *self.grid.seen) if self.volumes else self.grid.seen
+
+    @cached_property
+    def _limits(self) -> Limits:
+        """Of the field in all slices."""
+        low, high = np.inf, -np.inf
+        for index in range(self.picture.shape[0]):
+            values = self.field.of(self.picture.slice(index))
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+        return low, high
+
     def image(self, index: int) -> npt.NDArray[np.float32]:
-        """What the model sees of a slice: (C, h, w) on its own grid, in its own units.
+        """What the model sees of a slice of the picture: (C, h, w) on its own grid in the plane, in its own units.
 
         Raises:
             InputError: units that are not the model's, or a slice that cannot be read.
@@ -125,11 +163,16 @@ class View:
         intensity = self.trained.intensity
         whole, unit = self.picture.slice(index), self.picture.unit
         if self._range is None:
-            values, note = in_units(self.field.of(whole), unit, intensity.unit)
+            limits = (lambda: self._limits) if self.volumes else None
+            values, note = in_units(self.field.of(whole), unit, intensity.unit, limits)
         else:
             values, note = in_own_range(self.field.of(whole), self._range.of(whole), unit)
         self.notes |= {note} if note else set()
         return intensity.normalise(self.grid.to_model(values))
+
+    def volume(self) -> Iterator[npt.NDArray[np.float32]]:
+        """What a model of volumes sees, slice by slice (C, h, w) on its own grid; see :meth:`image`."""
+        return map(weighted, self.through.to_model(map(self.image, range(self.picture.shape[0]))))
 
     def labels_seen(self, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Class ids (..., H, W) of the whole picture as (..., h, w) on the model's grid."""
@@ -137,7 +180,17 @@ class View:
 
     def labels(self, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Class ids (..., h, w) of the model as (..., H, W) of the whole picture; background where nobody looked."""
-        mine = self.grid.labels_to_picture(seen)
+        return self._on_whole(self.grid.labels_to_picture(seen))
+
+    def volume_labels(self, seen: Iterable[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
+        """Slices (..., h, w) of class ids of the model, in their order, as those (..., H, W) of the picture."""
+        return (self._on_whole(self.grid.slices_to_picture(terms)) for terms in self.through.to_picture(seen))
+
+    def volume_probabilities(self, seen: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """Slices (K, h, w) of probabilities of the model, in their order, as those (K, H, W) of the picture."""
+        return (self.probabilities(weighted(terms)) for terms in self.through.to_picture(seen))
+
+    def _on_whole(self, mine: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         whole = np.zeros((*mine.shape[:-2], *self.picture.shape[1:]), np.uint8)
         self.field.of(whole)[...] = mine
         return whole

@@ -6,7 +6,7 @@ A new model is one file with one class, see docs/add_a_model.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, final
 
@@ -142,7 +142,7 @@ class SegmentationModel(nn.Module, ABC):
         self,
         image: Image,
         tile: int | None = None,
-        margin: int | None = None,
+        margin: int | Sequence[int] | None = None,
         prior_size: int | None = None,
         reader: Reader = None,
     ) -> SegmentationDistribution:
@@ -151,9 +151,9 @@ class SegmentationModel(nn.Module, ABC):
         Exactly the same where the margin covers the view and the image is not larger than ``prior_size``.
 
         Args:
-            image: (B, C, *size) float32.
+            image: (B, C, *size) float32; on the device of the model, or where it has room.
             tile: side in voxels, ``TILE`` if not given.
-            margin: in voxels; see :func:`probunet.nets.tiling.make_tiling`.
+            margin: in voxels, one number for all axes or one an axis; see :func:`probunet.nets.tiling.make_tiling`.
             prior_size: longest side in voxels, ``PRIOR_SIZE`` if not given, of what those nets see that look at the
                 image as a whole; larger
                 images are averaged over areas.
@@ -164,9 +164,10 @@ class SegmentationModel(nn.Module, ABC):
         """
         check_image(image, self.in_channels, self.dims)
         tiling = make_tiling(self.view, TILE[self.dims] if tile is None else tile, margin)
-        tiles = Tiles(lambda part, corner: self.parts(part, corner).decode(), image, tiling)
+        device = next((parameter.device for parameter in self.parameters()), image.device)
+        tiles = Tiles(lambda part, corner: self.parts(part.to(device), corner).decode(), image, tiling)
         whole = reduced(image, PRIOR_SIZE[self.dims] if prior_size is None else prior_size)
-        noise = self.parts(whole, (0,) * self.dims).noise()
+        noise = self.parts(whole.to(device), (0,) * self.dims).noise()
         return self._drawn_by(reader, SegmentationDistribution(noise, tiles, self.num_classes, label_shape(image)))
 
     def _drawn_by(self, reader: Reader, whole: SegmentationDistribution) -> SegmentationDistribution:
@@ -271,8 +272,9 @@ def check_image(image: Image, in_channels: int, dims: int) -> None:
         )
     if not image.is_floating_point():
         raise InputError(f"an image batch of type {image.dtype} is not floating point; convert it first")
-    if not torch.isfinite(image).all():
-        bad = int((~torch.isfinite(image)).sum())
+    pieces = image.unbind(2) if dims == 3 else [image]  # of a volume that need not fit into memory
+    if not all(bool(torch.isfinite(piece).all()) for piece in pieces):
+        bad = sum(int((~torch.isfinite(piece)).sum()) for piece in pieces)
         raise InputError(f"the image holds {bad} values that are NaN or infinite; clean the image first")
 
 

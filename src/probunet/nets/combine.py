@@ -181,8 +181,8 @@ class Decoder:
         return labels_in_blocks(self, variables)
 
     def crop(self, part: Part) -> Decoder:
-        """Keep the features of a part; see ``Decode``."""
-        return Decoder(self._combine, cropped(self._projected, part))
+        """Keep the features of a part, and no others in memory; see ``Decode``."""
+        return Decoder(self._combine, cropped(self._projected, part).clone())
 
 
 @dataclass(frozen=True)

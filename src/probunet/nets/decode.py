@@ -85,7 +85,7 @@ class MemberMaps:
 
     def crop(self, part: Part) -> MemberMaps:
         """See ``Decode``."""
-        return MemberMaps(cropped(self._maps, part))
+        return MemberMaps(cropped(self._maps, part).clone())
 
 
 def most_probable(logits: Logits) -> torch.Tensor:

@@ -8,6 +8,7 @@ margin is faster; neighbouring tiles then overlap and are faded into each other,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -22,12 +23,23 @@ from probunet.nets.decode import Decode, Network, Part, labels_in_blocks
 from probunet.nets.layers import cropped
 from probunet.nets.unet import MINIMUM_SIZE, Encoder
 
-TILE = {2: 512, 3: 128}
-"""Side of a tile in voxels, by dims: with the margin of the paper's U-Net, 192 px, a third of what is computed of an
+TILE: dict[int, tuple[int, ...]] = {2: (512, 512), 3: (16, 128, 128)}
+"""Sides of a tile in voxels, by dims: with the margin of the paper's U-Net, 192 px, a third of what is computed of an
 image is kept."""
+
+WHOLE = 1 << 20
+"""Most voxels of a volume that a network sees at once; with 32 channels, a map of them takes 128 MiB."""
+
+VOLUME_MARGIN = (8, 16, 16)
+"""In voxels. The receptive field of a deep network, far more than 100 voxels on each side, is many times a tile."""
 
 PRIOR_SIZE = {2: 1024, 3: 160}
 """Longest side in voxels, by dims, of what the nets see that look at an image as a whole (prior, posterior, gate)."""
+
+
+def needs_tiles(size: Sequence[int]) -> bool:
+    """Whether an image of a size is too large for a network to see at once."""
+    return max(size) > max(TILE[2]) if len(size) == 2 else math.prod(size) > WHOLE
 
 
 @dataclass(frozen=True)
@@ -131,24 +143,27 @@ class Tiling:
         return spans
 
 
-def make_tiling(view: View, tile: int, margin: int | None = None) -> tuple[Tiling, ...]:
+def make_tiling(view: View, tile: int | Sequence[int], margin: int | Sequence[int] | None = None) -> tuple[Tiling, ...]:
     """Choose margin and overlap for a network, along every axis.
 
     Args:
         view: of what runs on the tiles.
-        tile: side in voxels, rounded up to the network's coarsest voxel.
-        margin: in voxels, rounded up likewise; the receptive field if not given, with which the result is exact.
-            With less, tiles overlap by as much on each side (at most a quarter of the tile) and are faded.
+        tile: sides in voxels, one number for all or one an axis; rounded up to the network's coarsest voxel.
+        margin: in voxels, likewise; the receptive field if not given, with which the result is exact. With less, tiles
+            overlap by as much on each side (at most a quarter of the tile) and are faded.
 
     Raises:
         InputError: a tile below 16 voxels or a negative margin.
     """
-    if tile < MINIMUM_SIZE or (margin is not None and margin < 0):
+    axes = len(view.coarsest)
+    tiles = [tile] * axes if isinstance(tile, int) else list(tile)
+    margins = [margin] * axes if margin is None or isinstance(margin, int) else list(margin)
+    if min(tiles) < MINIMUM_SIZE or any(own is not None and own < 0 for own in margins):
         raise InputError(
             f"a tile of {tile} px with a margin of {margin} px cannot be cut; give a tile of at least "
             f"{MINIMUM_SIZE} px and a margin of 0 or more"
         )
-    return tuple(_tiling(*axis, tile, margin) for axis in zip(view.coarsest, view.radius, strict=True))
+    return tuple(_tiling(*axis) for axis in zip(view.coarsest, view.radius, tiles, margins, strict=True))
 
 
 def _tiling(coarsest: int, radius: int, tile: int, margin: int | None) -> Tiling:
@@ -190,7 +205,8 @@ class Tiles:
             strip, length = self._beside((span,)), span.answer[1] - span.answer[0]
             kept = length if number + 1 == len(spans) else length - shared
             yield strip if not shared else _faded(before, strip, shared, kept)
-            before = strip.crop((slice(kept, None), *whole))
+            before = strip.crop((slice(kept, None), *whole)) if shared else None
+            del strip  # the next one needs its memory
 
     def _beside(self, fixed: tuple[Span, ...]) -> Decode:
         """Decode all tiles that lie within spans of the first axes."""

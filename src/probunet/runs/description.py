@@ -127,6 +127,13 @@ class TrainedModel(ABC):
         self.crop: Crop = description.input.crop
         self.classes = description.input.classes
         self.spacing_mm = description.input.spacing_mm
+        if self.dims == 3 and self.spacing_mm is not None and len(self.spacing_mm) != 3:
+            raise InputError(f"{file} is of a model of volumes but gives no spacing through the plane; make it again")
+
+    @property
+    def dims(self) -> int:
+        """Axes of an image: 2, or 3 of a model of volumes."""
+        return int(self.specification.arguments.get("dims", 2))
 
     @property
     def plane(self) -> tuple[int, int]:
