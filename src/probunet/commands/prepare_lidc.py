@@ -17,6 +17,7 @@ from probunet.data.lidc.parts import Settings
 from probunet.data.lidc.readers import CROP, SPACING_MM
 from probunet.data.lidc_crops.community import prepare_import
 from probunet.data.lidc_crops.slices import prepare_slices
+from probunet.data.lidc_crops.stacks import prepare_stacks
 from probunet.data.splits import FRACTIONS
 
 
@@ -86,10 +87,12 @@ def slices(
     seed: int = 0,
     spacing: float | None = None,
     size: int | None = None,
+    dims: Literal[2, 3] = 2,
 ) -> None:
     """Prepare real LIDC-IDRI crops in the LIDC-IDRI-slices layout.
 
-    Crops on which no reader marked anything are left out and counted.
+    Crops on which no reader marked anything are left out and counted. With --dims 3 the crops of each lesion are
+    stacked to a volume, which ends where the last reader ended.
 
     Args:
         archive: .tar, .tar.gz, .tar.xz, .zip or folder with <patient>/nodule-<n>/images/slice-<k>.png.
@@ -99,6 +102,7 @@ def slices(
         spacing: resample to pixels of so many mm; the scans' own spacing is found in the built-in annotations by
             patient and mask sizes, and crops of lesions that are not found there are left out and counted.
         size: pixels along either side after resampling; the largest even number that every crop covers, unless given.
+        dims: 3 for a volume of each lesion, on its native grid, 2 for the crops.
 
     Raises:
         InputError: the archive is unreadable or incomplete, or ``out`` cannot be written.
@@ -107,7 +111,13 @@ def slices(
         probunet prepare slices --archive lidc_slices.tar.gz --out data/slices
         probunet prepare slices --archive elsewhere.zip --out data/elsewhere --fractions 0 0 1
         probunet prepare slices --archive lidc_slices.tar.gz --out data/slices_mm --spacing 0.5
+        probunet prepare slices --archive lidc_slices.tar.gz --out data/stacks --dims 3
     """
+    if dims == 3:
+        if spacing is not None or size is not None:
+            raise InputError("--spacing and --size are for crops; volumes keep their own grid, leave them out")
+        tell_store(prepare_stacks(archive, out, fractions, seed))
+        return
     tell_store(prepare_slices(archive, out, fractions, seed, spacing, size))
 
 

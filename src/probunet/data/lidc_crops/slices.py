@@ -124,13 +124,13 @@ def _resampled(
     with console.status("looking for the crops' lesions in the built-in annotations"):
         for source in sources:
             image, labels = source.draw()
-            lesions[_lesion(source)].append(mask_sizes(labels))
+            lesions[lesion_of(source)].append(mask_sizes(labels))
         native = match_spacing(lesions)
-    known = [source for source in sources if _lesion(source) in native]
+    known = [source for source in sources if lesion_of(source) in native]
     if not known:
         raise InputError("no lesion was found in the built-in annotations, so no spacing is known; leave out --spacing")
     side = min(image.shape[1:])
-    largest = largest_size(side, (native[_lesion(source)] for source in known), spacing)
+    largest = largest_size(side, (native[lesion_of(source)] for source in known), spacing)
     if not 1 <= (size or largest) <= largest:
         raise InputError(f"{size or 'no'} px of {spacing:g} mm do not lie inside every crop; at most {largest} do")
     size = size or largest
@@ -144,7 +144,9 @@ def _resampled(
         f"{len(native):,} of {len(lesions):,} lesions ({len(known):,} of {len(sources):,} crops) are in the built-in "
         f"annotations; resampled from {min(native.values()):.3f}-{max(native.values()):.3f} mm to {spacing:g} mm"
     )
-    drawn = [CaseSource(one.case, partial(_draw_resampled, one, native[_lesion(one)], spacing, size)) for one in known]
+    drawn = [
+        CaseSource(one.case, partial(_draw_resampled, one, native[lesion_of(one)], spacing, size)) for one in known
+    ]
     return drawn, notes, size
 
 
@@ -152,6 +154,7 @@ def _draw_resampled(source: CaseSource, native: float, spacing: float, size: int
     return resample_crop(*source.draw(), native, spacing, size)
 
 
-def _lesion(source: CaseSource) -> tuple[str, str]:
+def lesion_of(source: CaseSource) -> tuple[str, str]:
+    """Patient and lesion that a crop is of."""
     patient, lesion, _ = source.case.name.split("/")
     return patient, lesion

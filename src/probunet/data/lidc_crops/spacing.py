@@ -30,31 +30,40 @@ def mask_sizes(labels: npt.NDArray[np.uint8]) -> Sizes:
 
 
 def match_spacing(lesions: Mapping[Key, Iterable[Sizes]], annotations: Annotations | None = None) -> dict[Key, float]:
-    """Find the pixel spacing of the scan that each lesion is in.
+    """Find the pixel spacing in mm of the scan that each lesion is in; see :func:`match_voxels`."""
+    return {key: pixel for key, (_, pixel) in match_voxels(lesions, annotations).items()}
+
+
+def match_voxels(
+    lesions: Mapping[Key, Iterable[Sizes]], annotations: Annotations | None = None
+) -> dict[Key, tuple[float | None, float]]:
+    """Find the voxel size of the scan that each lesion is in.
 
     Args:
         lesions: mask sizes of every slice of every lesion; slices without any mask say nothing.
         annotations: the built-in ones, unless given.
 
     Returns:
-        mm, of the lesions that were found: at least half of the slices fit a scan of that patient, and none of
-        another spacing fits as many.
+        mm between slices (``None`` where scans that fit equally well differ in it) and mm of a pixel, of the lesions
+        that were found: at least half of the slices fit a scan of that patient, and none of another pixel spacing fits
+        as many.
     """
     annotations = annotations or load_annotations()
     scans = _sizes_by_scan(annotations, {patient for patient, _ in lesions})
-    found = {}
+    matched: dict[Key, tuple[float | None, float]] = {}
     for (patient, name), slices in lesions.items():
-        told = [Counter(sizes) for sizes in slices if sizes]
-        fits: dict[float, int] = {}
-        for scan, readings in scans[patient].items():
-            spacing = float(annotations.table.pixel_spacing[scan])
-            count = sum(any(sizes <= reading for reading in readings) for sizes in told)
-            fits[spacing] = max(count, fits.get(spacing, 0))
+        sizes = [Counter(marks) for marks in slices if marks]
+        fits = {
+            scan: sum(any(marks <= reading for reading in readings) for marks in sizes)
+            for scan, readings in scans[patient].items()
+        }
         best = max(fits.values(), default=0)
-        winners = [spacing for spacing, count in fits.items() if count == best]
-        if told and 2 * best >= len(told) and len(winners) == 1:
-            found[patient, name] = winners[0]
-    return found
+        winners = [scan for scan, count in fits.items() if count == best]
+        pixels = {float(annotations.table.pixel_spacing[scan]) for scan in winners}
+        if sizes and 2 * best >= len(sizes) and len(pixels) == 1:
+            between = {float(annotations.table.slice_spacing[scan]) for scan in winners}
+            matched[patient, name] = (between.pop() if len(between) == 1 else None, pixels.pop())
+    return matched
 
 
 def _sizes_by_scan(annotations: Annotations, patients: set[str]) -> dict[str, dict[int, list[Counter[int]]]]:
