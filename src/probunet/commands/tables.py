@@ -38,16 +38,16 @@ def print_scores(title: str, convention: str, summaries: Sequence[Mapping[str, A
 
 def print_persons(persons: Mapping[str, Any]) -> None:
     """Print how well a model draws like each reader."""
-    table = _table("readers, by name", f"{persons['what']}; any: the hypothesis of the model that knows nobody")
-    for column in ("reader", "images", "own", "any", "own - any", "interval", "p", "drawn (px)", "predicted (px)"):
-        table.add_column(column, justify="left" if column == "reader" else "right", no_wrap=True)
-    everyone = {"reader": "all", "difference": persons["difference"], "p_value": persons["p_value"]}
-    for row in [*persons["readers"], everyone]:
+    words = f"{persons['what']}, drawn in this reader's place (own) and in nobody's (any); p over all: "
+    table = _table("readers, by name", words + f"{persons['p_value']:.2g}")
+    for column in ("reader", "own", "any", "own - any", "interval", "drawn px", "predicted"):
+        table.add_column(column, justify="left" if column == "reader" else "right", no_wrap=column != "reader")
+    for row in [*persons["readers"], {"reader": "all", "difference": persons["difference"]}]:
         interval = row["difference"]
         span = f"{interval['low']:.3f} to {interval['high']:.3f}"
-        numbers = (_number(row.get("own")), _number(row.get("any")), _number(interval["mean"]))
+        numbers = (_number(row.get(key)) for key in ("own", "any"))
         areas = ("" if row.get(key) is None else f"{row[key]:,.0f}" for key in ("drawn", "predicted"))
-        table.add_row(row["reader"], str(row.get("images", "")), *numbers, span, f"{row['p_value']:.2g}", *areas)
+        table.add_row(row["reader"], *numbers, _number(interval["mean"]), span, *areas)
     Console().print(table)
 
 

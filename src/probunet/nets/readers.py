@@ -20,7 +20,9 @@ EMBEDDING, CONTEXT, HIDDEN = 8, 16, 32
 class ReadersNet(nn.Module):
     """An axis-aligned Gaussian for every reader: one of the image, moved by a small net that sees image and reader.
 
-    A reader is an embedding and nothing else, so that a new one can be fitted while all the rest stays as it is.
+    A reader is an embedding and nothing else, so that a new one can be fitted while all the rest stays as it is. The
+    mean moves in units of the image's own standard deviation: where a model spreads its hypotheses over a wide part of
+    the latent space, a reader is as easily learnt as where it does not.
 
     Args:
         latent_dims: dimensions D of the latent space.
@@ -49,7 +51,8 @@ class ReadersNet(nn.Module):
             ],
             dim=-1,
         )
-        mean, raw = (whole[:, None] + self.style(seen).float()).chunk(2, dim=-1)
+        (mean, raw), (step, factor) = whole[:, None].chunk(2, dim=-1), self.style(seen).float().chunk(2, dim=-1)
+        mean, raw = mean + sigma_of(raw) * step, raw + factor
         shares = cast(torch.Tensor, self.shares).to(mean.dtype).expand(images, readers)
         return MixtureSameFamily(
             Categorical(probs=shares, validate_args=False),
