@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """8 volumes of 8 patients, two channels, 6x14x18 and 9x16x12 voxels, 3 readers."""
+    """8 volumes of 8 patients, two channels, 6x16x18 and 9x17x16 voxels, 3 readers."""
     return write_volumes(tmp_path_factory.mktemp("stores") / "balls", balls(8), VOLUMES, np.int16, jobs=1)
 
 

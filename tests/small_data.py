@@ -52,7 +52,7 @@ DESCRIPTION = Description("blobs, simulated", "none", {"command": "test"}, Inten
 def ball(index: int) -> Volume:
     """A bright ball in two channels on noise, volumes of two sizes; three readers, of whom one misses every other."""
     random = np.random.default_rng(index)
-    size = ((6, 14, 18), (9, 16, 12))[index % 2]
+    size = ((6, 16, 18), (9, 17, 16))[index % 2]
     planes, rows, columns = np.indices(size) - (np.array(size)[:, None, None, None] - 1) / 2
     distance = np.sqrt((2 * planes) ** 2 + rows**2 + columns**2)
     image = np.stack([100 + 80 * (distance < 4), -20 - 30 * (distance < 5)]) + random.normal(0, 3, (2, *size))

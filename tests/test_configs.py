@@ -54,8 +54,9 @@ def test_every_form_of_model_gives_a_loss():
     assert {file.stem for file in CONFIGS} >= {"demo", "lidc", "cityscapes"}
     for name, form in forms().items():
         built = form.build()
-        image = torch.zeros(2, built.in_channels, 16, 16)  # two: batch normalisation of a coarsest scale of one pixel
-        loss = built.loss(image, torch.zeros(2, 16, 16, dtype=torch.uint8)).total
+        size = (16,) * built.dims
+        image = torch.zeros(2, built.in_channels, *size)  # two: batch normalisation of a coarsest scale of one pixel
+        loss = built.loss(image, torch.zeros(2, *size, dtype=torch.uint8)).total
         assert torch.isfinite(loss), name
 
 

@@ -139,7 +139,7 @@ def test_crops_that_do_not_fit(volumes):
 
 def test_whole_volumes_are_evaluated_in_batches_of_one_size(volumes):
     images = EvaluationImages(volumes, "train")
-    assert images.size == (9, 16, 18)
+    assert images.size == (9, 17, 18)
     assert [len(rows) for rows in images.batches(8)] == [1, 1, 1, 1]  # sizes alternate
     assert np.array_equal(images[1]["labels"], ball(1).labels)
     cropped = EvaluationImages(volumes, "train", crop=(4, 8, 8))

@@ -31,7 +31,7 @@ from probunet.runs.specification import Trust
 from probunet.runs.trained import open_model
 
 Pairs = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Batches of image (B, C, H, W) as the model sees it and labels (B, R, H, W) of all readers."""
+"""Batches of image (B, C, *size) as the model sees it and labels (B, R, *size) of all readers."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,13 @@ def evaluate(
 
     Args:
         model: a model; or what a run directory, an exported folder or a name on the Hub holds.
-        data: a prepared store; or batches of image (B, C, H, W) as the model sees it and labels (B, R, H, W), for
+        data: a prepared store; or batches of image (B, C, *size) as the model sees it and labels (B, R, *size), for
             example a ``torch.utils.data.DataLoader``.
         n: numbers of samples.
         split: part of a store.
-        crop: central part of a store's images, ``"whole"`` for all of them, ``"trained"`` for that of the training; if
-            not given, that of the training for a trained model unless it hides all marks of an image, all otherwise.
+        crop: central part of a store's images (of volumes the part around the marks), ``"whole"`` for all of them,
+            ``"trained"`` for that of the training; if not given, whole volumes, and of images the part of the training
+            for a trained model unless it hides all marks of an image, all otherwise.
         convention: what is compared; the store's, or that of the model's classes if not given.
         groups: of every image, what intervals take as independent; patients of a store if not given.
         seed: of samples and bootstrap.
@@ -161,10 +162,10 @@ def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], conventio
     device = next(model.parameters()).device
     with torch.inference_mode():
         for number, (image, labels) in enumerate(data):
-            if image.ndim != 4 or labels.ndim != 4 or len(image) != len(labels):
+            if image.ndim != 2 + model.dims or labels.ndim != image.ndim or len(image) != len(labels):
                 raise InputError(
                     f"batch {number} has images {tuple(image.shape)} and labels {tuple(labels.shape)}; needed are "
-                    "(B, C, H, W) and (B, R, H, W)"
+                    + ("(B, C, H, W) and (B, R, H, W)" if model.dims == 2 else "(B, C, D, H, W) and (B, R, D, H, W)")
                 )
             generator = torch.Generator(device).manual_seed(seed_of(seed, number))
             distribution = distribution_of(model, image.to(device))

@@ -142,7 +142,11 @@ def evaluate_in_process(run: Run, store: Path, split: Split, numbers: list[int],
 def _question(run: Run, images: EvaluationImages, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
     """What the numbers of an evaluation depend on."""
     identity = images.store.identity().as_json()
-    size = run.crop if isinstance(run.crop, int) and images.size == (run.crop, run.crop) else list(images.size)
+    size: Any = list(images.size)
+    if isinstance(run.crop, int) and images.size == (run.crop,) * images.store.dims:
+        size = run.crop
+    elif images.store.dims == 3 and images.crop is None:
+        size = "whole"
     return {
         "checkpoint": sha256(run.weights_file),
         "identity": identity,
@@ -213,7 +217,7 @@ def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, devic
     }
 
 
-def _data_facts(store: Store, split: Split, crop: int | list[int], patients: list[str]) -> dict[str, Any]:
+def _data_facts(store: Store, split: Split, crop: int | list[int] | str, patients: list[str]) -> dict[str, Any]:
     return {
         "store": str(store.path),
         "title": store.manifest["title"],

@@ -35,13 +35,16 @@ def images_to_score(
         store: the data.
         split: part of it.
         trained: crop of the training; ``None`` where nobody knows.
-        wanted: what of an image; ``None`` for the crop of the training, or the whole image where that crop hides all
-            marks of one: crops around something keep their size, images of one's own are not scored beside the marks.
+        wanted: what of an image; ``None`` for whole volumes, and of images for the crop of the training, or the whole
+            image where that crop hides all marks of one: crops around something keep their size, images of one's own
+            are not scored beside the marks.
         intensity: see :class:`EvaluationImages`.
 
     Raises:
         InputError: the crop is larger than the images, or there is no such split.
     """
+    if wanted is None and store.dims == 3:
+        wanted = "whole"  # patches of the training are pieces of a volume
     crop = wanted if wanted is not None and not isinstance(wanted, str) else None if wanted == "whole" else trained
     images = EvaluationImages(store, split, crop, intensity=intensity)
     if note := images.hidden_note():
@@ -50,10 +53,9 @@ def images_to_score(
             return images
         hidden, shown = images.hidden_marks()
         images = EvaluationImages(store, split, intensity=intensity)
-        height, width = images.size
         log.warning(
             f"note: {hidden:,} of the {shown:,} images with marks have all of them outside of the central crop of the "
-            f"training; whole images of {height}x{width} px are scored"
+            f"training; whole images of {'x'.join(map(str, images.size))} px are scored"
         )
     return images
 

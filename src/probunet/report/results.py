@@ -79,7 +79,7 @@ class Results:
     def _images(self, intensity: Intensity) -> EvaluationImages:
         """The images with values mapped for a model, which a guest was not trained with the map of this store for."""
         crop = self.data["crop"]
-        size = crop if isinstance(crop, int) else tuple(crop)
+        size = None if crop == "whole" else crop if isinstance(crop, int) else tuple(crop)
         return EvaluationImages(self.store, self.data["split"], size, intensity=intensity)
 
     @property

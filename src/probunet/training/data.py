@@ -20,7 +20,7 @@ class TrainingData:
 
     Attributes:
         store: folder of the prepared store.
-        crop: height and width that the model sees, in pixels; one number for both.
+        crop: height and width that the model sees, in pixels, of volumes depth, height and width; one number for all.
         batch_size: images a step, over all processes.
         augmentation: how strongly to deform.
         validation_images: how many images of the validation split are used for D_GED^2, spread evenly.

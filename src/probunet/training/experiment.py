@@ -114,6 +114,11 @@ class Experiment:
                 f"model '{training.folder.name}' takes {model.in_channels} channel(s) and {model.num_classes} classes, "
                 f"{self.store.path} has {channels} and {classes}; change in_channels or num_classes of the model"
             )
+        if model.dims != self.store.dims:
+            raise InputError(
+                f"model '{training.folder.name}' has {model.dims} dimensions, the images of {self.store.path} "
+                f"{self.store.dims}; set dims of the model to {self.store.dims}"
+            )
         _check_readers(model, self.store)
         self.data.batches(self.store, training.seed)
         self.data.validation(self.store)

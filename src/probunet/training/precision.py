@@ -64,7 +64,7 @@ def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, cr
     on_gpu = trainer.get("accelerator", AUTO) in (AUTO, "cuda", "gpu") and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     images = batch_size if on_gpu else min(batch_size, IMAGES)
-    sizes = (crop, crop) if isinstance(crop, int) else tuple(crop)
+    sizes = (crop,) * model.dims if isinstance(crop, int) else tuple(crop)
     step = _step_of(model, device, (images, model.in_channels, *sizes))
     seconds = {FULL: _seconds(step, device, None)}
     try:

@@ -53,7 +53,8 @@ def train(
         out: folder of the experiment, OUT/<class of the model> becomes the run directory; a new temporary folder,
             which stays, if not given.
         steps: batches to train on.
-        crop: height and width that the model sees, in pixels; the whole images if not given.
+        crop: height and width that the model sees, in pixels, of volumes depth, height and width; all of the images if
+            not given.
         batch_size: images a step; 32, or all of a smaller training set, if not given.
         augmentation: how strongly to deform; the paper's if not given.
         optimisation: how to minimise the loss; the paper's if not given.
@@ -74,7 +75,7 @@ def train(
     store = _store(data, out, model, seed)
     run_data = TrainingData(
         store.path,
-        crop or (int(store.images.shape[-2]), int(store.images.shape[-1])),
+        crop or _whole(store),
         batch_size or min(BATCH, len(store.indices("train"))),
         augmentation or Augmentation(),
     )
@@ -108,6 +109,17 @@ def _store(data: Store | Path | str | Items, out: Path, model: SegmentationModel
                 f"{folder} was made of other data ({', '.join(different)}) by an earlier call; choose another out"
             )
     return before
+
+
+def _whole(store: Store) -> tuple[int, ...]:
+    """The size of all images.
+
+    Raises:
+        InputError: volumes of different size.
+    """
+    if (store.sizes != store.sizes[0]).any():
+        raise InputError(f"the volumes of {store.path} differ in size; give crop=(D, H, W), the part that a model sees")
+    return store.size(0)
 
 
 def _placed(device: str) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""Models of volumes: trained on patches, evaluated on whole volumes of different size; other dimensions are refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import probunet as pu
+from probunet.cli import main
+from probunet.core.errors import InputError
+from probunet.data.augment import Augmentation
+
+SMALL = {"in_channels": 2, "channels": [4, 4], "convolutions": 1, "dims": 3}
+
+
+@pytest.fixture(scope="module")
+def run(volumes, tmp_path_factory):
+    """Trained and evaluated by the commands; with the energy score, batch normalisation and all symmetries."""
+    folder = tmp_path_factory.mktemp("volumes")
+    settings = {
+        "out": str(folder / "run"),
+        "data": {
+            "store": str(volumes.path),
+            "crop": [4, 16, 16],
+            "batch_size": 2,
+            "augmentation": {"mirror": True, "turn": True},
+        },
+        "models": {
+            "experts": {
+                "class_path": "probunet.MixtureOfExperts",
+                "init_args": {**SMALL, "experts": 2, "draws": 1, "batch_norm": True, "spacing": [2, 0.5, 0.5]},
+            }
+        },
+        "energy": {"weight": 10, "samples": 2},
+        "trainer": {"accelerator": "cpu", "max_steps": 2, "val_check_interval": 2},
+    }
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    main(["train", "--config", str(folder / "settings.yaml")])
+    main(["evaluate", str(folder / "run"), "--n", "1", "4", "--device", "cpu"])
+    return folder / "run" / "experts"
+
+
+def test_a_model_of_volumes_is_trained_and_evaluated_by_the_commands(run, volumes):
+    described = yaml.safe_load((run / "run.yaml").read_text())
+    assert described["input"]["crop"] == [4, 16, 16]
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["data"]["crop"] == "whole"
+    assert evaluation["data"]["images"] == 2
+    assert evaluation["data"]["identity"] == volumes.identity().as_json()
+    assert 0 <= evaluation["ged2"]["4"]["mean"] <= 2
+    with (run / "evaluation.csv").open() as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["ball-3", "ball-7"]
+
+
+def test_what_is_asked_from_python_is_the_same(run, volumes):
+    again = pu.evaluate(run, volumes, (1, 4), device="cpu")
+    assert again.ged2[4].mean == json.loads((run / "evaluation.json").read_text())["ged2"]["4"]["mean"]
+    cut = pu.evaluate(run, volumes, (4,), crop=(4, 16, 16), device="cpu")
+    assert cut.ged2[4].mean != again.ged2[4].mean
+
+
+def test_training_from_python_needs_a_crop_where_volumes_differ(volumes, tmp_path):
+    model = pu.UNet(**SMALL)
+    with pytest.raises(InputError, match=r"differ in size; give crop=\(D, H, W\)"):
+        pu.train(model, volumes, tmp_path / "a", steps=1)
+    run = pu.train(
+        model,
+        volumes,
+        tmp_path / "b",
+        steps=1,
+        crop=(3, 16, 17),
+        batch_size=2,
+        augmentation=Augmentation(),
+        device="cpu",
+    )
+    image = torch.from_numpy(volumes.normalised(np.array([3]), volumes.images[3][None]))
+    assert run.model()(image).sample(1).shape == (1, 1, *volumes.size(3))
+
+
+def test_models_and_data_of_other_dimensions_are_refused(run, store, volumes, tmp_path):
+    flat = pu.UNet(in_channels=2, channels=[4, 4])
+    with pytest.raises(InputError, match=r"'UNet' has 2 dimensions, the images of .* 3; set dims"):
+        pu.train(flat, volumes, tmp_path / "a", steps=1, crop=(4, 16, 16), batch_size=2)
+    with pytest.raises(InputError, match=r"channel|takes volumes"):
+        pu.evaluate(run, store, (2,))
+    with pytest.raises(InputError, match=r"needed are \(B, C, D, H, W\)"):
+        pu.evaluate(run.parent / "experts", [(torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16))], (2,))
