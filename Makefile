@@ -1,5 +1,6 @@
 # make demo   the main job, end to end: data, training, evaluation, runs/demo/report.html
 # make test   lint, types and the whole test suite
+# make docs   the site of the guides and of the reference, build/site
 # make wheel  sdist and wheel, installed into an empty environment and used there
 #
 # They make .venv and install everything on first use, and are safe to repeat: what exists is reused.
@@ -21,7 +22,7 @@ INSTALLED = $(VENV)/installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 STORE = data/$(if $(DATA),$(firstword $(subst ., ,$(notdir $(DATA:/=)))),demo)
 
-.PHONY: install demo test lint wheel clean
+.PHONY: install demo test lint wheel docs clean
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -56,6 +57,10 @@ test: lint
 
 wheel: $(INSTALLED)
 	.ci/wheel $(BIN)/python
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "the site is build/site; look at it with: python3 -m http.server --directory build/site"
 
 clean:
 	rm -rf $(VENV) data runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,7 @@ from probunet.cli import COMMANDS, parse
 from probunet.training.configurations import FOLDER
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINES = [
     (page.name, line.split("#")[0].strip())
     for page in PAGES
