@@ -22,7 +22,10 @@ from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
+from probunet.metrics.clusters import groups
+from probunet.metrics.sizes import sizes
 from probunet.runs.run import Run
+from probunet.runs.trained import open_model
 
 HOST = "http://127.0.0.1:8777"
 
@@ -207,3 +210,67 @@ def test_a_token_is_described(trained):
     assert schema["security"] == [{"bearer": []}, {"cookie": []}]
     assert set(schema["components"]["securitySchemes"]) == {"bearer", "cookie"}
     assert TestClient(app, base_url=HOST).get("/api/health").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory):
+    """A model of volumes, untrained, a volume of six slices for it, and how it is asked."""
+    nibabel = pytest.importorskip("nibabel")
+    folder = tmp_path_factory.mktemp("volumes")
+    torch.manual_seed(0)
+    model = pu.ProbabilisticUNet(channels=(4, 4), latent_dims=2, convolutions=1, combine_channels=8, dims=3).eval()
+    seen = {
+        "crop": [4, 16, 16],
+        "spacing_mm": None,
+        "classes": ["background", "lesion"],
+        "title": "",
+        "simulated": None,
+    }
+    pu.save(
+        model, folder / "model", input={**seen, "intensity": {"unit": "grey level", "offset": 128.0, "scale": 74.0}}
+    )
+    values = np.random.default_rng(0).integers(0, 256, (20, 18, 6)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-0.5, -0.7, 2.0, 1.0])), folder / "scan.nii")
+    engine = Engine(open_model(str(folder / "model"), ()), "cpu")
+    with torch.inference_mode():  # so that it marks some voxels and others not
+        logits = engine.predictor(folder / "scan.nii").distribution().latent.logits(torch.tensor([[0.1, -0.2]]))
+        engine.model.combine.rest[-1].bias[1] -= (logits[:, 1] - logits[:, 0]).median()
+    app = make_app(engine, Cases(cases_of(folder / "scan.nii", "test")), LOOPBACK)
+    return TestClient(app, base_url=HOST), engine, folder
+
+
+def test_hypotheses_of_a_model_of_volumes_are_volumes(scanned):
+    client, engine, folder = scanned
+    query = "n=4&seed=3&row=9&column=9"
+    prediction = engine.predictor(folder / "scan.nii", at=(9, 9), size=(16, 16))
+    whole = prediction.view.field.of(prediction.sample(4, 3))
+    for index in (0, 5):
+        labels = numbers(client.get(f"/api/cases/0/labels?{query}&slice={index}"), np.uint8)
+        assert np.array_equal(labels, whole[:, index])
+        shares = numbers(client.get(f"/api/cases/0/probabilities?{query}&slice={index}"), "<f4")
+        assert np.allclose(shares.sum(axis=0), 1, atol=1e-5)
+    answer = client.get(f"/api/cases/0/hypotheses?{query}&slice=5&distance=0.3").json()
+    expected = sizes(whole, 1, (2.0, 0.7, 0.5))
+    assert answer["volume"]["hypotheses"]["size"] == pytest.approx(expected.size.tolist())
+    assert answer["volume"]["hypotheses"]["diameter"] == pytest.approx(expected.diameter.tolist())
+    assert answer["volume"]["hypotheses"]["pixels"] == np.count_nonzero(whole, axis=(2, 3)).tolist()
+    assert answer["groups"] == [vars(group) for group in groups(whole, 2, 0.3)]
+    assert client.get(f"/api/cases/0?{query}&slice=6").status_code == 422
+
+
+def test_the_page_decodes_a_slice_of_a_volume_from_its_features(scanned):
+    client, engine, _ = scanned
+    place = "row=9&column=9&slice=4"
+    assert client.get(f"/api/cases/0?{place}").json()["decodes_in_page"]
+    features = torch.from_numpy(numbers(client.get(f"/api/cases/0/features?{place}"), "<f4").copy())
+    latent = torch.tensor([[0.1, -0.2]])
+    with torch.inference_mode():
+        logits = engine.model.combine(features.movedim(-1, 0)[None], latent)  # a slice is an image to f_comb
+    decoded = numbers(client.get(f"/api/cases/0/decode?{place}&z=0.1,-0.2"), np.uint8)
+    assert 0 < decoded.mean() < 1
+    assert np.array_equal(logits.argmax(dim=1)[0].numpy(), decoded)
+    saved = np.load(io.BytesIO(client.get(f"/api/cases/0/export?{place}&format=npz&z=0.1,-0.2").content))["samples"]
+    field = client.get(f"/api/cases/0?{place}").json()["field"]
+    inside = saved[0, 4, field["top"] :, field["left"] :][: field["height"], : field["width"]]
+    assert np.array_equal(inside, decoded)
+    assert all(piece.any() for piece in saved[0]), "all slices are saved"

@@ -20,7 +20,7 @@ from probunet.explore.export import packed, written
 from probunet.explore.guard import HEALTH, UPLOADS, Guard
 from probunet.explore.limits import Load
 from probunet.explore.schema import BINARY, array_answer, describe_schema, file_answer, file_body
-from probunet.explore.volumes import facts, letters
+from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
 from probunet.metrics.clusters import groups
 
@@ -127,7 +127,7 @@ def _pictures(app: FastAPI) -> None:
             "readers": len(shown.readers),
             "dicom": picture.series is not None,
             "field": vars(encoded.field),
-            "decodes_in_page": asked.engine.model.split is not None and prediction.view.grid.same,
+            "decodes_in_page": asked.engine.decodes_in_page(encoded),
             "note": "; ".join(prediction.notes),
             "latent": asked.engine.latent(encoded, shown),
         }
@@ -163,9 +163,8 @@ def _hypotheses(app: FastAPI) -> None:
         draws, encoded, shown = drawn.draws()
         classes = len(drawn.engine.predictor.classes)
         counted = [np.bincount(labels.ravel(), minlength=classes).tolist() for labels in draws.labels]
-        whole = drawn.engine.volume(drawn.key, encoded, drawn.n, drawn.seed)
-        volume = None if whole is None else facts(whole, shown.readers, shown.picture, classes, distance)
-        alike = volume.pop("groups") if volume else [vars(group) for group in groups(draws.labels, classes, distance)]
+        volume = drawn.engine.facts(drawn.key, shown, encoded, drawn.n, drawn.seed, distance)
+        alike = volume["groups"] if volume else [vars(group) for group in groups(draws.labels, classes, distance)]
         latents = None if draws.latents is None else draws.latents.tolist()
         answer = {"field": vars(encoded.field), "latents": latents, "pixels": counted, "groups": alike}
         return {**answer, "volume": volume}

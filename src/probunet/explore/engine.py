@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,7 @@ from probunet.core.errors import InputError
 from probunet.explore.cases import Shown
 from probunet.explore.limits import Turns
 from probunet.explore.recent import Recent
-from probunet.explore.volumes import MOST_VOXELS
+from probunet.explore.volumes import MOST_VOXELS, facts
 from probunet.inference.predictor import Latents, Prediction, Predictor
 from probunet.inference.view import Field
 from probunet.runs.description import TrainedModel
@@ -23,6 +25,7 @@ MAXIMUM_SAMPLES = 128
 MAXIMUM_FIELD = 512
 """Pixels along either side of what the model sees at once: 32 features of that are 34 MB for the browser."""
 REMEMBERED_BYTES = 256 * 2**20
+REMEMBERED_FACTS = 64
 READERS_AT_MOST = 32
 """Readers whose posterior is shown."""
 
@@ -46,15 +49,34 @@ class Place:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the model says about one field of one slice."""
+    """What the model says about one field: of one slice, or of all slices at once if it is a model of volumes."""
 
     prediction: Prediction
     index: int
+    """The slice that is looked at."""
 
     @property
     def field(self) -> Field:
         """Where it is, in pixels of the picture."""
         return self.prediction.view.field
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Hypotheses of one field in all slices.
+
+    Attributes:
+        labels: (n, slices, h, w) uint8 class ids.
+        probabilities: (slices, K, h, w) float32 of these hypotheses, or ``None`` where nobody asked.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    probabilities: npt.NDArray[np.float32] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return self.labels.nbytes + (0 if self.probabilities is None else self.probabilities.nbytes)
 
 
 @dataclass(frozen=True)
@@ -86,7 +108,11 @@ class Engine:
         self.trained, self.model = trained, self.predictor.model
         self._encoded: Recent[Encoded] = Recent(REMEMBERED_BYTES)
         self._draws: Recent[Draws] = Recent(REMEMBERED_BYTES // 2)
-        self._volumes: Recent[npt.NDArray[np.uint8]] = Recent(REMEMBERED_BYTES)
+        self._volumes: Recent[Volume] = Recent(REMEMBERED_BYTES)
+        self._facts: Recent[dict[str, Any]] = Recent(REMEMBERED_FACTS)
+        # of volumes; what is said of one goes with it
+        self._features: WeakKeyDictionary[Prediction, npt.NDArray[np.float32]] = WeakKeyDictionary()
+        self._latents: WeakKeyDictionary[Prediction, dict[str, Any] | None] = WeakKeyDictionary()
 
     @property
     def crop(self) -> tuple[int, int]:
@@ -106,6 +132,11 @@ class Engine:
         """
         if encoded := self._encoded.get((key, place)):
             return encoded
+        if self.model.dims == 3 and place.slice is not None:  # of the same prediction, whichever slice is looked at
+            whole = self.encode(key, case, replace(place, slice=None))
+            if not place.slice < case.picture.shape[0]:
+                raise InputError(f"there is no slice {place.slice} among {case.picture.shape[0]}")
+            return Encoded(whole.prediction, place.slice)
         depth, height, width = case.picture.shape
         index = depth // 2 if place.slice is None else place.slice
         if not 0 <= index < depth:
@@ -116,8 +147,8 @@ class Engine:
         size = min(size[0], MAXIMUM_FIELD), min(size[1], MAXIMUM_FIELD)
         encoded = Encoded(self.predictor(case.picture, at=(row, column), size=size), index)
         encoded.prediction.distribution(index)
-        seen = encoded.prediction.view.grid.seen
-        self._encoded.put((key, place), encoded, 256 * seen[0] * seen[1])  # 64 floats a pixel, roughly
+        seen = encoded.prediction.view.seen
+        self._encoded.put((key, place), encoded, 256 * math.prod(seen))  # 64 floats a pixel, roughly
         return encoded
 
     def features(self, encoded: Encoded) -> npt.NDArray[np.float32] | None:
@@ -125,31 +156,52 @@ class Engine:
 
         ``None`` for a model without f_comb, and where labels have to come back from another grid.
         """
-        split = self.model.split
-        if split is None or not encoded.prediction.view.grid.same:
+        if not self.decodes_in_page(encoded):
             return None
-        image = encoded.prediction.image(encoded.index)
-        with self.turns.turn(), torch.inference_mode():
-            projected = split.project(image)
-        return np.ascontiguousarray(projected[0].float().permute(1, 2, 0).cpu().numpy())
+        split, prediction = self.model.split, encoded.prediction
+        assert split is not None
+        features = self._features.get(prediction)
+        if features is None:
+            image = prediction.image(encoded.index)
+            with self.turns.turn(), torch.inference_mode():
+                projected = split.project(image)[0].float()
+            features = np.ascontiguousarray(projected.movedim(0, -1).cpu().numpy())
+        if self.model.dims == 2:
+            return features
+        self._features[prediction] = features
+        return np.asarray(features[encoded.index])
+
+    def decodes_in_page(self, encoded: Encoded) -> bool:
+        """Whether the page can go on from features: there is f_comb, and labels come back from no other grid."""
+        return self.model.split is not None and encoded.prediction.view.same and not encoded.prediction.tiled
 
     def draw(self, key: str, encoded: Encoded, n: int, seed: int) -> Draws:
         """Draw hypotheses, once: those that ``probunet sample`` writes for the same seed and place."""
         if draws := self._draws.get((key, encoded, n, seed)):
             return draws
-        prediction = encoded.prediction
+        prediction, field = encoded.prediction, encoded.field
         noise = prediction.noise(n, seed, encoded.index)
-        piece = prediction.slice(encoded.index, noise, probabilities=True)
-        assert piece.probabilities is not None
+        if self.model.dims == 3:
+            whole = self.volume(key, encoded, n, seed)
+            if whole is None or whole.probabilities is None:
+                raise InputError(
+                    f"{n} hypotheses of {prediction.shape[0]} slices of {field.height}x{field.width} px are more than "
+                    "the page can hold; ask for fewer of them, or use probunet sample"
+                )
+            labels, shares = whole.labels[:, encoded.index], whole.probabilities[encoded.index]
+        else:
+            piece = prediction.slice(encoded.index, noise, probabilities=True)
+            assert piece.probabilities is not None
+            labels, shares = field.of(piece.labels), field.of(piece.probabilities)
         latent = prediction.distribution(encoded.index).latent
         with torch.inference_mode():
             latents = None if latent is None else latent.place(noise)[:, 0].float().cpu().numpy()
-        draws = Draws(encoded.field.of(piece.labels), latents, encoded.field.of(piece.probabilities))
-        self._draws.put((key, encoded, n, seed), draws, piece.labels.nbytes + piece.probabilities.nbytes)
+        draws = Draws(labels, latents, shares)
+        self._draws.put((key, encoded, n, seed), draws, labels.nbytes + shares.nbytes)
         return draws
 
-    def volume(self, key: str, encoded: Encoded, n: int, seed: int) -> npt.NDArray[np.uint8] | None:
-        """Give the hypotheses of :meth:`draw` in all slices: (n, slices, h, w), once.
+    def volume(self, key: str, encoded: Encoded, n: int, seed: int) -> Volume | None:
+        """Give the hypotheses of :meth:`draw` in all slices, once.
 
         ``None`` for a single slice, and where they are too many voxels to wait for.
         """
@@ -157,19 +209,36 @@ class Engine:
         if depth == 1 or n * depth * field.height * field.width > MOST_VOXELS:
             return None
         named = key, field, n, seed
-        labels = self._volumes.get(named)
-        if labels is None:
-            labels = self._slices(encoded, encoded.prediction.noise(n, seed, encoded.index))
-            self._volumes.put(named, labels, labels.nbytes)
-        return labels
+        whole = self._volumes.get(named)
+        if whole is None:
+            noise = encoded.prediction.noise(n, seed, encoded.index)
+            whole = self._slices(encoded, noise, self.model.dims == 3)
+            self._volumes.put(named, whole, whole.nbytes)
+        return whole
 
-    def _slices(self, encoded: Encoded, noise: torch.Tensor | Latents) -> npt.NDArray[np.uint8]:
-        pieces = encoded.prediction.slices(noise)
-        return np.stack([encoded.field.of(piece.labels) for piece in pieces], axis=1)
+    def facts(
+        self, key: str, case: Shown, encoded: Encoded, n: int, seed: int, distance: float
+    ) -> dict[str, Any] | None:
+        """Give sizes and groups of :meth:`volume` and sizes of the readings, once; ``None`` where there is none."""
+        named = key, encoded.field, n, seed, distance
+        known = self._facts.get(named)
+        if known is None and (whole := self.volume(key, encoded, n, seed)) is not None:
+            known = facts(whole.labels, case.readers, case.picture, len(self.predictor.classes), distance)
+            self._facts.put(named, known, 1)
+        return known
+
+    def _slices(self, encoded: Encoded, noise: torch.Tensor | Latents, probabilities: bool = False) -> Volume:
+        labels, shares = [], []
+        for piece in encoded.prediction.slices(noise, probabilities):
+            labels.append(encoded.field.of(piece.labels))
+            if piece.probabilities is not None:
+                shares.append(encoded.field.of(piece.probabilities).copy())
+        return Volume(np.stack(labels, axis=1), np.stack(shares) if shares else None)
 
     def decode_volume(self, encoded: Encoded, z: Sequence[float]) -> npt.NDArray[np.uint8]:
         """Give the labels (slices, h, w) of one latent; errors of :meth:`decode`."""
-        return self._slices(encoded, encoded.prediction.latents(np.array([list(z)], np.float32), encoded.index))[0]
+        latents = encoded.prediction.latents(np.array([list(z)], np.float32), encoded.index)
+        return self._slices(encoded, latents).labels[0]
 
     def decode(self, encoded: Encoded, z: Sequence[float]) -> npt.NDArray[np.uint8]:
         """Give the labels (h, w) of one latent.
@@ -182,12 +251,19 @@ class Engine:
 
     def latent(self, encoded: Encoded, case: Shown) -> dict[str, Any] | None:
         """Give prior and readers' posteriors as lists: mean and sigma, each (D,). ``None`` without a latent space."""
-        latent = encoded.prediction.distribution(encoded.index).latent
+        if self.model.dims == 2:
+            return self._latent(encoded, case.readers[:, encoded.index])
+        if encoded.prediction not in self._latents:
+            self._latents[encoded.prediction] = self._latent(encoded, case.readers)
+        return self._latents[encoded.prediction]
+
+    def _latent(self, encoded: Encoded, readers: npt.NDArray[np.uint8]) -> dict[str, Any] | None:
+        latent, view = encoded.prediction.distribution(encoded.index).latent, encoded.prediction.view
         if latent is None:
             return None
-        readers = case.readers[: READERS_AT_MOST if latent.infers else 0, encoded.index]
+        readers = readers[: READERS_AT_MOST if latent.infers and view.through.same else 0]
         with self.turns.turn(), torch.inference_mode():
-            seen = [encoded.prediction.view.labels_seen(labels) for labels in readers]
+            seen = [view.labels_seen(labels) for labels in readers]
             posteriors = [latent.posterior(torch.from_numpy(labels)[None].to(self.predictor.device)) for labels in seen]
             return {
                 "prior": _listed(*latent.moments()),

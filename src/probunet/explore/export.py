@@ -62,7 +62,7 @@ def written(drawn: Drawn, pick: int | None, z: str | None) -> Hypotheses:
             raise InputError(f"there is no hypothesis {pick} among {drawn.n}")
         draws, which = drawn.draws()[0], slice(None) if pick is None else slice(pick, pick + 1)
         every = drawn.engine.volume(drawn.key, encoded, drawn.n, drawn.seed)
-        chosen = draws.labels[which, None] if every is None else every[which]
+        chosen = draws.labels[which, None] if every is None else every.labels[which]
         latents = None if draws.latents is None else draws.latents[which].tolist()
     whole = np.zeros((len(chosen), *shown.picture.shape), np.uint8)
     slices = slice(None) if chosen.shape[1] == len(whole[0]) else slice(encoded.index, encoded.index + 1)
