@@ -110,7 +110,7 @@ def test_the_command_writes_hypotheses_where_the_volume_lies(folder, predictor, 
         image.SetOrigin(to_lps[:3, 3].tolist())
         sitk.WriteImage(image, str(file))
     words = ["sample", str(folder), str(file), "-n", "3", "--seed", "4", "--format", "nifti", "--device", "cpu"]
-    main([*words, "--out", str(tmp_path / "out"), "--write", "samples", "groups", "probabilities"])
+    main([*words, "--out", str(tmp_path / "out"), "--write", "samples", "groups", "probabilities", "--above", "300"])
     expected = expected_labels(predictor, values, 3, 4, "case")
     assert np.array_equal(np.load(tmp_path / "out/case/samples.npy"), expected)
     for i, hypothesis in enumerate(expected):
@@ -121,6 +121,11 @@ def test_the_command_writes_hypotheses_where_the_volume_lies(folder, predictor, 
     summary = json.loads((tmp_path / "out/case/summary.json").read_text())
     assert summary["shape"] == list(SHAPE)
     assert "mm3" in summary["groups"][0]
+    volumes = (expected == 1).sum(axis=(1, 2, 3)) * 0.98  # mm3 of a voxel
+    said = summary["volume"]["lesion"]
+    assert (said["unit"], said["median"]) == ("mm3", pytest.approx(np.median(volumes), rel=1e-4))
+    assert said["probability_above"] == {"300": pytest.approx((volumes > 300).mean())}
+    assert said["probability_empty"] == 0
 
 
 def test_a_dicom_series_has_hypotheses_in_the_order_of_its_slices(folder, predictor, tmp_path):

@@ -44,6 +44,7 @@ def sample(
     at: list[int] | None = None,
     group_distance: float = 0.5,
     reader: str | None = None,
+    above: list[float] | None = None,
     device: str = "auto",
     shard: str | None = None,
     cluster: str | None = None,
@@ -58,8 +59,9 @@ def sample(
     Args:
         model: run directory of a trained model, exported folder, or published name.
         inputs: PNG, TIFF, .npy, NIfTI, NRRD, MetaImage or DICOM files, or folders of them, in the raw values of the
-            training data (grey levels, HU). Slices of a volume share the random part of each hypothesis. For a model of
-            several channels, case_0000.nii.gz, case_0001.nii.gz, ... are the channels of one picture.
+            training data (grey levels, HU). A model of volumes sees a volume whole; to one of images its
+            slices share the random part of each hypothesis. For a model of several channels, case_0000.nii.gz,
+            case_0001.nii.gz, ... are the channels of one picture.
         out: folder of the results.
         n: how many hypotheses.
         seed: of the samples; the same seed gives the same files.
@@ -73,6 +75,7 @@ def sample(
         group_distance: average 1 - IoU from which on hypotheses belong to different groups.
         reader: the person who is meant to draw, where the model was trained with readers' names; any of them if not
             given.
+        above: volumes in mm3: the summary of a volume tells how probable it is that a class is larger.
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         shard: this process's share of the pictures, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every picture has a folder and a seed of its own.
@@ -109,6 +112,7 @@ def sample(
         format,
         frozenset(cast("list[Kind]", write) if write else DEFAULT),
         reader,
+        tuple(above or ()),
     )
     if shard and cluster:
         raise InputError("--shard and --cluster are two ways to share the work; give one of them")

@@ -26,6 +26,7 @@ from probunet.inference.slices import Latents
 from probunet.inference.writers import MAPS, WRITERS, Drawn, Format, check_format, pixel_size
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import Group, groups
+from probunet.metrics.sizes import sizes
 
 Kind: TypeAlias = Literal[
     "samples", "groups", "probabilities", "entropy", "marginal", "sheet", "likelihood", "inner", "outer"
@@ -47,6 +48,7 @@ class Request:
         format: in which hypotheses and maps are written beside the arrays.
         write: what is written.
         reader: the person who is meant to draw; ``None`` for any of those whom the model knows.
+        above: volumes whose probability to be exceeded is wanted, in mm3 (in voxels where these have no size).
 
     Raises:
         InputError: the package that writes the format is not installed.
@@ -60,6 +62,7 @@ class Request:
     format: Format
     write: frozenset[Kind]
     reader: str | None = None
+    above: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_format(self.format)
@@ -82,7 +85,8 @@ class Request:
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
         z = None if self.z is None else self.z.tolist()
-        return {**asdict(self), "z": z, "at": self.at and list(self.at), "write": sorted(self.write)}
+        lists = {"at": self.at and list(self.at), "write": sorted(self.write), "above": list(self.above)}
+        return {**asdict(self), "z": z, **lists}
 
 
 class Results:
@@ -269,6 +273,8 @@ class _Folder:
             likelihoods, reason = self._likelihoods(drawn)
             summary["groups"] = [self._group(g, drawn, p) for g, p in zip(drawn.groups, likelihoods, strict=True)]
             summary["log_likelihood"] = reason
+        if picture.shape[0] > 1:
+            summary["volume"] = self._volumes(drawn)
         if "probabilities" in written:
             summary["probabilities"] = f"of these {len(drawn.samples)} hypotheses"
         if marginal:
@@ -279,6 +285,15 @@ class _Folder:
             **summary,
             "notes": self.prediction.notes,
             "versions": {"probunet": PROBUNET, "torch": torch.__version__},
+        }
+
+    def _volumes(self, drawn: Drawn) -> dict[str, Any]:
+        """How large the hypotheses are, by class: volume, longest diameter, and how many mark nothing."""
+        spacing = drawn.picture.spacing_mm if pixel_size(drawn.picture) else None
+        return {
+            name: sizes(drawn.samples, k, spacing).as_json(self.request.above)  # type: ignore[arg-type]
+            for k, name in enumerate(drawn.classes)
+            if k
         }
 
     def _group(self, group: Group, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
