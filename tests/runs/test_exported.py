@@ -12,7 +12,8 @@ from test_laws import MODELS, images
 
 import probunet as pu
 from probunet.cli import main
-from probunet.runs.exported import ExportedModel
+from probunet.runs.exported import ExportedModel, save_run
+from probunet.runs.run import Run
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -60,7 +61,19 @@ def test_pushing_uploads_what_is_saved(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", type("Hub", (), {"HfApi": Api}))
     assert pu.push_to_hub(pu.UNet(channels=(4, 6)), "me/unet", private=True) == "https://hub/me/unet"
-    assert uploaded == {"repository": ("me/unet", True), "files": ["model.safetensors", "probunet.json"]}
+    assert uploaded == {"repository": ("me/unet", True), "files": ["README.md", "model.safetensors", "probunet.json"]}
+
+
+def test_a_card_for_people_lies_beside_the_description(trained, tmp_path):
+    save_run(Run(trained / "probabilistic_unet"), tmp_path / "blobs", "CC BY 4.0 <b>*")
+    card = (tmp_path / "blobs" / "README.md").read_text()
+    assert "not for diagnosis" in card
+    assert "- trained on: blobs, simulated (real images)" in card
+    assert "CC BY 4.0 \\<b\\>\\*" in card
+    means = json.loads((tmp_path / "blobs" / "probunet.json").read_text())["evaluation"]["ged2"]
+    assert f"| D_GED^2, 4 samples | {means['4']['mean']:.3f} (" in card
+    pu.save(pu.UNet(channels=(4, 6)), tmp_path / "bare")
+    assert "It was not evaluated" in (tmp_path / "bare" / "README.md").read_text()
 
 
 def _change(folder: Path, **changes) -> None:

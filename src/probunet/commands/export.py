@@ -9,11 +9,18 @@ from probunet.core.console import console
 from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
-from probunet.runs.exported import save_run
+from probunet.runs.exported import facts_of, save_run
 from probunet.runs.guest import Guest
+from probunet.runs.model_card import CARD, model_card
 from probunet.runs.onnx_graphs import write_onnx
 from probunet.runs.run import Run
 from probunet.runs.trained import open_model
+
+USE = (
+    "`encode.onnx` turns images (B, C, H, W) into features (B, F, H, W) and the prior's mean and log sigma (B, D), "
+    "`decode.onnx` features and z (B, D) into logits (B, K, H, W); z is mean + sigma times standard normal numbers."
+)
+"""What the card of a folder of graphs says of their use."""
 
 
 def export(
@@ -51,6 +58,8 @@ def export(
             difference = write_onnx(trained.model(), folder)
             facts = {key: trained.settings[key] for key in ("model", "input")}
             write_json(folder / "probunet.json", facts | {"licence": licence, "difference_from_pytorch": difference})
+            described = facts_of(trained) | facts | {"licence": licence}
+            (folder / CARD).write_text(model_card(described, out.name, USE), encoding="utf-8")
     elif isinstance(trained, Run):
         save_run(trained, out, licence)
     else:

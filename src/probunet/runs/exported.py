@@ -22,10 +22,20 @@ from probunet.core.version import VERSION as PROBUNET
 from probunet.models.base import SegmentationModel
 from probunet.runs.calibration import CALIBRATION, Calibration, read_calibration, weights_identity
 from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, check_description, check_written, hashed
+from probunet.runs.model_card import CARD, model_card
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification, Trust
 
 DESCRIPTION, WEIGHTS = "probunet.json", "model.safetensors"
+USE = """```
+probunet sample FOLDER picture --out hypotheses
+```
+
+```python
+import probunet as pu
+
+hypotheses = pu.Predictor.load("FOLDER")("picture").sample(16)
+```"""
 UNKNOWN_INPUT = {
     "intensity": {"unit": "", "offset": 0.0, "scale": 1.0},
     "crop": 128,
@@ -80,7 +90,7 @@ class ExportedModel(TrainedModel):
 
 
 def save(model: SegmentationModel, folder: Path | str, calibration: Calibration | None = None, **facts: Any) -> None:
-    """Write a model to a folder that ``load`` reads, in this version and in later ones.
+    """Write a model to a folder that ``load`` reads, in this version and in later ones, with a model card for people.
 
     Args:
         model: trained or not.
@@ -109,6 +119,7 @@ def save(model: SegmentationModel, folder: Path | str, calibration: Calibration 
     with writing_folder(folder) as temporary:
         (temporary / WEIGHTS).write_bytes(content)
         write_json(temporary / DESCRIPTION, described)
+        (temporary / CARD).write_text(model_card(described, Path(folder).name, USE), encoding="utf-8")
         if calibration is not None:
             write_json(temporary / CALIBRATION, calibration.model_dump(mode="json"))
 

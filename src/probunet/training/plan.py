@@ -214,7 +214,7 @@ def _schedule(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
     rounds = chosen.steps * chosen.batch / traits.training
     return [
         "optimisation:",
-        _line(1, f"learning_rate: {3.0e-4 if machine.gpu else 1.0e-3}", "smaller for the larger network of a GPU"),
+        _line(1, f"learning_rate: {3.0e-4 if machine.gpu else 1.0e-3}", "of Adam, at the start"),
         _line(1, "final_learning_rate: 1.0e-5"),
         _line(1, "schedule: cosine"),
         "trainer:",

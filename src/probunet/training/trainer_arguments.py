@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from probunet.core.errors import InputError
@@ -31,6 +33,7 @@ Precision = Literal[
 ]
 PRECISION_HELP = "number format; auto: float32 or bfloat16, whichever a trial of a few steps shows to be faster here"
 END = ("max_steps", "max_time")
+_TIMES = {"weeks", "days", "hours", "minutes", "seconds"}
 VALIDATE_EVERY = 500
 """Steps between validations, where ``val_check_interval`` is not given."""
 
@@ -46,7 +49,19 @@ def check_trainer(arguments: Mapping[str, Any]) -> None:
             raise InputError(f"trainer.{name} cannot be chosen: {OWN[name]}")
     if not set(arguments) & set(END):
         raise InputError("the training has no end; give trainer.max_steps or trainer.max_time")
+    if not _is_time(arguments.get("max_time")):
+        written = str(arguments["max_time"])[:40]
+        raise InputError(f"trainer.max_time={written} is no time; give days, hours, minutes, seconds: 00:00:03:00")
     for name in ("max_steps", "val_check_interval"):
         value = arguments.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise InputError(f"trainer.{name}={value} is no number of steps; give 1 or more")
+
+
+def _is_time(value: Any) -> bool:
+    """Whether Lightning understands it: nothing, a span, DD:HH:MM:SS, or names such as hours with their numbers."""
+    if isinstance(value, Mapping):
+        return bool(value) and set(value) <= _TIMES and all(isinstance(part, int | float) for part in value.values())
+    if isinstance(value, str):
+        return re.fullmatch(r"\d{1,4}:\d\d:\d\d:\d\d", value.strip()) is not None
+    return value is None or isinstance(value, timedelta)
