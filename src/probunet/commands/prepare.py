@@ -31,20 +31,22 @@ def readers(
     seed: int = 0,
     jobs: int = -1,
     cluster: str | None = None,
+    dims: Literal[2, 3] = 2,
 ) -> None:
     """Prepare the built-in data: the outlines of LIDC-IDRI's readers, with simulated CT around them.
 
-    15,777 lesion slices of 875 patients, four readings each, split by patient. A slice on which every outline is so
-    small that its interior is empty shows no lesion; it is left out and counted.
+    15,777 slices of 2,650 lesions of 875 patients, four readings each, split by patient. A slice, or a lesion as a
+    volume, on which every outline is so small that its interior is empty shows nothing; it is left out and counted.
 
     Args:
         out: folder of the store to make.
         spacing: mm of the pixels.
         size: pixels along either side, at least 16.
-        limit: only this many lesion slices, spread over all patients.
+        limit: only this many lesion slices, or lesions as volumes, spread over all patients.
         seed: of the simulated CT.
         jobs: parallel processes, -1 for one per core.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
+        dims: 3 for a volume of each lesion, on the slices of its scan and some above and below, 2 for its slices.
 
     Raises:
         InputError: arguments out of range, or ``out`` cannot be written.
@@ -52,9 +54,10 @@ def readers(
     Examples:
         probunet prepare readers --out data/readers
         probunet prepare readers --out data/demo --spacing 1 --size 64
+        probunet prepare readers --out data/lesions --dims 3 --spacing 0.7 --size 64
     """
     with on_cluster(cluster):
-        tell_store(prepare_readers(anywhere(out, cluster), spacing, size, limit, seed, jobs))
+        tell_store(prepare_readers(anywhere(out, cluster), spacing, size, limit, seed, jobs, dims))
 
 
 def streets(

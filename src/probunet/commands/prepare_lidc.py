@@ -32,6 +32,7 @@ def lidc(
     keep_going: bool = False,
     jobs: int = -1,
     cluster: str | None = None,
+    dims: Literal[2, 3] = 2,
 ) -> None:
     """Prepare the original LIDC-IDRI download: CT around every lesion, with the outlines of up to four readers.
 
@@ -49,6 +50,7 @@ def lidc(
         keep_going: report and skip scans that cannot be read, and missing slices, instead of stopping at the first.
         jobs: parallel processes, -1 for one per core; a joblib backend chosen in Python (Dask, Ray) is used instead.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk.
+        dims: 3 for a volume of each lesion, on the slices of its scan and some above and below, 2 for its slices.
 
     Raises:
         InputError: something is missing, unreadable or contradictory; names the file.
@@ -56,6 +58,7 @@ def lidc(
     Examples:
         probunet prepare lidc --dicom LIDC-IDRI --out data/lidc
         probunet prepare lidc --dicom LIDC-IDRI --xml tcia-lidc-xml --out data/lidc --keep-going
+        probunet prepare lidc --dicom LIDC-IDRI --out data/lidc3d --dims 3 --spacing 0.7 --size 64
         probunet prepare lidc --xml tcia-lidc-xml --check
     """
     if check and not (dicom or xml):
@@ -75,7 +78,7 @@ def lidc(
     if dicom and out:
         with on_cluster(cluster):
             places = anywhere(dicom, cluster), anywhere(out, cluster)
-            store, summary = prepare_lidc(*places, index, annotations, spacing, size, keep_going, jobs)
+            store, summary = prepare_lidc(*places, index, annotations, spacing, size, keep_going, jobs, dims)
         print_lidc(summary)
         tell_store(store)
 

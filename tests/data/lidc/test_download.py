@@ -62,6 +62,29 @@ def download(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_lesion_is_a_volume_with_the_slices_around_it(download, tmp_path):
+    """Five slices of 2.5 mm: two readers marked the second, one the third, and nobody the others."""
+    store, _ = prepare_lidc(download, tmp_path / "volumes", size=32, jobs=1, dims=3)
+    assert (store.dims, len(store.cases), store.size(0), store.spacing(0)) == (3, 3, (5, 32, 32), (2.5, 0.5, 0.5))
+    assert {case.split: case.patient for case in store.cases} == dict(zip(SPLITS, PATIENTS, strict=True))
+    assert store.labels[0].any(axis=(2, 3)).sum(axis=0).tolist() == [0, 2, 1, 0, 0]
+    slices, _ = prepare_lidc(download, tmp_path / "slices", size=32, jobs=1)
+    np.testing.assert_array_equal(store.images[0][0, 1], slices.images[0, 0])
+    np.testing.assert_array_equal(store.labels[0][:, 1], slices.labels[0])
+
+
+def test_a_lesion_with_a_missing_slice_inside_is_no_volume(tmp_path):
+    folder = write_scan(tmp_path / "scans", 0)
+    text = next(folder.glob("*.xml")).read_text()
+    series = folder.name
+    far = roi(sop_uid(series, 4), -90.0, BOX)
+    next(folder.glob("*.xml")).write_text(text.replace("</unblindedReadNodule>", f"{far}</unblindedReadNodule>", 1))
+    (folder / "1-002.dcm").unlink()  # files are named against the order of their places: slice 3
+    with pytest.raises(InputError, match=r"slices are missing between z -97\.5 and -90 mm"):
+        prepare_lidc(tmp_path / "scans", tmp_path / "out", size=32, jobs=1, dims=3)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_makes_a_store_and_says_what_it_did(download, tmp_path, capsys):
     out = tmp_path / "store"
     main(["prepare", "lidc", "--dicom", str(download), "--out", str(out), "--size", "32", "--jobs", "1"])

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from probunet.data.lidc.summary import Summary, summarise
 from probunet.data.lidc.xml import Index, index_folder
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.splits import load_reader_split
 from probunet.data.store import Store
 
@@ -52,6 +54,7 @@ def prepare_lidc(
     size: int = CROP,
     keep_going: bool = False,
     jobs: int = -1,
+    dims: Literal[2, 3] = 2,
 ) -> tuple[Store, Summary]:
     """Prepare the original LIDC-IDRI download: CT around every lesion, with the outlines of up to four readers.
 
@@ -66,14 +69,18 @@ def prepare_lidc(
     Raises:
         InputError: something is missing, unreadable or contradictory; names the file.
     """
-    settings = Settings(annotations, spacing, size, partial=keep_going)
+    settings = Settings(annotations, spacing, size, keep_going, dims)
     check_arguments(dicom, out, settings)
     index = None
     if annotations == "xml":
         index = xml if isinstance(xml, Index) else find_xml(xml or dicom, keep_going)
     kept = out.parent / f".{out.name}-scans"
     parts = _make_parts(find_jobs(dicom, kept, settings, index), out, keep_going, jobs)
-    store = write_store(out, _sources(parts), _description(settings, parts, index), np.int16, jobs=jobs, threads=True)
+    description = _description(settings, parts, index)
+    if dims == 3:
+        store = write_volumes(out, _volume_sources(parts, spacing), description, np.int16, jobs=1)
+    else:
+        store = write_store(out, _sources(parts), description, np.int16, jobs=jobs, threads=True)
     shutil.rmtree(kept, ignore_errors=True)
     return store, summarise(parts, index, store)
 
@@ -161,6 +168,36 @@ def _sources(parts: Sequence[Part]) -> list[CaseSource]:
     return sorted(sources, key=lambda source: source.case.patient)  # stable: by patient wherever the folders lie
 
 
+def draw_volume(part: Path, first: int, heights: Sequence[float], spacing: float) -> Volume:
+    """Read the crops of one lesion as a volume.
+
+    Args:
+        part: the folder.
+        first: row of its lowest slice; the others follow.
+        heights: of the slices, ascending.
+        spacing: mm of a pixel.
+    """
+    images, labels = (np.load(part / name, mmap_mode="r") for name in ("images.npy", "labels.npy"))
+    rows = slice(first, first + len(heights))
+    between = (heights[-1] - heights[0]) / max(len(heights) - 1, 1)
+    voxel = (between, spacing, spacing) if between else None
+    return Volume(np.moveaxis(images[rows], 1, 0), np.moveaxis(labels[rows], 1, 0), voxel)
+
+
+def _volume_sources(parts: Sequence[Part], spacing: float) -> list[VolumeSource]:
+    splits = load_reader_split()
+    sources = []
+    for part in parts:
+        row = 0
+        for scan in part.scans:
+            for lesion, names in groupby(scan.names, lambda name: name.rpartition("_z")[0]):
+                heights = [float(name.rpartition("_z")[2]) for name in names]
+                case = Case(lesion, scan.patient, splits[scan.patient])
+                sources.append(VolumeSource(case, partial(draw_volume, part.path, row, heights, spacing)))
+                row += len(heights)
+    return sorted(sources, key=lambda source: source.case.patient)
+
+
 def _description(settings: Settings, parts: Sequence[Part], index: Index | None) -> Description:
     scans = [scan for part in parts for scan in part.scans]
     notes = {
@@ -173,15 +210,16 @@ def _description(settings: Settings, parts: Sequence[Part], index: Index | None)
         "skipped": [error for part in parts for error in part.errors] + list(index.broken if index else ()),
     }
     return Description(
-        title="LIDC-IDRI, CT around every lesion, four readers",
+        title=f"LIDC-IDRI, CT around every lesion, {'volumes, ' if settings.dims == 3 else ''}four readers",
         licence=LICENCE,
         arguments={
             "command": "prepare lidc",
             "annotations": settings.annotations,
             "spacing": settings.spacing,
             "size": settings.size,
+            **({"dims": 3} if settings.dims == 3 else {}),
         },
         intensity=HOUNSFIELD,
-        spacing_mm=(settings.spacing, settings.spacing),
+        spacing_mm=None if settings.dims == 3 else (settings.spacing, settings.spacing),
         notes=notes,
     )

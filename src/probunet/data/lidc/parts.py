@@ -26,6 +26,7 @@ from probunet.core.files import writing_folder
 from probunet.data.lidc.annotations import AnnotationTable, load_table
 from probunet.data.lidc.crops import Crops, crop_scan
 from probunet.data.lidc.lesions import builtin_nodules, find_lesions
+from probunet.data.lidc.whole import whole_lesions
 from probunet.data.lidc.xml import Index, Nodule, read_copies
 from probunet.data.splits import load_reader_split
 from probunet.io.dicom import Slice, is_dicom
@@ -41,12 +42,14 @@ class Settings:
         spacing: mm of the pixels.
         size: pixels along either side.
         partial: accept scans of which outlined slices are missing.
+        dims: 3 for all slices of a lesion on one grid, and some above and below.
     """
 
     annotations: Literal["xml", "builtin"]
     spacing: float
     size: int
     partial: bool = False
+    dims: Literal[2, 3] = 2
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,8 @@ def _scan(series: Series, job: Job) -> tuple[Scan, Crops]:
         )
     nodules, left_out = _nodules(series, job)
     lesions = find_lesions(nodules, series, job.settings.partial)
+    if job.settings.dims == 3:
+        lesions = whole_lesions(lesions, series)
     images, labels = crop_scan(series, lesions, job.settings.spacing, job.settings.size)
     names = [f"{series.patient}_{series.uid[-8:]}_lesion{one.lesion:02d}_z{one.z:+.3f}" for one, _ in lesions.slices]
     scan = Scan(

@@ -79,7 +79,8 @@ def _facts(parts: Sequence[Part], index: Index | None, store: Store) -> list[str
     scans = [scan for part in parts for scan in part.scans]
     notes = store.manifest["notes"]
     left_out = store.manifest["left_out_no_reader_marked_anything"]
-    lines = [f"{left_out:,} crops left out because no outline on them has an interior"]
+    kind = "lesions" if store.dims == 3 else "crops"
+    lines = [f"{left_out:,} {kind} left out because no outline on them has an interior"]
     if notes["left_out"]:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in notes["left_out"].items())
         lines.append(f"marks in the XML that are no outlines and were left out: {counts}")

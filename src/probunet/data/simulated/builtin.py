@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,7 +15,9 @@ from probunet.data.flips import PAPER, with_flips
 from probunet.data.lidc.readers import CROP, SPACING_MM, LesionSlice, load_annotations
 from probunet.data.manifest import SPLITS, Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.simulated.ct import simulate_ct
+from probunet.data.simulated.ct_volume import LesionVolume, lesion_volume, simulate_volume
 from probunet.data.simulated.streets import CLASSES, draw_scene
 from probunet.data.splits import load_reader_split
 from probunet.data.store import Store
@@ -44,11 +48,12 @@ def prepare_readers(
     limit: int | None = None,
     seed: int = 0,
     jobs: int = -1,
+    dims: Literal[2, 3] = 2,
 ) -> Store:
     """Prepare the built-in data: the outlines of LIDC-IDRI's readers, with simulated CT around them.
 
-    15,777 lesion slices of 875 patients, four readings each, split by patient. A slice on which every outline is so
-    small that its interior is empty shows no lesion; it is left out and counted.
+    15,777 slices of 2,650 lesions of 875 patients, four readings each, split by patient. A slice, or a lesion as a
+    volume, on which every outline is so small that its interior is empty shows nothing; it is left out and counted.
 
     The arguments are those of the command ``probunet prepare readers``.
 
@@ -62,14 +67,17 @@ def prepare_readers(
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit} leaves nothing to prepare; give at least 1")
     arguments = {"command": "prepare readers", "spacing": spacing, "size": size, "limit": limit, "seed": seed}
+    arguments |= {"dims": 3} if dims == 3 else {}
     description = Description(
-        title="LIDC-IDRI readers' outlines on simulated CT",
+        title=f"LIDC-IDRI readers' outlines on simulated CT{', volumes' if dims == 3 else ''}",
         licence=LICENCE,
         arguments=arguments,
         intensity=HOUNSFIELD,
         spacing_mm=(spacing, spacing),
         simulated=True,
     )
+    if dims == 3:
+        return _prepare_lesions(out, replace(description, spacing_mm=None), spacing, size, limit, seed, jobs)
     slices = load_annotations().lesion_slices()
     if limit is not None and limit < len(slices):
         slices = [slices[i] for i in np.linspace(0, len(slices) - 1, limit).round().astype(int)]
@@ -82,6 +90,31 @@ def prepare_readers(
         for lesion_slice in slices
     ]
     return write_store(out, sources, description, np.int16, jobs=jobs)
+
+
+def _prepare_lesions(
+    out: Path, description: Description, spacing: float, size: int, limit: int | None, seed: int, jobs: int
+) -> Store:
+    """Every lesion as a volume, with slices above and below."""
+    outlines, parts = load_annotations(), load_reader_split()
+    numbers = list(range(len(outlines.lesions)))
+    if limit is not None and limit < len(numbers):
+        numbers = np.linspace(0, len(numbers) - 1, limit).round().astype(int).tolist()
+    lesions = [lesion_volume(outlines.slices_of(number)) for number in numbers]
+    sources = [
+        VolumeSource(
+            Case(lesion.name, lesion.slices[0].patient, parts[lesion.slices[0].patient]),
+            partial(draw_simulated_volume, lesion, spacing, size, seed),
+        )
+        for lesion in lesions
+    ]
+    return write_volumes(out, sources, description, np.int16, jobs=jobs)
+
+
+def draw_simulated_volume(lesion: LesionVolume, spacing: float, size: int, seed: int) -> Volume:
+    """Simulate CT of a whole lesion and rasterise its four readings."""
+    image = np.rint(simulate_volume(lesion, spacing, size, seed)).astype(np.int16)[None]
+    return Volume(image, lesion.masks(spacing, size), (lesion.step, spacing, spacing))
 
 
 def draw_street(number: int, height: int, width: int, seed: int) -> Drawn:

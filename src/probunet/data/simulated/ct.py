@@ -37,7 +37,7 @@ HU_RANGE = (-1024.0, 3071.0)
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """What all slices of one lesion have in common."""
 
     lung: float  # HU of lung tissue
@@ -75,17 +75,17 @@ def simulate_ct(lesion_slice: LesionSlice, spacing: float = SPACING_MM, size: in
         (size, size) float32, HU within ``HU_RANGE``.
     """
     identity = (seed, lesion_slice.scan, lesion_slice.lesion)
-    scene = _draw_scene(np.random.default_rng(identity), lesion_slice)
+    scene = draw_scene(np.random.default_rng(identity), lesion_slice)
     rng = np.random.default_rng((*identity, round((lesion_slice.z + 10_000) * 1000)))
     canvas = Canvas(size, spacing)
     hidden = hidden_lesion(rng, scene, mean_outline(lesion_slice, spacing, size))
-    image = _tissue(rng, canvas, scene)
-    _add_vessels(rng, canvas, scene, image, lesion_slice)
-    _add_walls(rng, canvas, scene, image, hidden)
-    _add_lesion(rng, canvas, scene, image, hidden, lesion_slice)
+    image = lung_tissue(rng, canvas, scene)
+    add_vessels(rng, canvas, scene, image, lesion_slice)
+    add_walls(rng, canvas, scene, image, hidden)
+    add_lesion(rng, canvas, scene, image, hidden, lesion_slice)
     sigma = np.hypot(scene.sharpness, 0.35 * lesion_slice.pixel_spacing) / spacing
     image = ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=2.5)
-    image += _noise(rng, canvas, scene)
+    image += scanner_noise(rng, canvas, scene)
     return np.clip(image, *HU_RANGE, out=image)
 
 
@@ -112,18 +112,19 @@ def mean_outline(lesion_slice: LesionSlice, spacing: float, size: int) -> Field:
     return mean
 
 
-def hidden_lesion(rng: np.random.Generator, scene: _Scene, mean: Field) -> Field:
+def hidden_lesion(rng: np.random.Generator, scene: Scene, mean: Field, most: float | None = None) -> Field:
     """Draw what is really there: one outline and how well it is seen.
 
     Args:
         rng: of the slice.
         scene: of the lesion.
         mean: the readers' mean outline, 0 to 1.
+        most: its largest value in the whole lesion; that of this slice if not given.
 
     Returns:
         (size, size) float32: 0 outside of the lesion, up to its contrast (0.15 to 1) inside.
     """
-    most = float(mean.max())
+    most = float(mean.max()) if most is None else most
     if not most:
         return mean
     inside = np.clip(3 * (mean / np.float32(most) - np.float32(scene.level)) + np.float32(0.5), 0, 1)
@@ -131,12 +132,13 @@ def hidden_lesion(rng: np.random.Generator, scene: _Scene, mean: Field) -> Field
     return inside * np.float32(np.clip(seen, 0.15, 1.0))
 
 
-def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
+def draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> Scene:
+    """Draw what all slices of a lesion have in common."""
     thickness = lesion_slice.slice_thickness
     towards = rng.uniform(0, 2 * np.pi)
     far = rng.uniform(45, 130)
     direction = towards + np.pi + rng.normal(0, 0.5)  # the chest wall is opposite of the hilum
-    return _Scene(
+    return Scene(
         lung=rng.normal(-855, 25),
         gravity=rng.uniform(0.1, 0.9),
         rough=rng.uniform(12, 32),
@@ -156,7 +158,7 @@ def _draw_scene(rng: np.random.Generator, lesion_slice: LesionSlice) -> _Scene:
     )
 
 
-def _tissue(rng: np.random.Generator, canvas: Canvas, scene: _Scene) -> Field:
+def lung_tissue(rng: np.random.Generator, canvas: Canvas, scene: Scene) -> Field:
     """Lung without vessels: fine and coarse texture, denser towards the back, at times with emphysema."""
     _, y = canvas.axes()
     coarse = random_field(rng, canvas.size, 7 / canvas.spacing)
@@ -174,9 +176,10 @@ def _blend(image: Field, share: Field, value: Field | float) -> None:
     image += share * (value - image)
 
 
-def _add_vessels(
-    rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: Field, lesion_slice: LesionSlice
+def add_vessels(
+    rng: np.random.Generator, canvas: Canvas, scene: Scene, image: Field, lesion_slice: LesionSlice
 ) -> None:
+    """Draw vessels, and at times a bronchus beside one, into the image."""
     tubes = grow_vessels(rng, canvas, np.array(scene.hilum), scene.vessels, lesion_slice.slice_thickness)
     _blend(image, draw_tubes(canvas, tubes), float(rng.uniform(0, 60)))
     if rng.random() < 0.35:  # a bronchus beside a vessel: a dark lumen with a thin wall
@@ -190,7 +193,7 @@ def _add_vessels(
         _blend(image, draw_tubes(canvas, Tubes(starts, ends, one * (radius - 0.2), one)), -970.0)
 
 
-def _add_walls(rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: Field, mean: Field) -> None:
+def add_walls(rng: np.random.Generator, canvas: Canvas, scene: Scene, image: Field, mean: Field) -> None:
     """Put chest wall (place < 0.5), mediastinum (0.4 to 0.65: both up to 0.5) or nothing beside the lesion."""
     if scene.place < 0.5:
         wall = _wall_beside(scene, scene.direction, scene.gap, True, canvas, mean)
@@ -206,7 +209,7 @@ def _add_walls(rng: np.random.Generator, canvas: Canvas, scene: _Scene, image: F
             _blend(image, np.clip(depth / np.float32(0.8) + 0.5, 0, 1), mediastinum(rng, canvas, depth, along))
 
 
-def _wall_beside(scene: _Scene, direction: float, gap: float, lung_inside: bool, canvas: Canvas, mean: Field) -> Wall:
+def _wall_beside(scene: Scene, direction: float, gap: float, lung_inside: bool, canvas: Canvas, mean: Field) -> Wall:
     """Place a wall ``gap`` mm beyond the lesion's farthest pixel in ``direction``."""
     rows, columns = np.nonzero(mean > 0.1)
     reach = 0.0
@@ -218,14 +221,15 @@ def _wall_beside(scene: _Scene, direction: float, gap: float, lung_inside: bool,
     return place_wall(shape, direction, max(reach, 0) + gap, lung_inside)
 
 
-def _add_lesion(
+def add_lesion(
     rng: np.random.Generator,
     canvas: Canvas,
-    scene: _Scene,
+    scene: Scene,
     image: Field,
     mean: Field,
     lesion_slice: LesionSlice,
 ) -> None:
+    """Draw the lesion into the image, by the ratings of its texture, margin, calcification and spiculation."""
     rows, columns = np.nonzero(mean)
     if not len(rows):
         return
@@ -294,7 +298,7 @@ def _add_spicules(
     image += cover * np.maximum(-60 - image, 0)
 
 
-def _noise(rng: np.random.Generator, canvas: Canvas, scene: _Scene) -> Field:
+def scanner_noise(rng: np.random.Generator, canvas: Canvas, scene: Scene) -> Field:
     """Scanner noise after the reconstruction kernel: sharp kernels give finer and stronger noise."""
     grain = random_field(rng, canvas.size, scene.sharpness * 0.9 / canvas.spacing, ring=True)
     return grain * np.float32(scene.noise * (0.45 / scene.sharpness) ** 0.5)
