@@ -51,17 +51,9 @@ def _nothing(spacing: tuple[float, ...] | None) -> Sizes:
     return Sizes(none, none, none, "voxels" if spacing is None else "mm3")
 
 
-def voxel_spacing(picture: Picture) -> tuple[float, ...] | None:
-    """mm between slices, rows and columns, where all are known."""
-    if picture.spacing_mm is None:
-        return None
-    between, row, column = picture.spacing_mm
-    return None if between is None else (between, row, column)
-
-
 def facts(labels: Labels, readers: Labels, picture: Picture, classes: int, distance: float) -> dict[str, Any]:
     """Of hypotheses (n, D, h, w) and readings (R, D, H, W) of a volume, as plain data."""
-    spacing = voxel_spacing(picture)
+    spacing = picture.sides_mm
     return {
         "hypotheses": Extent.of(labels, spacing).as_json(),
         "readers": Extent.of(readers, spacing).as_json(),

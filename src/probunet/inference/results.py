@@ -289,12 +289,8 @@ class _Folder:
 
     def _volumes(self, drawn: Drawn) -> dict[str, Any]:
         """How large the hypotheses are, by class: volume, longest diameter, and how many mark nothing."""
-        spacing = drawn.picture.spacing_mm if pixel_size(drawn.picture) else None
-        return {
-            name: sizes(drawn.samples, k, spacing).as_json(self.request.above)  # type: ignore[arg-type]
-            for k, name in enumerate(drawn.classes)
-            if k
-        }
+        sides, above = drawn.picture.sides_mm, self.request.above
+        return {name: sizes(drawn.samples, k, sides).as_json(above) for k, name in enumerate(drawn.classes) if k}
 
     def _group(self, group: Group, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
         shown_labels = drawn.samples[group.representative]

@@ -125,6 +125,20 @@ class Picture:
         between, row, column = spacing_of(shown(self.source), self.affine)
         return None if stored.flat else between, row, column
 
+    @property
+    def sides_mm(self) -> tuple[float, ...] | None:
+        """mm of a pixel of a slice (row, column), or of a voxel (slice, row, column); ``None`` if one is unknown.
+
+        Raises:
+            InputError: rows and columns are not at right angles.
+        """
+        if self.spacing_mm is None:
+            return None
+        between, row, column = self.spacing_mm
+        if self.shape[0] == 1:
+            return row, column
+        return None if between is None else (between, row, column)
+
     def slice(self, index: int) -> npt.NDArray[Any]:
         """Raw values (C, H, W) of a slice, in the unit of the picture.
 
