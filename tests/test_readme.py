@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from probunet.cli import COMMANDS, parse
@@ -50,10 +51,15 @@ def test_commands_parse(line, tmp_path, monkeypatch):
     parse(name, words[len(name.split()) :])
 
 
-def test_the_python_example_runs(trained, monkeypatch):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    monkeypatch.chdir(trained.parent)
-    exec(code.replace("runs/demo", "run"), {})
+def test_the_python_runs_from_top_to_bottom(trained, tmp_path, monkeypatch, capsys):
+    (tmp_path / "pictures").mkdir()
+    np.save(tmp_path / "pictures" / "crop.npy", np.random.default_rng(0).normal(-700, 100, (1, 128, 128)))
+    (tmp_path / "runs").symlink_to(trained.parent)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        exec(code.replace("runs/demo", "runs/run"), names)
+    assert len(capsys.readouterr().out.strip("[]\n").split()) == 16
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
