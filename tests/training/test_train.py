@@ -120,7 +120,7 @@ def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):
     run = Run(tmp_path / "run" / "unet")
     best = run.training()["best_validation_ged2"]
     outcome = f"unet: 6 steps, best D_GED^2 {best:.4f} on validation images; its weights are {run.best}"
-    assert outcome in capsys.readouterr().err
+    assert f"{outcome}\nnext: probunet evaluate {tmp_path / 'run'}\n" in capsys.readouterr().err
     train(experiment_file, "--only", "unet")
     said = capsys.readouterr().err
     assert "trained already and is reused" in said

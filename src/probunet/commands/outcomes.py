@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from probunet.core.console import say
@@ -17,6 +18,8 @@ def tell_store(store: Store) -> None:
     kind = "volumes" if store.dims == 3 else "images"
     text = f"{store.path}: {len(store.cases):,} {kind} of {patients:,} patients ({counts})"
     say(text + (f"; {left_out:,} left out, on which nobody marked anything" if left_out else ""))
+    if all(splits.get(split, {"cases": 0})["cases"] for split in ("train", "validation")):
+        tell_next("plan", store.path)
 
 
 def tell_training(run: Run) -> None:
@@ -26,6 +29,11 @@ def tell_training(run: Run) -> None:
     best = training["best_validation_ged2"]
     figure = "" if best is None else f", best D_GED^2 {best:.4f} on validation images"
     say(f"{run.name}: {training['steps']:,} steps{figure}; its weights are {run.best}")
+
+
+def tell_next(command: str, *arguments: Path | str) -> None:
+    """Say what to type next."""
+    say("next: " + shlex.join(["probunet", *command.split(), *map(str, arguments)]))
 
 
 def tell_report(page: Path) -> None:

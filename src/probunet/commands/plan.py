@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from probunet.commands.outcomes import tell_next
 from probunet.core.console import say
 from probunet.core.errors import InputError
 from probunet.core.files import shown, writing_file
@@ -36,4 +37,5 @@ def plan(store: Path, /, out: Path | None = None, experiment: Path | None = None
     text = written(store, traits, Machine.here(device), experiment or Path("runs") / name)
     with writing_file(file) as path:
         path.write_text(text, encoding="utf-8")
-    say(f"the plan for {shown(store)} is {shown(file)}; next: probunet train --config {shown(file)}")
+    say(f"the plan for {shown(store)} is {shown(file)}")
+    tell_next("train --config", file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from probunet.commands.outcomes import tell_training
+from probunet.commands.outcomes import tell_next, tell_training
 from probunet.core.console import console
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
@@ -58,3 +58,4 @@ def train(
         out, data, models, optimisation, trainer, seed, only, set_aside, energy, compile, trust or ()
     ):
         tell_training(run)
+    tell_next("evaluate", out)
