@@ -12,6 +12,7 @@ import probunet as pu
 from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.data.augment import Augmentation
+from probunet.data.pictures import write_pictures
 
 SMALL = {"in_channels": 2, "channels": [4, 4], "convolutions": 1, "dims": 3}
 
@@ -53,6 +54,15 @@ def test_a_model_of_volumes_is_trained_and_evaluated_by_the_commands(run, volume
     assert 0 <= evaluation["ged2"]["4"]["mean"] <= 2
     with (run / "evaluation.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["ball-3", "ball-7"]
+
+
+def test_what_draws_images_alone_says_so(run, volumes, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", str(run.parent)])
+    assert stopped.value.code == 2
+    assert "holds volumes, a report draws images" in capsys.readouterr().err
+    [file, _] = write_pictures(volumes, tmp_path / "pictures", "test", 2)
+    np.testing.assert_array_equal(np.load(file), np.moveaxis(volumes.images[3], 1, 0))
 
 
 def test_what_is_asked_from_python_is_the_same(run, volumes):

@@ -15,7 +15,7 @@ from probunet.data.store import Store
 
 
 def write_pictures(store: Store, out: Path, split: Split, n: int) -> list[Path]:
-    """Write some images, in raw values, one .npy file (C, H, W) each, named for its case.
+    """Write some images, in raw values, one .npy file each: (C, H, W), of volumes (slices, C, H, W).
 
     Args:
         store: where they come from.
@@ -32,5 +32,6 @@ def write_pictures(store: Store, out: Path, split: Split, n: int) -> list[Path]:
     with writing_folder(out) as folder:
         for row in EvaluationImages(store, split, limit=n).indices:
             taken.append(safe_name(store.cases[int(row)].name, taken))
-            np.save(folder / f"{taken[-1]}.npy", store.images[row])
+            image = store.images[int(row)]
+            np.save(folder / f"{taken[-1]}.npy", np.moveaxis(image, 1, 0) if store.dims == 3 else image)
     return [out / f"{name}.npy" for name in taken]

@@ -266,7 +266,12 @@ def _of_store(store: Store) -> Source:
     if store.flips or store.reader_names is None:
         raise InputError(f"{shown(store.path)}: {NAMELESS}")
     cases = (
-        ReadCase(case.name, case.patient, store.images[i][None], np.asarray(store.labels[i])[:, None])
+        ReadCase(
+            case.name,
+            case.patient,
+            np.moveaxis(store.images[i], 1, 0) if store.dims == 3 else store.images[i][None],
+            np.asarray(store.labels[i]) if store.dims == 3 else np.asarray(store.labels[i])[:, None],
+        )
         for i, case in enumerate(store.cases)
     )
     title = str(store.manifest["title"])

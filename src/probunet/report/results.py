@@ -68,6 +68,11 @@ class Results:
         self.seed: int = self.first["seed"]
         self.numbers = [int(n) for n in self.first["ged2"]]
         self.store = Store(self.data["store"])
+        if self.store.dims == 3:
+            raise InputError(
+                f"{self.store.path} holds volumes, a report draws images; the figures are in evaluation.json of each "
+                "run, the volumes in 'probunet explore'"
+            )
         self._models: dict[str, SegmentationModel] = {}
         self._columns: dict[str, dict[str, Floats]] = {}
 
