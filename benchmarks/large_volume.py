@@ -4,7 +4,7 @@ The volume is noise in HU on the disk, the network untrained; neither changes th
 tiles and a network of so many channels need is the same for any depth, so that few slices tell the memory of many.
 
     OMP_NUM_THREADS=1 python benchmarks/large_volume.py > benchmarks/results/large_volume.json
-    OMP_NUM_THREADS=1 python benchmarks/large_volume.py --size 48 512 512 --channels 32 64 128 192
+    OMP_NUM_THREADS=1 python benchmarks/large_volume.py --size 32 512 512 --channels 32 64 128 192
 """
 
 from __future__ import annotations

@@ -19,17 +19,22 @@ keep_freed_memory()  # as every command does
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def alternating(works: dict[str, Callable[[], Any]], repeats: int, warm: int = 2) -> dict[str, float]:
+def alternating(
+    works: dict[str, Callable[[], Any]],
+    repeats: int,
+    warm: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of every work; they take turns, so that what else the machine does falls on all of them."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(warm + repeats):
         for name, work in works.items():
             wait()
-            start = time.perf_counter()
+            start = clock()
             work()
             wait()
             if turn >= warm:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(found) for name, found in times.items()}
 
 
