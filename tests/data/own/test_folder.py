@@ -129,7 +129,7 @@ def test_every_format_gives_the_same_pixels(tmp_path, suffix):
     volume, labels = read_case(open_folder(root).cases[0], 1, 2, None)
     np.testing.assert_array_equal(volume.values[0], blob(0)[0])
     np.testing.assert_array_equal(labels[0], blob(0)[1][:3])
-    assert volume.spacing_mm == ((2.0, 0.5) if suffix in (".nii", ".nii.gz", ".nrrd", ".mha") else None)
+    assert volume.spacing_mm == ((None, 2.0, 0.5) if suffix in (".nii", ".nii.gz", ".nrrd", ".mha") else None)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".nii.gz", ".mha"])
