@@ -20,8 +20,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own sockets and t
 
 @pytest.fixture(scope="module")
 def cluster():
+    before = dict(os.environ)  # Dask sets variables of malloc and of threads in this process, too
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

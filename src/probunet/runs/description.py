@@ -132,8 +132,15 @@ class TrainedModel(ABC):
 
     @property
     def dims(self) -> int:
-        """Axes of an image: 2, or 3 of a model of volumes."""
-        return int(self.specification.arguments.get("dims", 2))
+        """Axes of an image: 2, or 3 of a model of volumes.
+
+        Raises:
+            InputError: the description says something else.
+        """
+        dims = self.specification.arguments.get("dims", 2)
+        if not isinstance(dims, int) or dims not in (2, 3):
+            raise InputError(f"{self.path} is of a model with dims={str(dims)[:40]!r}; 2 or 3 are the axes of an image")
+        return dims
 
     @property
     def plane(self) -> tuple[int, int]:
