@@ -25,7 +25,7 @@ from archive import write_crops, write_model
 from measure import machine
 
 LOOPS = 2
-STEPS, CROPS = 60, 100
+STEPS, CROPS = 40, 60
 ACTIVE = {"OMP_NUM_THREADS": str(os.cpu_count()), "OMP_WAIT_POLICY": "ACTIVE"}
 
 
