@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,12 @@ Drawn = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
 """A raw image (C, H, W) and its readers' labels (R, H, W)."""
 
 
+Content = TypeVar("Content")
+"""What is drawn: an image with its readings, or a volume with its own."""
+
+
 @dataclass(frozen=True)
-class CaseSource:
+class Source(Generic[Content]):
     """What becomes one case of a store.
 
     Attributes:
@@ -40,7 +44,11 @@ class CaseSource:
     """
 
     case: Case
-    draw: Callable[[], Drawn]
+    draw: Callable[[], Content]
+
+
+CaseSource: TypeAlias = Source[Drawn]
+"""Of a store of images."""
 
 
 @dataclass(frozen=True)

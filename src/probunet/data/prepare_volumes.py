@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.core.processes import InWorker
 from probunet.core.types import IGNORE
-from probunet.data.manifest import Case, write_cases
-from probunet.data.prepare import Description, facts_of
+from probunet.data.manifest import write_cases
+from probunet.data.prepare import Description, Source, facts_of
 from probunet.data.store import Store, marked, write_manifest
 from probunet.data.volumes import Spacing
 
@@ -41,17 +41,8 @@ class Volume:
     affine: npt.NDArray[np.float64] | None = None
 
 
-@dataclass(frozen=True)
-class VolumeSource:
-    """What becomes one case of a store of volumes.
-
-    Attributes:
-        case: its name, patient and split.
-        draw: reads or simulates it; picklable and small, as it travels to another process.
-    """
-
-    case: Case
-    draw: Callable[[], Volume]
+VolumeSource: TypeAlias = Source[Volume]
+"""Of a store of volumes."""
 
 
 def write_volumes(

@@ -7,6 +7,7 @@ lie in the folder ``maps`` beside them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,12 +77,8 @@ class Drawn:
 
 def pixel_size(picture: Picture) -> tuple[str, float] | None:
     """``mm2`` of a pixel or ``mm3`` of a voxel, where they are known."""
-    if picture.spacing_mm is None:
-        return None
-    depth, row, column = picture.spacing_mm
-    if picture.shape[0] == 1:
-        return "mm2", row * column
-    return None if not depth else ("mm3", depth * row * column)
+    sides = picture.sides_mm
+    return None if sides is None or not all(sides) else (f"mm{len(sides)}", math.prod(sides))
 
 
 def write_png(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:

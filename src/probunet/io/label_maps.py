@@ -218,13 +218,7 @@ def spacing_of_case(sets: Sequence[MapSet], name: str) -> tuple[float, ...] | No
     pictures = [held.pictures(name) for held in sets]
     if not all(pictures) or any(picture.affine is None for of_set in pictures for picture in of_set):
         return None
-    first = pictures[0][0]
-    if first.spacing_mm is None:
-        return None
-    depth, row, column = first.spacing_mm
-    if first.shape[0] == 1:
-        return row, column
-    return None if depth is None else (depth, row, column)
+    return pictures[0][0].sides_mm
 
 
 def _stacked(pictures: Sequence[Picture], as_stored: bool, beside_array: bool) -> LabelMaps:

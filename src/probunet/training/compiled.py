@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
-from probunet.nets.layers import LAYOUT
+from probunet.training.trial import try_step
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,7 @@ class CompileNetworks(Callback):
     """
 
     def __init__(self, crop: Crop, batch_size: int) -> None:
-        self.size = (crop, crop) if isinstance(crop, int) else crop
-        self.batch_size = batch_size
+        self.crop, self.batch_size = crop, batch_size
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Try, and compile; the model is on its device by now."""
@@ -36,20 +35,13 @@ class CompileNetworks(Callback):
         devices = [] if pl_module.device.type == "cpu" else [pl_module.device]
         try:
             with torch.random.fork_rng(devices), trainer.precision_plugin.train_step_context():
-                self._step(_compiled(copy.deepcopy(model)), self.batch_size // trainer.world_size)
+                try_step(_compiled(copy.deepcopy(model)), self.batch_size // trainer.world_size, self.crop)
         except Exception as error:  # whatever a compiler, or a GPU too old for it, has to say
             reason = (str(error) or repr(error)).strip().splitlines()[0]
             text = f"note: the networks cannot be compiled here and run as they are ({reason})"
             log.warning(text)
         else:
             _compiled(model)
-
-    def _step(self, model: SegmentationModel, batch: int) -> None:
-        device = next(model.parameters()).device
-        image = torch.zeros(batch, model.in_channels, *self.size, device=device)
-        label = torch.zeros(batch, *self.size, dtype=torch.uint8, device=device)
-        generator = torch.Generator(device).manual_seed(0)
-        model.loss(image.contiguous(memory_format=LAYOUT[model.dims]), label, generator).total.backward()
 
 
 def _compiled(model: SegmentationModel) -> SegmentationModel:

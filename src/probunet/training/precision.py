@@ -16,8 +16,8 @@ from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
-from probunet.nets.layers import LAYOUT
 from probunet.training.placement import is_first
+from probunet.training.trial import try_step
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,7 @@ def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, cr
     on_gpu = trainer.get("accelerator", AUTO) in (AUTO, "cuda", "gpu") and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     images = batch_size if on_gpu else min(batch_size, IMAGES)
-    sizes = (crop,) * model.dims if isinstance(crop, int) else tuple(crop)
-    step = _step_of(model, device, (images, model.in_channels, *sizes))
+    step = _step_of(model, device, images, crop)
     seconds = {FULL: _seconds(step, device, None)}
     try:
         seconds[HALF] = _seconds(step, device, seconds[FULL])
@@ -77,16 +76,13 @@ def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, cr
     write_json(file, {"precision": fastest, "seconds": seconds, "images": images, "device": device.type})
 
 
-def _step_of(model: SegmentationModel, device: torch.device, shape: tuple[int, ...]) -> Callable[[], None]:
-    """Make a step of the model's own objective on a copy of it; the energy score is not part of it."""
+def _step_of(model: SegmentationModel, device: torch.device, images: int, crop: Crop) -> Callable[[], None]:
+    """Make a step on a copy of a model."""
     trial = copy.deepcopy(model).to(device).train()
-    form = LAYOUT[len(shape) - 2]
-    image = torch.zeros(shape, device=device).contiguous(memory_format=form)
-    label = torch.zeros((shape[0], *shape[2:]), dtype=torch.uint8, device=device)
 
     def step() -> None:
         trial.zero_grad()
-        trial.loss(image, label, torch.Generator(device).manual_seed(0)).total.backward()
+        try_step(trial, images, crop)
 
     return step
 
