@@ -113,6 +113,27 @@ def test_rows_and_columns_askew_are_refused(tmp_path):
         _ = picture.spacing_mm
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (108, struct.pack("<f", 0), "begins its voxels at byte 0, not at 352 or later"),
+        (108, struct.pack("<f", 348), "begins its voxels at byte 348, not at 352 or later"),
+        (123, b"\5", "lengths in the unit 5, which NIfTI does not have"),
+        (254, struct.pack("<h", 0) + struct.pack("<3f", 0.9, 0.9, 0), "its qform says no place"),
+        (280, struct.pack("<12f", *[0] * 12), "span no space"),
+    ],
+)
+def test_what_no_header_may_say_is_refused_for_what_it_is(tmp_path, place, value, message):
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4))
+    image.set_qform(np.eye(4), code=1)
+    nibabel.save(image, tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[place : place + len(value)] = value
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.nii .*{message}"):
+        _ = read_file(tmp_path / "a.nii").affine
+
+
 def test_without_a_place_nothing_is_turned_and_none_is_claimed(tmp_path):
     picture = picture_of(np.zeros((1, 4, 6)), spacing=(None, 0.5, 0.25))
     labels = np.zeros((1, 4, 6), np.uint8)

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.files import writing_file
 from probunet.core.packages import require
-from probunet.io.content import DEFLATE, Content, decoding, finite
+from probunet.io.content import DEFLATE, Content, decoding, finite, reason_of
 from probunet.io.geometry import Affine, Spacing, checked_affine
 from probunet.io.stored import Stored
 
-_MM = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+_MM = (1.0, 1000.0, 1.0, 1e-3)
+"""Millimetres of the units of length, by their code: not known, metre, millimetre, micrometre."""
 _LARGEST_HEADER = 1 << 28
 _TRAILING = 1 << 24
 """Bytes after the last voxel that are read to reach the checksum."""
@@ -76,8 +77,11 @@ def read_nifti(content: Content, kind: str) -> Stored:
     packed = _is_gzip(content)
     held = content.size() * DEFLATE if packed else content.size()
     content.check(shape, dtype.itemsize, held - offset)
-    if offset > _LARGEST_HEADER:
-        raise InputError(f"{content.name} begins its voxels at byte {offset:,}; is it complete?")
+    if not header.single_vox_offset <= offset <= _LARGEST_HEADER:
+        least = header.single_vox_offset
+        raise InputError(
+            f"{content.name} begins its voxels at byte {offset:,}, not at {least} or later; write it again"
+        )
     return Stored(
         kind,
         shape,
@@ -123,10 +127,18 @@ def _header(nibabel: Any, stream: Any, name: str) -> Any:
 
 def _place(header: Any, name: str) -> tuple[Affine | None, Spacing | None]:
     """Affine in mm, or spacing alone where the header gives no place."""
-    unit = _MM[header.get_xyzt_units()[0] if int(header["xyzt_units"]) & 7 else "unknown"]
+    code = int(header["xyzt_units"]) & 7
+    if code >= len(_MM):
+        raise InputError(f"{name} has lengths in the unit {code}, which NIfTI does not have; save it in mm (unit 2)")
+    unit = _MM[code]
     if int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
-        affine = np.diag([unit, unit, unit, 1.0]) @ np.array(header.get_best_affine(), float)
-        return checked_affine(name, affine), None
+        try:
+            affine = np.array(header.get_best_affine(), float)
+        except Exception as error:  # nibabel has kinds of its own: a quaternion longer than 1, negative pixel sizes
+            raise InputError(
+                f"{name} lies nowhere: its qform says no place ({reason_of(error)}); write it again with its directions"
+            ) from error
+        return checked_affine(name, np.diag([unit, unit, unit, 1.0]) @ affine), None
     column, row, between = (abs(float(size)) * unit for size in header["pixdim"][1:4])
     if not (np.isfinite([column, row, between]).all() and column and row):
         return None, None
