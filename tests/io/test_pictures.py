@@ -356,6 +356,26 @@ def test_lengths_of_nrrd_and_metaimage_are_in_the_unit_that_the_header_names(tmp
         np.testing.assert_allclose(read_file(tmp_path / "a.mha").spacing_mm[1:], np.array([70, 50]) * mm)
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "spacing"),
+    [
+        ("a.nrrd", "", None),
+        ("a.nrrd", "spacings: 0.5 nan 2\n", None),
+        ("a.nrrd", "spacings: 0.5 0.25 nan\n", (None, 0.25, 0.5)),
+        ("a.nrrd", "spacings: 0.5 0.25 2\n", (2, 0.25, 0.5)),
+        ("a.mha", "", None),
+        ("a.mha", "ElementSize = 0.5 0.25 2\n", (2, 0.25, 0.5)),
+    ],
+)
+def test_a_header_that_says_no_length_does_not_mean_millimetres(tmp_path, name, line, spacing):
+    header = {
+        "a.nrrd": f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 3 2\n{line}encoding: raw\n\n",
+        "a.mha": f"NDims = 3\nDimSize = 4 3 2\n{line}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
+    }
+    (tmp_path / name).write_bytes(header[name].encode() + bytes(24))
+    assert read_file(tmp_path / name).spacing_mm == spacing
+
+
 @pytest.mark.parametrize("units", ['"mm" "um" "um"', '"parsec" "parsec" "parsec"'])
 def test_lengths_in_a_unit_that_is_not_known_or_in_several_are_refused(tmp_path, units):
     (tmp_path / "a.nrrd").write_bytes(NRRD.format(f"space units: {units}\n").encode() + bytes(24))

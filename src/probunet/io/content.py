@@ -157,7 +157,9 @@ def said(value: object) -> str:
 
 def reason_of(error: BaseException) -> str:
     """The first words of a library's message, or the kind of the error."""
-    words = re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))  # an object says nothing to a reader
+    words = " ".join(str(error).split())
+    words = re.sub(r"^.*ITK ERROR: \w+(\(\w*\))?:? ?", "", words)  # nor does the place in its source
+    words = re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", words)  # an object says nothing to a reader
     return words[:160] or type(error).__name__
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.packages import require
 from probunet.io.content import DEFLATE, Content, decoding, finite, said
-from probunet.io.geometry import LPS, checked_affine
+from probunet.io.geometry import LPS, Spacing, checked_affine
 from probunet.io.stored import Stored
 
 _SUFFIX = {"NRRD": ".nrrd", "MetaImage": ".mha"}
@@ -33,6 +33,8 @@ _MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 
 _MM |= {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "micron": 1e-3, "nanometer": 1e-6}
 _MM |= {name + "s": mm for name, mm in _MM.items() if len(name) > 2} | {"": 1.0, "?": 1.0}
 _DIRECTIONS = rb"(?im)^space directions:(?!=)(.*)$"
+_SPACINGS = rb"(?im)^spacings:(?!=)(.*)$"
+_ELEMENTS = rb"(?im)^Element(?:Spacing|Size)[ \t]*="
 _HEADER = 1 << 16
 _PRINTED = rb"^(Meta\w+:|Uncompress failed|\w+ required and not defined| *ideal = )"
 """How lines begin that MetaIO prints."""
@@ -84,7 +86,7 @@ def read_itk(content: Content, kind: str) -> Stored:
     spacing, origin = [unit * size for size in spacing], [unit * place for place in origin]
     if _says_where(kind, start):
         affine = checked_affine(content.name, _affine(dims, spacing, origin, direction))
-    mm = ((*spacing, None)[2], spacing[1], spacing[0])
+    mm = _said_spacing(kind, start, spacing)
     dtype = _type(sitk, reader.GetPixelID())
     decode = partial(_decode, content, kind, place)
     return Stored(kind, shape, dtype, decode, affine=affine, spacing=mm, flat=len(sizes) == 2)
@@ -169,6 +171,22 @@ def _says_where(kind: str, start: bytes) -> bool:
     """Whether the header gives directions; without them nobody knows which way is up."""
     word = _DIRECTIONS if kind == "NRRD" else rb"(?im)^(TransformMatrix|Rotation|Orientation)\s*="
     return re.search(word, start) is not None
+
+
+def _said_spacing(kind: str, start: bytes, spacing: list[float]) -> Spacing | None:
+    """mm between slices, rows and columns as far as the header says them; SimpleITK takes 1 where it says nothing."""
+    if kind == "MetaImage":
+        unknown = [re.search(_ELEMENTS, start) is None] * len(spacing)
+    elif _says_where(kind, start):
+        unknown = [False] * len(spacing)
+    else:
+        line = re.search(_SPACINGS, start)
+        words = line[1].decode("ascii", "replace").lower().split() if line else []
+        unknown = [word == "nan" for word in words]
+        if len(words) != len(spacing):  # an axis that is none of space has none
+            unknown = [len(words) - sum(unknown) != len(spacing)] * len(spacing)
+    column, row, between = (*(None if no else mm for no, mm in zip(unknown, spacing, strict=True)), None)[:3]
+    return None if row is None or column is None else (between, row, column)
 
 
 def _affine(dims: int, spacing: Any, origin: Any, direction: Any) -> npt.NDArray[np.float64]:
