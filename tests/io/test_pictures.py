@@ -278,6 +278,18 @@ def test_mr_is_read_and_two_echoes_are_two_pictures(tmp_path):
         read_picture(tmp_path / "same").slice(0)
 
 
+def test_an_overview_that_crosses_a_series_is_another_picture_or_refused_for_its_direction(tmp_path):
+    for i in range(3):
+        save(ct_slice(SERIES, i, (0, 0, i), ImageType=["ORIGINAL", "PRIMARY", "AXIAL"]), tmp_path / f"{i}.dcm")
+    across = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1], "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    save(ct_slice(SERIES, 9, (0, 0, 0), **across), tmp_path / "9.dcm")
+    assert sorted(picture.shape for picture in find_pictures([tmp_path])) == [(1, 48, 48), (3, 48, 48)]
+    save(ct_slice(SERIES, 9, (0, 0, 0), **across | {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}), tmp_path / "9.dcm")
+    (picture,) = find_pictures([tmp_path])
+    with pytest.raises(InputError, match=r"has ImageOrientationPatient .* must agree"):
+        _ = picture.shape
+
+
 def test_missing_slices_are_said(tmp_path):
     for i in (0, 1, 2, 4, 5):
         save(ct_slice(SERIES, i, (0, 0, 2.0 * i), SliceLocation=None), tmp_path / f"{i}.dcm")

@@ -125,25 +125,39 @@ def make_series(slices: Sequence[Slice]) -> Series:
 
 
 def split_phases(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Divide the slices of one series into images that have one slice at every place.
+    """Divide the slices of one series into images that have one slice at every place, all in one direction.
 
-    Two phases, echoes or times at the same places are told apart by the first attribute that does so everywhere.
+    Two phases, echoes or times at the same places, and an overview that crosses the others, are told apart by the first
+    attribute that does so everywhere. Slices that cross each other without one stay together, for :func:`make_series`
+    to refuse.
 
     Raises:
         InputError: two slices are at one place, and nothing tells them apart.
     """
-    pair = _at_one_place(slices)
-    if pair is None:
+    crossing = _cross(slices)
+    pair = None if crossing else _at_one_place(slices)
+    if pair is None and not crossing:
         return [list(slices)]
     for number in range(len(slices[0].phase)):
         groups: dict[str, list[Slice]] = defaultdict(list)
         for one in slices:
             groups[one.phase[number][1]].append(one)
-        if len(groups) > 1 and all(_at_one_place(group) is None for group in groups.values()):
+        if len(groups) > 1 and not any(_cross(group) or _at_one_place(group) for group in groups.values()):
             return list(groups.values())
+    if pair is None:
+        return [list(slices)]
     raise InputError(
         f"{pair[0].path} and {pair[1].path} of one series are at the same place, and nothing tells two images apart; "
         "keep one slice for each place"
+    )
+
+
+def _cross(slices: Sequence[Slice]) -> bool:
+    """Whether slices differ in direction or size, so that nobody can stack them."""
+    first = slices[0]
+    return any(
+        one.shape != first.shape or not np.allclose(one.orientation, first.orientation, rtol=0, atol=1e-3)
+        for one in slices
     )
 
 
