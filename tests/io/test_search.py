@@ -134,3 +134,12 @@ def test_channels_that_are_no_picture_are_refused(tmp_path, numbers, shift, mess
     (case,) = Search([tmp_path], channels=2)
     with pytest.raises(InputError, match=message):
         _ = case.shape
+
+
+def test_a_search_that_may_not_go_on_for_ever_says_how_much_it_looked_at(tmp_path):
+    for name in ("a/1.png", "a/2.txt", "b/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert len(find_pictures([tmp_path], most=6)) == 2
+    with pytest.raises(InputError, match="holds more than the 5 files and folders that are looked at; give the folder"):
+        find_pictures([tmp_path], most=5)

@@ -22,6 +22,8 @@ from probunet.io.search import find_pictures
 from probunet.io.uploads import read_upload
 
 UPLOADED_BYTES = 256 * 2**20
+MOST_FILES = 50_000
+"""Files and folders that are searched for pictures: nobody waits for a page over all of a disk."""
 MOST_FLIPS = 8
 """Label-flip modes that are shown as if they were readers."""
 _UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
@@ -95,14 +97,14 @@ def cases_of(source: Path | None, split: Split) -> list[Case]:
         split: part of a store.
 
     Raises:
-        InputError: neither, or nothing inside.
+        InputError: neither, nothing inside, or a folder of more files than are looked at.
     """
     if source is None:
         return []
     if (source / "manifest.json").is_file():
         store = Store(source)
         return [Case(store.cases[i].name, partial(_from_store, store, int(i))) for i in store.indices(split)]
-    pictures = find_pictures([source])
+    pictures = find_pictures([source], most=MOST_FILES)
     return [Case(shown(picture.source.name), partial(_without_readers, picture)) for picture in pictures]
 
 

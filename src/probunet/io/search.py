@@ -38,16 +38,22 @@ class Search:
         inputs: files of any kind that is read, or folders of these; what lies in another input is taken once.
         without: a folder inside of these that is passed over, as the results of a command are no inputs of it.
         channels: of a picture; see :func:`probunet.io.channels.files_as_pictures`.
+        most: files and folders that are looked at; ``None`` for all there are.
 
     Raises:
         InputError: a file that was named does not exist or has an unknown ending. While pictures are asked for: a
-            folder without any, or a series in two folders. A picture that cannot be read says so when it is opened.
+            folder without any, or with more than are looked at, or a series in two folders. A picture that cannot be
+            read says so when it is opened.
     """
 
     def __init__(
-        self, inputs: Iterable[str | os.PathLike[str]], without: Path | None = None, channels: int = 1
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        without: Path | None = None,
+        channels: int = 1,
+        most: int | None = None,
     ) -> None:
-        self._channels = channels
+        self._channels, self._most = channels, most
         paths = list(dict.fromkeys(map(Path, inputs)))
         self._without = None if without is None else without.resolve()
         self._folders = _outermost([path for path in paths if path.is_dir()])
@@ -85,8 +91,14 @@ class Search:
         """Folders with names of files that may be pictures; named files first."""
         yield from self._named.items()
         for top in self._folders:
-            empty = True
+            empty, looked = True, 0
             for folder, names in self._walk(top):
+                looked += 1 + len(names)
+                if self._most is not None and looked > self._most:
+                    raise InputError(
+                        f"{shown(top)} holds more than the {self._most:,} files and folders that are looked at; give "
+                        "the folder of the pictures"
+                    )
                 known = [name for name in names if _is_picture(folder / name)]
                 empty = empty and not known
                 yield folder, known
@@ -103,13 +115,15 @@ class Search:
             yield Path(place), sorted(names)
 
 
-def find_pictures(inputs: Iterable[str | os.PathLike[str]], channels: int = 1) -> list[Picture]:
+def find_pictures(
+    inputs: Iterable[str | os.PathLike[str]], channels: int = 1, most: int | None = None
+) -> list[Picture]:
     """All pictures of a :class:`Search`, which have names of their own.
 
     Raises:
         InputError: see :class:`Search`; or two pictures have one name.
     """
-    return _with_names(list(Search(inputs, channels=channels)))
+    return _with_names(list(Search(inputs, channels=channels, most=most)))
 
 
 def read_picture(path: str | os.PathLike[str], channels: int = 1) -> Picture:
