@@ -27,6 +27,7 @@ def train(
     energy: EnergyScore | None = None,
     compile: bool = False,
     trust: list[str] | None = None,
+    start: str | None = None,
 ) -> None:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -44,6 +45,8 @@ def train(
         compile: compile the networks (torch.compile), which takes minutes at the start and pays on a GPU; where it
             does not work, a note says so and they run as they are.
         trust: modules whose code may run, for models of your own; those of probunet need none.
+        start: trained model with the same networks whose weights are begun with: a run, an exported folder or a
+            published name. A model of volumes may begin with one of slices. Random ones if not given.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -55,7 +58,7 @@ def train(
     """
     console.quiet = console.quiet or not is_first()
     for run in train_models(
-        out, data, models, optimisation, trainer, seed, only, set_aside, energy, compile, trust or ()
+        out, data, models, optimisation, trainer, seed, only, set_aside, energy, compile, trust or (), start
     ):
         tell_training(run)
     tell_next("evaluate", out)

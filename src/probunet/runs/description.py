@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from probunet.nets.layers import LAYOUT
 from probunet.runs.specification import Specification, Trust
 
 FORMAT, VERSION = "probunet-model", 1
+START = "start"
+"""Among the splits of a description's patients: those of the weights that a training began with, by their checksums."""
+CHECKSUM = re.compile("[0-9a-f]{64}")
 CLASS_NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
 
 
@@ -89,6 +93,7 @@ class Description(_Part):
     optimisation: dict[str, Any] | None = None
     energy: dict[str, Any] | None = None
     trainer: dict[str, Any] | None = None
+    start: dict[str, str] | None = None
     compile: bool = False
     seed: int | None = None
     members: list[str] | None = None
@@ -148,10 +153,18 @@ class TrainedModel(ABC):
         return (self.crop, self.crop) if isinstance(self.crop, int) else (self.crop[-2], self.crop[-1])
 
     def knows(self, patients: Iterable[str], splits: Sequence[str]) -> list[str]:
-        """Which of some patients were in these splits of its training data, as far as its description says."""
+        """Which of some patients were in these splits of its training data, as far as its description says.
+
+        Those of the weights that its training began with count as trained on.
+        """
         mine = self.settings.get("patients") or {}
-        known = {name for split in splits for name in mine.get(split, ())}
+        known = {name for split in [*splits, *([START] if "train" in splits else [])] for name in mine.get(split, ())}
         return sorted(patient for patient in set(patients) if known & {patient, hashed(patient)})
+
+    def checksums(self) -> dict[str, list[str]]:
+        """Its patients by split, none of them by name."""
+        mine = self.settings.get("patients") or {}
+        return {split: sorted(who if CHECKSUM.fullmatch(who) else hashed(who) for who in mine[split]) for split in mine}
 
     @property
     @abstractmethod

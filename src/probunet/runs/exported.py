@@ -21,7 +21,7 @@ from probunet.core.files import writing_folder
 from probunet.core.version import VERSION as PROBUNET
 from probunet.models.base import SegmentationModel
 from probunet.runs.calibration import CALIBRATION, Calibration, read_calibration, weights_identity
-from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, check_description, check_written, hashed
+from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, check_description, check_written
 from probunet.runs.model_card import CARD, model_card
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification, Trust
@@ -144,8 +144,8 @@ def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
 
 def facts_of(trained: TrainedModel) -> dict[str, Any]:
     """What is passed on of how a model was trained; of its patients nothing but their checksums."""
-    kept = ("input", "data", "identity", "patients", "optimisation", "energy", "trainer", "seed", "licence")
+    kept = ("input", "data", "identity", "patients", "optimisation", "energy", "trainer", "start", "seed", "licence")
     facts = {key: trained.settings[key] for key in kept if key in trained.settings}
-    if "patients" in facts and isinstance(trained, Run):
-        facts["patients"] = {split: sorted(map(hashed, names)) for split, names in facts["patients"].items()}
+    if "patients" in facts:
+        facts["patients"] = trained.checksums()
     return facts

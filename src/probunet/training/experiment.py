@@ -18,13 +18,15 @@ from probunet.core.processes import Tell
 from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
-from probunet.runs.description import FORMAT, VERSION
+from probunet.runs.description import FORMAT, START, VERSION
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Specification, Trust
+from probunet.runs.trained import open_model
 from probunet.training.data import TrainingData
 from probunet.training.fit import Fit
 from probunet.training.members import Training, assemble, trainings
 from probunet.training.placement import is_first, without_placement
+from probunet.training.start import Start
 from probunet.training.task import Optimisation
 from probunet.training.trainer_arguments import check_trainer
 
@@ -43,6 +45,7 @@ class Experiment:
         energy: the energy score beside the models' own objective; ``None`` for none.
         compile: compile the networks, where that works.
         trust: see ``probunet.runs.specification.Trust``.
+        start: the trained model whose weights all models begin with; ``None`` for random ones.
     """
 
     def __init__(
@@ -55,9 +58,10 @@ class Experiment:
         energy: EnergyScore | None = None,
         compile: bool = False,
         trust: Trust = (),
+        start: Start | None = None,
     ) -> None:
         self.out, self.data, self.optimisation, self.trainer, self.seed = out, data, optimisation, trainer, seed
-        self.energy, self.compile, self.trust = energy, compile, trust
+        self.energy, self.compile, self.trust, self.start = energy, compile, trust, start
         check_out_folder(out, [data.store])
         self.store = Store(data.store)
         check_trainer(trainer)
@@ -87,6 +91,7 @@ class Experiment:
             **({"energy": plain(asdict(replace(energy, models=None)))} if energy else {}),
             "trainer": plain(self.trainer),
             **({"compile": True} if self.compile else {}),
+            **({"start": self.start.described()} if self.start else {}),
             "seed": training.seed,
             "input": {
                 "crop": data["crop"],
@@ -97,7 +102,8 @@ class Experiment:
                 "simulated": manifest["simulated"],
             },
             "identity": self.store.identity().as_json(),
-            "patients": {split: self.store.patients(split) for split in ("train", "validation")},
+            "patients": {split: self.store.patients(split) for split in ("train", "validation")}
+            | ({START: self.start.patients()} if self.start else {}),
         }
 
     def check(self, training: Training) -> None:
@@ -120,6 +126,9 @@ class Experiment:
                 f"{self.store.dims}; set dims of the model to {self.store.dims}"
             )
         _check_readers(model, self.store)
+        if self.start:
+            self.start.check(self.store)
+            self.start.begin(training.folder.name, model)
         self.data.batches(self.store, training.seed)
         self.data.validation(self.store)
         if _was_begun(training.folder):
@@ -149,6 +158,8 @@ class Experiment:
             return self.run(training)
         torch.manual_seed(training.seed)
         model = training.specification.build(self.trust)
+        if self.start:
+            self.start.begin(training.folder.name, model)
         write_yaml(training.folder / DESCRIPTION, self.settings(training))
         run, energy = self.run(training), self.energy_of(training.folder)
         fit = Fit(
@@ -201,7 +212,7 @@ def _leave_nothing(run: Run, out: Path) -> None:
 
 
 def _refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
-    for part in ("model", "data", "optimisation", "energy", "seed", "input", "identity"):
+    for part in ("model", "data", "optimisation", "energy", "start", "seed", "input", "identity"):
         if run.settings.get(part) != settings.get(part):
             raise InputError(
                 f"{run.path} was trained with another '{part}' than is asked for now; "
@@ -221,6 +232,7 @@ def train(
     energy: EnergyScore | None = None,
     compile: bool = False,
     trust: Trust = (),
+    start: Path | str | None = None,
 ) -> list[Run]:
     """Train the models of an experiment; what is complete is reused, what was begun goes on.
 
@@ -238,7 +250,8 @@ def train(
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     if energy:
         energy.check(specifications)
-    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust)
+    begun_with = Start.of(open_model(start, trust)) if start else None
+    experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust, begun_with)
     plans = trainings(experiment.out, specifications, seed)
     if set_aside and is_first():
         _set_aside(experiment, [one for plan in plans.values() for one in plan])

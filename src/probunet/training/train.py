@@ -42,6 +42,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     trainer: Mapping[str, Any] | None = None,
+    start: Path | str | None = None,
 ) -> Run:
     """Train a model, as ``probunet train`` does; given again, a training that was stopped goes on.
 
@@ -63,6 +64,8 @@ def train(
         seed: of initial weights, order, augmentation and latents.
         device: auto (a GPU, where there is one), cpu, cuda, cuda:N or mps.
         trainer: further arguments of Lightning's Trainer, for example ``{"precision": "bf16-mixed"}``.
+        start: trained model with the same networks whose weights are begun with: a run, an exported folder or a
+            published name. A model of volumes may begin with one of slices. Random ones if not given.
 
     Raises:
         InputError: something does not fit; the message says what.
@@ -82,7 +85,15 @@ def train(
     chosen = {**_placed(device), "max_steps": steps, "val_check_interval": validate_every, **(trainer or {})}
     kind = type(model)
     [run] = train_models(
-        out, run_data, {kind.__name__: model}, optimisation or Optimisation(), chosen, seed, energy=energy, trust=[kind]
+        out,
+        run_data,
+        {kind.__name__: model},
+        optimisation or Optimisation(),
+        chosen,
+        seed,
+        energy=energy,
+        trust=[kind],
+        start=start,
     )
     return run
 
