@@ -5,9 +5,15 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from probunet.cli import main
+from probunet.drawing.pixels import class_palette
+from probunet.report import overlaps
+from probunet.report.latent_plane import NEAREST, apart
+from probunet.report.results import Results
+from probunet.report.shown import shown
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,43 @@ def test_it_shows_the_numbers_of_the_evaluation(page, trained):
         "d = 0 if both are empty",
     ):
         assert words in page
+
+
+def test_it_says_first_whether_the_model_is_better_than_one_outline(page, trained):
+    majority = json.loads((trained / "unet" / "evaluation.json").read_text())["reference_points"]
+    line = majority["majority_of_the_readers"]["ged2"]["4"]["mean"]
+    text = page[page.index('class="verdict"') :]
+    assert "the readers than one outline, their majority, is" in text[:200]
+    assert f"against {line:.3f}, a difference of" in text[:400]
+    assert page.index('class="verdict"') < page.index("<nav>") < page.index("<details>")
+
+
+def test_named_readers_have_a_row_each(trained):
+    results = Results(trained)
+    text = overlaps.section(results).text
+    assert "no names" in text[-1]
+    results.store.manifest["readers"] = ["Ann", "Bob", "Carl", "a reader with a long name"]
+    [_, table] = overlaps.section(results).tables
+    rows = {row[0]: row for row in table.rows}
+    assert rows["a reader with a long name"][2:4] == [0.0, 1.0], "the fourth sees nothing"
+    assert rows["Ann"][1] == 6
+    assert rows["Ann"][2] == 52, "pixels nearer than 4 to the middle of 24"
+    case = shown(results, 0)
+    assert case.names[2:] == ["Carl", "a reader with a…"]
+    assert case.first_of(3) == "the first 3 of 4 readers"
+    assert case.painted(class_palette(2, ()), 9)[1][3].endswith(": empty")
+
+
+def test_dice_by_hand():
+    first = np.array([[0, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
+    second = np.array([[0, 1, 2, 1], [0, 0, 0, 255], [255, 1, 1, 1]], np.uint8)
+    np.testing.assert_allclose(overlaps.dice(first, second), [[0.8, 0, 0.8], [0, 1, 0]])
+
+
+def test_numbers_in_the_plane_do_not_lie_on_each_other():
+    places = apart(np.zeros((9, 2)))
+    far = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    assert far[~np.eye(9, dtype=bool)].min() >= NEAREST
 
 
 def test_tables_and_pictures_are_files_too(folder, page):

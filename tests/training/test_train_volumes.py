@@ -56,11 +56,17 @@ def test_a_model_of_volumes_is_trained_and_evaluated_by_the_commands(run, volume
         assert [row["name"] for row in csv.DictReader(file)] == ["ball-3", "ball-7"]
 
 
-def test_what_draws_images_alone_says_so(run, volumes, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["report", str(run.parent)])
-    assert stopped.value.code == 2
-    assert "holds volumes, a report draws images" in capsys.readouterr().err
+def test_a_report_draws_the_most_marked_slice_of_a_volume(run):
+    main(["report", str(run.parent)])
+    page = (run.parent / "report.html").read_text()
+    assert "2 test volumes of 2" in page
+    assert "ball-3, slice 5 of 9 (the most marked one). First row: image and readers" in page  # its middle
+    with (run.parent / "tables" / "overlaps.csv").open() as file:
+        sizes = {row[""]: row["size (mm³)"] for row in csv.DictReader(file)}
+    assert float(sizes["a reader"]) > 0
+
+
+def test_pictures_of_volumes_are_volumes(volumes, tmp_path):
     [file, _] = write_pictures(volumes, tmp_path / "pictures", "test", 2)
     np.testing.assert_array_equal(np.load(file), np.moveaxis(volumes.images[3], 1, 0))
 

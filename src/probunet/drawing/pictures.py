@@ -5,10 +5,11 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from probunet.drawing.pixels import Pixels
 
-LONGEST_TITLE = 28
+LONGEST_TITLE = 26
 """Letters that fit above a picture."""
 
 
@@ -32,7 +33,8 @@ def show_hypothesis(axis: Axes, picture: Pixels, sample: Pixels) -> None:
     """Show a painted hypothesis; one without anything says so."""
     show(axis, picture)
     if not sample.any():
-        axis.text(0.5, 0.06, "empty", color="white", fontsize=7, ha="center", transform=axis.transAxes)
+        words = axis.text(0.5, 0.06, "empty", color="white", fontsize=7, ha="center", transform=axis.transAxes)
+        words.set_path_effects([withStroke(linewidth=2, foreground="black")])  # to be read on bright and on dark
 
 
 def new_figure(width: float, height: float, automatic: bool = True) -> Figure:

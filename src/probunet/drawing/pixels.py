@@ -91,9 +91,18 @@ def titled(title: str, pixels: Pixels, note: str = "") -> Pixels:
     tile = PILImage.new("RGB", (width, height + _TITLE), "white")
     tile.paste(PILImage.fromarray(pixels), (0, _TITLE))
     pen = ImageDraw.Draw(tile)
-    pen.text((width / 2, _TITLE / 2), title, fill="black", font=font(), anchor="mm")
-    pen.text((width / 2, height + _TITLE - 8), note, fill="white", font=font(), anchor="mm")
+    pen.text((width / 2, _TITLE / 2), _fitting(title, width), fill="black", font=font(), anchor="mm")
+    words = {"fill": "white", "stroke_width": 2, "stroke_fill": "black"}  # to be read on bright and on dark
+    pen.text((width / 2, height + _TITLE - 8), note, font=font(), anchor="mm", **words)
     return np.asarray(tile)
+
+
+def _fitting(title: str, width: int) -> str:
+    """As much of a title as fits into a width."""
+    if font().getlength(title) <= width:
+        return title
+    letters = next((n for n in range(len(title), 0, -1) if font().getlength(title[:n] + "…") <= width), 0)
+    return title[:letters] + "…"
 
 
 def sized(pixels: Pixels) -> Pixels:

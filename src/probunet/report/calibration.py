@@ -8,10 +8,10 @@ from probunet.data.store import marked
 from probunet.drawing.pictures import new_figure
 from probunet.metrics import class_frequencies, reliability
 from probunet.metrics.calibration import joined
-from probunet.report.results import Results
+from probunet.report.results import SAMPLES, Results
 from probunet.report.section import Estimate, Picture, Section, Table, estimate, style
 
-IMAGES, SAMPLES, LEVELS = 300, 16, 5
+LEVELS = 5
 
 
 def section(results: Results) -> Section | None:
@@ -19,24 +19,23 @@ def section(results: Results) -> Section | None:
     if results.store.flips or len(results.store.classes) != 2:
         return None
     names = results.names
-    positions = np.linspace(0, len(results.images) - 1, min(IMAGES, len(results.images))).astype(int)
-    labels = [results.images[int(i)]["labels"].numpy() for i in positions]
-    observed = np.array([1 - marked(readings).mean() for readings in labels])
+    dims = results.store.dims
+    labels = [results.images[i]["labels"].numpy() for i in results.spread]
+    observed = np.array([1 - marked(readings, dims).mean() for readings in labels])
     figure = new_figure(10, 4)
     pixels, empty = figure.subplots(1, 2)
     rows, convention = [], results.store.convention()
     for i, name in enumerate(names):
-        samples = results.many_samples(name, positions.tolist(), SAMPLES)
-        frequencies = class_frequencies(samples, convention)
+        samples = results.spread_samples(name)
         compared = joined(
             [
-                reliability(frequencies[i : i + 1], readings[None], convention, bins=8)
-                for i, readings in enumerate(labels)
+                reliability(class_frequencies(drawn[None], convention), readings[None], convention, bins=8)
+                for drawn, readings in zip(samples, labels, strict=True)
             ]
         )
         curve = compared.curve()
         pixels.plot(curve[:, 1], curve[:, 2], **style(i), ms=5, label=name.replace("_", " "))
-        predicted = (~samples.any(axis=(2, 3))).mean(axis=1)
+        predicted = np.array([1 - marked(drawn, dims).mean() for drawn in samples])
         bins = np.minimum((predicted * LEVELS).astype(int), LEVELS - 1)
         used = np.unique(bins)
         points = np.array([(predicted[bins == b].mean(), observed[bins == b].mean()) for b in used])
@@ -48,7 +47,7 @@ def section(results: Results) -> Section | None:
         axis.set_ylabel("share of readers", fontsize=9)
     pixels.legend(fontsize=8, frameon=False)
     text = [
-        f"Curves: {SAMPLES} samples of each of {len(positions)} images, spread over all; on the line, samples are as "
+        f"Curves: {SAMPLES} samples of each of {len(labels)} images, spread over all; on the line, samples are as "
         "readers. Calibration error: of the evaluation, over all its images and samples, in 15 bins."
     ]
     columns = [

@@ -15,25 +15,27 @@ from probunet.report.results import Results
 from probunet.report.section import Estimate, Picture, Section, Table, estimate, style
 
 POINTS = 300
+TERMS = {
+    "excess": "“Excess” says how much further from the readers a model is than a perfect one; it does not depend on "
+    "the number of samples.",
+    "samples": "The columns by number of samples are the published V-statistic. It is biased: even a perfect model, "
+    "which is the readers' distribution itself, scores E d(Y,Y') (1/n + 1/R), the row “perfect model”. Never compare "
+    "it across columns. “Unlimited” is what it tends to with ever more samples. The excess is the unbiased estimate.",
+    "cover": "Samples “that cover” are drawn together so that few of them stand for the whole distribution; each is "
+    "still an exact draw.",
+    "grey": "The other grey rows need no model: “draws from the readers” draws from the very readings it is scored "
+    "against, which no model can.",
+}
+"""What the words of the table mean."""
 
 
 def section(results: Results) -> Section:
     """Tables of both estimators, the figure, and Wilcoxon tests of every pair."""
     most = max(results.numbers)
     text = [
-        "The squared generalised energy distance D²_GED between hypotheses and "
-        + ("modes" if results.store.flips else "readers' outlines")
-        + f", lower is better. Distance: {Convention.from_json(results.first['convention'])}. "
-        + f"95 % intervals over {_plural(results.first['grouped_by'], results)}.",
-        "“Excess” comes first: how much further from the readers a model is than a perfect one, which is the readers' "
-        "distribution itself. It is the unbiased estimate and does not depend on the number of samples. The columns "
-        "by number of samples are the published V-statistic. It is biased: even a perfect model scores "
-        "E d(Y,Y') (1/n + 1/R), which is the row “perfect model”. Never compare it across columns. “Unlimited” is what "
-        "it tends to with ever more samples. Samples “that cover” are drawn together so that few "
-        "of them stand for the whole distribution; each is still an exact draw. The other grey rows need no model: "
-        "“draws from the readers” draws from the very readings it is scored against, which no model can.",
+        f"Lower is better. {TERMS['excess']} 95 % intervals over {_plural(results.first['grouped_by'], results)}.",
+        *_few(results),
     ]
-    text += _few(results)
     tests = {"ged2_v": _tests(results, unlimited=False), "ged2_unlimited": _tests(results, unlimited=True)}
     tables = [_table(results)]
     for key, words in (("ged2_v", f"V-statistic, {most} samples"), ("ged2_unlimited", "unlimited samples")):
@@ -49,7 +51,48 @@ def section(results: Results) -> Section:
         f"{results.data['images']:,} images; V-statistic."
     )
     picture = Picture("energy", "D²_GED against the number of samples", _figure(results), caption)
-    return Section("How well do hypotheses and readers agree?", text, [t for t in tables if t.rows], [picture])
+    shown_tables = [table for table in tables if table.rows]
+    return Section("How well do hypotheses and readers agree?", text, shown_tables, [picture], _notes(results))
+
+
+def verdict(results: Results) -> list[str]:
+    """Whether the model says better what readers would draw than one outline does, which is their majority."""
+    most, name = max(results.numbers), results.reference
+    column = f"ged2_n{most}"
+    ours, outline = results.values(name, column), results.of_majority
+    known = ~np.isnan(ours) & ~np.isnan(outline)
+    if not known.any():
+        return []
+    groups = [group for group, usable in zip(results.groups, known, strict=True) if usable]
+    gain = bootstrap_interval(ours[known] - outline[known], groups, seed=results.seed)
+    words = (
+        "nearer to"
+        if gain.high < 0
+        else "further from"
+        if gain.low > 0
+        else "neither clearly nearer to nor further from"
+    )
+    who = "modes" if results.store.flips else "readers"
+    text = (
+        f"{name} is {words} the {who} than one outline, their majority, is: D²_GED with {most} samples is "
+        f"{ours[known].mean():.3f} against {outline[known].mean():.3f}, a difference of {_signed(gain.mean)} "
+        f"({_signed(gain.low)} to {_signed(gain.high)}); lower is better."
+    )
+    perfect = results.values(name, f"perfect_model_n{most}")
+    if not np.isnan(perfect).all():
+        text += f" A model that draws exactly as they do would have {np.nanmean(perfect):.3f}."
+    return [text]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _notes(results: Results) -> list[str]:
+    between = "modes" if results.store.flips else "readers' outlines"
+    distance = Convention.from_json(results.first["convention"])
+    first = f"D²_GED: the squared generalised energy distance between hypotheses and {between}. Distance: {distance}."
+    return [first, *(note for key, note in TERMS.items() if key != "excess")]
 
 
 def _few(results: Results) -> list[str]:

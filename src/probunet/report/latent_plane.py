@@ -10,16 +10,20 @@ from torch.distributions import Normal, kl_divergence
 
 from probunet.distributions.base import LatentSpace
 from probunet.drawing.pictures import new_figure, show
-from probunet.drawing.pixels import mosaic, paint
-from probunet.report.panels import readers, store_palette
+from probunet.drawing.pixels import Palette, Pixels, mosaic, paint, titled_mosaic
 from probunet.report.results import Results
 from probunet.report.section import Picture, Section
+from probunet.report.shown import Shown, shown, store_palette
 
-GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 6
+GRID, SIGMAS, IMAGES, CASES, SHOWN = 9, 3.0, 48, 2, 10
+NEAREST = 0.28
+"""Sigma between two numbers in the plane."""
 
 
 def section(results: Results) -> Section | None:
     """Planes of a few ambiguous images, of the full model (or of the first one with a latent space)."""
+    if results.store.dims == 3 or not results.chosen:  # a plane of volumes is in the explorer
+        return None
     candidates = [results.reference, *results.names]
     name = next((name for name in candidates if _has_plane(results.distribution(name, 0).latent)), None)
     if name is None:
@@ -67,10 +71,44 @@ def _kl_per_dimension(results: Results, name: str) -> npt.NDArray[np.float64]:
 
 
 def _plane(results: Results, name: str, position: int, dimensions: tuple[int, int], file: str) -> Picture:
-    latent = _latent(results, name, position)
+    case, latent, palette = shown(results, position), _latent(results, name, position), store_palette(results.store)
+    mean, sigma = latent.moments()
+    with torch.inference_mode():
+        labels = torch.from_numpy(results.labels(position)[:SHOWN])
+        places = np.stack([((latent.posterior(y[None]).mean - mean) / sigma)[0].numpy() for y in labels])
+    ratio = case.image.shape[-2] / case.image.shape[-1]
+    figure = new_figure(11, 8 * ratio + 0.6)
+    left, right = figure.subplots(1, 2, width_ratios=[4, 1])
+    box = (-SIGMAS, SIGMAS, -SIGMAS, SIGMAS)
+    left.imshow(_grid(case, latent, palette, dimensions), extent=box, aspect=ratio, interpolation="nearest")
+    for size in (1, 2, 3):
+        left.add_patch(Ellipse((0, 0), 2 * size, 2 * size, fill=False, color="white", lw=1))
+    points = np.clip(places[:, list(dimensions)], -SIGMAS * 0.98, SIGMAS * 0.98)
+    for i, (point, beside) in enumerate(zip(points, apart(points), strict=True)):
+        left.annotate(
+            str(i + 1),
+            point,
+            beside,
+            ha="center",
+            va="center",
+            fontsize=9,
+            bbox={"boxstyle": "circle", "fc": "white"},
+            arrowprops={"arrowstyle": "-", "color": "white"},
+        )
+        left.plot(*point, "o", color="white", ms=3)
+    left.set_xlabel(f"latent {dimensions[0] + 1}, in sigma of the prior")
+    left.set_ylabel(f"latent {dimensions[1] + 1}")
+    heads, names = case.painted(palette, SHOWN)
+    numbered = [(f"{i + 1}: {name}", head) for i, (name, head) in enumerate(zip(names, heads, strict=True))]
+    show(right, titled_mosaic(numbered, 1 + (len(numbered) > SHOWN // 2)))
+    caption = f"{case.case}: {case.first_of(SHOWN)}. A number at the edge lies outside the box of ±{SIGMAS:.0f} sigma."
+    return Picture(file, case.case, figure, caption)
+
+
+def _grid(case: Shown, latent: LatentSpace, palette: Palette, dimensions: tuple[int, int]) -> Pixels:
+    """What the points of the plane decode to, tile by tile."""
     mean, sigma = latent.moments()
     across, up = dimensions
-    image, palette = results.raw(position), store_palette(results.store)
     steps = np.linspace(-SIGMAS, SIGMAS, GRID) * (1 - 1 / GRID)  # the middles of the tiles
     tiles = []
     with torch.inference_mode():
@@ -79,23 +117,17 @@ def _plane(results: Results, name: str, position: int, dimensions: tuple[int, in
                 z = mean.clone()
                 z[0, across] += horizontal * sigma[0, across]
                 z[0, up] += vertical * sigma[0, up]
-                tiles.append(paint(image, latent.labels(z[None])[0, 0].numpy(), palette))
-        labels = torch.from_numpy(results.labels(position)[:SHOWN])
-        places = [((latent.posterior(y[None]).mean - mean) / sigma)[0].numpy() for y in labels]
-    ratio = image.shape[-2] / image.shape[-1]
-    figure = new_figure(11, 8 * ratio + 1.6)
-    left, right = figure.subplots(1, 2, width_ratios=[4, 1])
-    box = (-SIGMAS, SIGMAS, -SIGMAS, SIGMAS)
-    left.imshow(mosaic(tiles, GRID, gap=0), extent=box, aspect=ratio, interpolation="nearest")
-    for size in (1, 2, 3):
-        left.add_patch(Ellipse((0, 0), 2 * size, 2 * size, fill=False, color="white", lw=1))
-    for i, place in enumerate(places):
-        x, y = np.clip(place[[across, up]], -SIGMAS * 0.98, SIGMAS * 0.98)
-        left.text(x, y, str(i + 1), ha="center", va="center", fontsize=9, bbox={"boxstyle": "circle", "fc": "white"})
-    left.set_xlabel(f"latent {across + 1}, in sigma of the prior")
-    left.set_ylabel(f"latent {up + 1}")
-    heads, names = readers(results, position, SHOWN)
-    show(right, mosaic(heads, 1), "\n".join(f"{i + 1}: {n}" for i, n in enumerate(names)))
-    case = results.store.cases[results.images.indices[position]].name
-    caption = f"{case}. A number at the edge lies outside the box of ±{SIGMAS:.0f} sigma."
-    return Picture(file, case, figure, caption)
+                tiles.append(paint(case.image, case.on(latent.labels(z[None])[0].numpy())[0], palette))
+    return mosaic(tiles, GRID, gap=0)
+
+
+def apart(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Places (n, 2) for numbers, each beside its point, no two nearer than ``NEAREST`` to each other."""
+    placed: list[npt.NDArray[np.float64]] = []
+    turns = np.deg2rad(np.arange(0, 360, 30))
+    for point in points:
+        rings = [(point + r * np.stack([np.cos(turns), np.sin(turns)], axis=-1)) for r in (0.3, 0.6, 0.9)]
+        places = np.concatenate([point[None], *rings])
+        free = [place for place in places if all(np.hypot(*(place - other)) >= NEAREST for other in placed)]
+        placed.append(free[0] if free else point)
+    return np.array(placed).reshape(-1, 2)

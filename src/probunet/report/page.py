@@ -16,6 +16,7 @@ from probunet.report import (
     energy,
     latent_plane,
     modes,
+    overlaps,
     panels,
     persons,
     presence,
@@ -28,6 +29,7 @@ from probunet.runs.specification import Trust
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     energy.section,
+    overlaps.section,
     modes.section,
     ablations.section,
     panels.section,
@@ -66,7 +68,9 @@ def write_report(experiment: Path, out: Path | None = None, trust: Trust = ()) -
         sections,
         [results.store.path],
         data=results.data,
-        size=_size(results.data["crop"]),
+        size=_size(results),
+        verdict=energy.verdict(results),
+        volumes=results.store.dims == 3,
         flips=[(results.store.classes[f.class_id], f.probability) for f in results.store.flips],
         versions=", ".join(f"{name} {version}" for name, version in results.first["versions"].items()),
         seed=results.seed,
@@ -76,6 +80,9 @@ def write_report(experiment: Path, out: Path | None = None, trust: Trust = ()) -
     return target
 
 
-def _size(crop: int | list[int]) -> str:
-    height, width = (crop, crop) if isinstance(crop, int) else crop
-    return f"{height}×{width}"
+def _size(results: Results) -> str:
+    """Of what was scored, in words."""
+    crop, dims = results.data["crop"], results.store.dims
+    if crop == "whole":
+        return f"whole, up to {'×'.join(map(str, results.images.size))}"
+    return "×".join(map(str, [crop] * dims if isinstance(crop, int) else crop))

@@ -17,7 +17,7 @@ def section(results: Results) -> Section | None:
     """How well samples tell where readers disagree on presence, and D_GED^2 of both kinds; binary data only."""
     if results.store.flips or len(results.store.classes) != 2 or results.store.readers < 2:
         return None
-    shown = [marked(results.images[i]["labels"].numpy()) for i in range(len(results.images))]
+    shown = [marked(results.images[i]["labels"].numpy(), results.store.dims) for i in range(len(results.images))]
     ambiguous = np.array([marks.any() and not marks.all() for marks in shown])
     agreed = np.array([len(marks) > 1 and bool(marks.all()) for marks in shown])
     if ambiguous.all() or not ambiguous.any():

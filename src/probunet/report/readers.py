@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from probunet.drawing.pictures import LONGEST_TITLE, new_figure, show
+from probunet.drawing.pictures import new_figure, show
 from probunet.drawing.pixels import READER, as_rgb, class_palette, paint, titled_mosaic
 from probunet.evaluation.readers import REFERENCE, ReadCase, ReaderStudy
 from probunet.report.rendering import DPI, write_page
@@ -153,7 +153,7 @@ def _case(study: ReaderStudy, case: ReadCase, name: str) -> Picture:
         reading, words = case.labels[r, index], [study.readers[r]]
         words += [striking[int(r)]] if int(r) in striking else []
         words += ["empty"] if not marks[r].any() else []
-        tiles.append((": ".join(words)[:LONGEST_TITLE], paint(image, reading, palette)))
+        tiles.append((": ".join(words), paint(image, reading, palette)))
     sheet = titled_mosaic(tiles, min(COLUMNS, len(tiles)))
     height, width = sheet.shape[:2]
     figure = new_figure(width / DPI, height / DPI, automatic=False)  # a pixel of the sheet is one of the picture

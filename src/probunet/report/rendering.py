@@ -69,7 +69,9 @@ def cell(value: Any) -> str:
     if isinstance(value, tuple):
         mean, low, high = value
         between = "–" if mean is not None and low >= 0 else " to "
-        return "–" if mean is None else f"{mean:.3f}\n{low:.3f}{between}{high:.3f}".replace("-", "−")
+        digits = 3 if mean is None or abs(mean) < 100 else 0
+        shown = "" if mean is None else f"{mean:,.{digits}f}\n{low:,.{digits}f}{between}{high:,.{digits}f}"
+        return shown.replace("-", "−") or "–"
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else str(value)

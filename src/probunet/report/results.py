@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store, marked
 from probunet.distributions.base import SegmentationDistribution
 from probunet.evaluation.groups import independent_groups
+from probunet.evaluation.shown import distribution_of
 from probunet.metrics import energy_distance
+from probunet.metrics.consensus import majority
 from probunet.models.base import SegmentationModel
-from probunet.nets.layers import LAYOUT
 from probunet.runs.run import Run
 from probunet.runs.specification import Trust
 from probunet.runs.trained import runs_in
@@ -31,6 +32,8 @@ ORDER = ("UNet", "DropoutUNet", "Ensemble", "MHeads", "Image2ImageVAE", "Probabi
 CASES = 3
 """Images of each kind that are shown."""
 BATCH = 32
+SAMPLES, MOST_SPREAD, MOST_PIXELS = 16, 300, 2**26
+"""Of each of the images that every model draws; how many these are at most, and all their pixels at most."""
 ABLATED = {"prior": "conditional", "posterior": "image_and_label", "inject": "end"}
 """Arguments of the Probabilistic U-Net that appendix D changes, with the values of the full model."""
 
@@ -68,13 +71,9 @@ class Results:
         self.seed: int = self.first["seed"]
         self.numbers = [int(n) for n in self.first["ged2"]]
         self.store = Store(self.data["store"])
-        if self.store.dims == 3:
-            raise InputError(
-                f"{self.store.path} holds volumes, a report draws images; the figures are in evaluation.json of each "
-                "run, the volumes in 'probunet explore'"
-            )
         self._models: dict[str, SegmentationModel] = {}
         self._columns: dict[str, dict[str, Floats]] = {}
+        self._spread: dict[str, list[npt.NDArray[np.uint8]]] = {}
 
     @cached_property
     def images(self) -> EvaluationImages:
@@ -113,6 +112,16 @@ class Results:
         """(images,) scores of one run, NaN where they are not defined; all NaN where the column is missing."""
         return self.columns(name).get(column, np.full(len(self.images), np.nan))
 
+    @cached_property
+    def of_majority(self) -> Floats:
+        """(images,) D_GED^2 of the majority of an image's readers as the one hypothesis, whatever the number of it."""
+        convention, scores = self.store.convention(), []
+        for i in range(len(self.images)):
+            readings = self.images[i]["labels"].numpy()
+            outline = majority(readings, convention.weights)[None, None]
+            scores.append(float(energy_distance(outline, readings[None], convention).value[0]))
+        return np.array(scores)
+
     def columns(self, name: str) -> dict[str, Floats]:
         """All scores of one run, (images,) each, by column of ``evaluation.csv``."""
         if name not in self._columns:
@@ -141,15 +150,14 @@ class Results:
         return next(run for run in self.runs if run.name == name)
 
     def _image(self, name: str, position: int) -> torch.Tensor:
-        """(C, H, W) image as a model sees it."""
+        """(C, *size) image as a model sees it."""
         image: torch.Tensor = self._images(self._run(name).intensity)[position]["image"]
         return image
 
     def distribution(self, name: str, position: int) -> SegmentationDistribution:
         """What a model says of one image."""
         with torch.inference_mode():
-            distribution: SegmentationDistribution = self._model(name)(self._image(name, position)[None])
-        return distribution
+            return distribution_of(self._model(name), self._image(name, position)[None])
 
     def _model(self, name: str) -> SegmentationModel:
         if name not in self._models:
@@ -157,31 +165,44 @@ class Results:
         return self._models[name]
 
     def samples(self, name: str, position: int, n: int) -> npt.NDArray[np.uint8]:
-        """(n, H, W) hypotheses of one image; fewer where a model has fewer different ones."""
+        """(n, *size) hypotheses of one image; fewer where a model has fewer different ones."""
         distribution = self.distribution(name, position)
         generator = torch.Generator().manual_seed(self.seed + position)
         with torch.inference_mode():
             drawn = distribution.sample(min(n, distribution.distinct or n), generator)
         return drawn[:, 0].numpy()
 
-    def many_samples(self, name: str, positions: Sequence[int], n: int) -> npt.NDArray[np.uint8]:
-        """(images, n, H, W) hypotheses of several images, drawn in batches."""
-        model = self._model(name)
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = []
-        with torch.inference_mode():
-            for start in range(0, len(positions), BATCH):
-                batch = torch.stack([self._image(name, p) for p in positions[start : start + BATCH]])
-                batch = batch.contiguous(memory_format=LAYOUT[batch.ndim - 2])
-                drawn.append(model(batch).sample(n, generator).movedim(1, 0).numpy())
-        return np.concatenate(drawn)
+    @cached_property
+    def spread(self) -> list[int]:
+        """Images, spread over all, of which every model draws ``SAMPLES``; few where they are large."""
+        pixels = SAMPLES * math.prod(self.images.size)
+        count = max(1, min(MOST_SPREAD, MOST_PIXELS // pixels, len(self.images)))
+        return np.linspace(0, len(self.images) - 1, count).astype(int).tolist()
+
+    def spread_samples(self, name: str) -> list[npt.NDArray[np.uint8]]:
+        """(n, *size) hypotheses of each of the images of :attr:`spread`, drawn once and in batches."""
+        if name not in self._spread:
+            model, generator = self._model(name), torch.Generator().manual_seed(self.seed)
+            drawn: list[npt.NDArray[np.uint8]] = []
+            size = BATCH if self.images.crop or self.store.dims == 2 else 1
+            with torch.inference_mode():
+                for start in range(0, len(self.spread), size):
+                    batch = torch.stack([self._image(name, p) for p in self.spread[start : start + size]])
+                    samples = distribution_of(model, batch).sample(SAMPLES, generator)
+                    drawn.extend(samples.movedim(1, 0).numpy())
+            self._spread[name] = drawn
+        return self._spread[name]
+
+    def case(self, position: int) -> str:
+        """Name of the case behind an image."""
+        return self.store.cases[self.images.indices[position]].name
 
     def raw(self, position: int) -> npt.NDArray[Any]:
-        """(C, H, W) image in the units of the store."""
+        """(C, *size) image in the units of the store."""
         return self.images.raw(position)
 
     def labels(self, position: int) -> npt.NDArray[np.uint8]:
-        """(R, H, W) readings, or modes of the label flips with the most probable first."""
+        """(R, *size) readings, or modes of the label flips with the most probable first."""
         readings = self.images[position]["labels"].numpy()
         weights = self.store.convention().weights
         return readings if weights is None else readings[np.argsort(-np.asarray(weights), kind="stable")]
@@ -202,7 +223,7 @@ class Results:
         labels = [self.images[int(i)]["labels"].numpy()[None] for i in positions]
         convention = self.store.convention()
         disagreement = np.concatenate([energy_distance(maps, maps, convention).reader_diversity for maps in labels])
-        complete = np.array([maps.shape[1] > 1 and marked(maps).all() for maps in labels])
+        complete = np.array([maps.shape[1] > 1 and marked(maps, self.store.dims).all() for maps in labels])
         quarter = max(len(labels) // 4, 1)
         clear = np.argsort(np.where(complete, disagreement, np.inf))
         pools = {

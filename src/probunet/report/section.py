@@ -69,12 +69,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with sentences, tables and pictures below it."""
+    """A heading with sentences, tables and pictures below it.
+
+    Attributes:
+        title: the heading.
+        text: sentences, a paragraph each.
+        tables: below them.
+        pictures: below those.
+        notes: what the columns and words mean, for those who open it.
+    """
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
 
 
 def style(i: int) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from probunet.drawing.pictures import new_figure, show
 from probunet.drawing.pixels import as_rgb, mosaic, paint
-from probunet.report.panels import readers, store_palette
 from probunet.report.results import Results, is_full
 from probunet.report.section import Picture, Section
+from probunet.report.shown import shown, store_palette
 
 SAMPLES, COLUMNS, CASES = 64, 16, 2
 
@@ -26,17 +26,19 @@ def section(results: Results) -> Section | None:
 
 
 def _sheet(results: Results, name: str, position: int, file: str) -> Picture:
-    image, palette = results.raw(position), store_palette(results.store)
-    samples = results.samples(name, position, SAMPLES)
-    columns = COLUMNS if image.shape[-1] < 1.5 * image.shape[-2] else COLUMNS // 2
-    heads, names = readers(results, position, columns - 1)
-    sheet = mosaic([paint(image, sample, palette) for sample in samples], columns)
-    top = mosaic([as_rgb(image), *heads], columns)
+    case, palette = shown(results, position), store_palette(results.store)
+    samples = case.on(results.samples(name, position, SAMPLES))
+    columns = COLUMNS if case.image.shape[-1] < 1.5 * case.image.shape[-2] else COLUMNS // 2
+    heads, names = case.painted(palette, columns - 1)
+    sheet = mosaic([paint(case.image, sample, palette) for sample in samples], columns)
+    top = mosaic([as_rgb(case.image), *heads], columns)
     width = 11.0
     heights = [width * part.shape[0] / part.shape[1] for part in (top, sheet)]
     figure = new_figure(width, sum(heights) + 0.6)
     first, second = figure.subplots(2, 1, height_ratios=heights)
-    show(first, top, "image, " + ", ".join(names))
+    show(first, top, f"image and {case.kind}")
     show(second, sheet, f"{len(samples)} samples")
-    case = results.store.cases[results.images.indices[position]].name
-    return Picture(file, case, figure, f"{case}: {len(samples)} samples of {name}.")
+    row = f"First row: image, {', '.join(names)}"
+    if len(names) < len(case.labels):
+        row += f" ({case.first_of(columns - 1)})"
+    return Picture(file, case.case, figure, f"{case.case}{case.where}. {row}. Below: {len(samples)} samples of {name}.")
