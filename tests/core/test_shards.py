@@ -130,7 +130,11 @@ def test_counts_of_flipped_pixels_are_those_of_all_shards(streets, tmp_path, mon
 def test_what_is_evaluated_is_not_done_again_by_a_shard_that_is_restarted(copy, capsys):
     main(["evaluate", str(copy), *NUMBERS])
     main(["evaluate", str(copy), *NUMBERS, "--shard", "1/2"])
-    assert "is evaluated already; remove" in " ".join(capsys.readouterr().err.split())
+    assert "is evaluated already; --again does it" in " ".join(capsys.readouterr().err.split())
+    assert left(copy) == []
+    main(["evaluate", str(copy), *NUMBERS, "--shard", "0/2", "--again"])
+    assert len(left(copy)) == 1
+    main(["evaluate", str(copy), *NUMBERS, "--shard", "1/2", "--again"])
     assert left(copy) == []
     main(["evaluate", str(copy), *NUMBERS, "--shard", "1/2", "--seed", "1"])  # another question
     assert len(left(copy)) == 1

@@ -35,6 +35,7 @@ def evaluate(
     shard: str | None = None,
     cluster: str | None = None,
     crop: Part | None = None,
+    again: bool = False,
     trust: list[str] | None = None,
 ) -> None:
     """Score the samples of a trained model against all readers, and print the table that ``score`` prints.
@@ -56,6 +57,7 @@ def evaluate(
         cluster: address of a Dask scheduler, tcp://HOST:PORT, whose workers do the work; they see the same disk
         crop: whole for all of every image, large ones tile by tile; trained for the central crop of the training; if
             not given, that crop, or all where it hides every mark of an image
+        again: a shard also scores what is evaluated already; without shards that is always so
         trust: modules whose code may run, for models of your own; those of probunet need none
 
     Raises:
@@ -83,8 +85,8 @@ def evaluate(
             continue
         store = Store(data or trained.store)
         tell_other_units(trained, store)
-        if share.count > 1 and is_evaluated(trained, store, split, numbers, seed, crop):
-            console.print(f"{trained.path} is evaluated already; remove its evaluation.json to do it again")
+        if share.count > 1 and not again and is_evaluated(trained, store, split, numbers, seed, crop):
+            console.print(f"{trained.path} is evaluated already; --again does it once more")
             continue
         if cluster:
             where = (trained.path.absolute(), store.path.absolute())

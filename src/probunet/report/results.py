@@ -139,7 +139,7 @@ class Results:
         except (ValueError, TypeError) as error:
             raise InputError(f"{file} holds something else than numbers; evaluate {file.parent} again") from error
         if len(rows) != len(self.images) or any(None in row.values() for row in rows):
-            raise InputError(f"{file} is not whole; remove {file.parent / 'evaluation.json'} and evaluate it again")
+            raise InputError(f"{file} is not whole; evaluate {file.parent} again")
         return columns
 
     def path_of(self, name: str) -> Path:
