@@ -199,6 +199,19 @@ def test_tiff_keeps_its_sign(tmp_path):
         assert picture.dtype == np.dtype(code).newbyteorder("=")
 
 
+def test_a_large_tiff_is_read_and_values_that_pillow_does_not_know_are_refused_as_such(tmp_path):
+    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    Image.fromarray(pixels).save(tmp_path / "a.tif", big_tiff=True)
+    assert (tmp_path / "a.tif").read_bytes().startswith(b"II+\0")
+    np.testing.assert_array_equal(read_file(tmp_path / "a.tif").slice(0)[0], pixels)
+    content = (tmp_path / "a.tif").read_bytes()
+    sixteen, sixtyfour = (struct.pack("<HHQQ", 258, 3, 1, bits) for bits in (16, 64))
+    assert sixteen in content
+    (tmp_path / "b.tif").write_bytes(content.replace(sixteen, sixtyfour))
+    with pytest.raises(InputError, match=r"b\.tif is damaged, or a TIFF file of a kind that is not read; save it as"):
+        read_file(tmp_path / "b.tif").slice(0)
+
+
 def test_a_wrong_checksum_is_damage(tmp_path):
     file = nifti(tmp_path / "a.nii.gz", np.zeros((4, 4, 4), np.int16), np.eye(4))
     content = bytearray(file.read_bytes())

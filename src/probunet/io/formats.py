@@ -34,7 +34,7 @@ class Kind:
 
 _PNG = Kind("PNG", read_raster, (b"\x89PNG\r\n\x1a\n",))
 _JPEG = Kind("JPEG", read_raster, (b"\xff\xd8\xff",))
-_TIFF = Kind("TIFF", read_raster, (b"II*\0", b"MM\0*"))
+_TIFF = Kind("TIFF", read_raster, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 _NIFTI = Kind("NIfTI", read_nifti)
 _DICOM = Kind("DICOM", read_dicom)
 _MHA = Kind("MetaImage", read_itk, (b"ObjectType", b"NDims", b"Comment"))

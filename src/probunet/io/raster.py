@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
 
 from probunet.core.errors import InputError
 from probunet.io.content import Content, decoding, finite
@@ -31,7 +32,7 @@ def read_raster(content: Content, kind: str) -> Stored:
         InputError: damaged, too large, several pages, turned by a tag, or a depth that would not be kept: 16-bit
             colour, CMYK, white as 0.
     """
-    with decoding(content.name, kind), content.open() as file, PILImage.open(file, formats=[kind]) as picture:
+    with decoding(content.name, kind), content.open() as file, _opened(file, kind, content.name) as picture:
         mode, depth = picture.mode, _depth(file, picture, content.name)
         if mode not in _MODES:
             raise InputError(f"{content.name} is a {mode} picture; save it as grey or RGB")
@@ -43,6 +44,20 @@ def read_raster(content: Content, kind: str) -> Stored:
             _check_upright(picture, content.name)
     decode = partial(_decode, content, kind, depth)
     return Stored(kind, shape, depth, decode, _MODES[mode], colours=mode == "P")
+
+
+def _opened(file: Any, kind: str, name: str) -> PILImage.Image:
+    """The picture with its header read.
+
+    Raises:
+        InputError: what Pillow has no picture for, such as 64-bit values in a TIFF file; or damaged.
+    """
+    try:
+        return PILImage.open(file, formats=[kind])
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{name} is damaged, or a {kind} file of a kind that is not read; save it as 8 or 16-bit grey"
+        ) from error
 
 
 def _depth(file: Any, picture: PILImage.Image, name: str) -> np.dtype[Any]:
@@ -71,7 +86,7 @@ def _depth(file: Any, picture: PILImage.Image, name: str) -> np.dtype[Any]:
     kinds = {1: "u", 2: "i", 3: "f"}
     if sample not in kinds or bits[0] not in (1, 2, 4, 8, 16, 32, 64) or (sample != 1 and bits[0] < 8):
         raise InputError(f"{name} has {bits[0]}-bit values of sample format {sample}; save it as 8 or 16-bit grey")
-    size = 4 if sample == 3 else max(bits[0] // 8, 1)  # Pillow reads 64-bit floats as 32-bit ones
+    size = max(bits[0] // 8, 1)
     return np.dtype(f"{kinds[sample]}{size}")
 
 
