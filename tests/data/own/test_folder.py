@@ -390,6 +390,17 @@ def test_another_geometry_is_refused(tmp_path):
         prepare_folder(root, tmp_path / "out")
 
 
+@pytest.mark.parametrize("lost", ["labelsTr/case0/ben.nii", "imagesTr/case0_0000.nii"])
+def test_a_file_without_a_place_is_not_laid_over_one_that_has_one(tmp_path, lost):
+    nibabel = pytest.importorskip("nibabel")
+    root = make(tmp_path / "mine", cases=1, suffix=".nii")
+    header = nibabel.load(root / lost).header.copy()
+    header["sform_code"] = header["qform_code"] = 0
+    nibabel.save(nibabel.Nifti1Image(np.asarray(nibabel.load(root / lost).dataobj), None, header), root / lost)
+    with pytest.raises(InputError, match=rf"{lost} does not say where its voxels lie, as .*\.nii does"):
+        prepare_folder(root, tmp_path / "out")
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("fuzz")

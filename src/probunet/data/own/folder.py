@@ -276,6 +276,12 @@ def _check_fit(picture: Picture, first: Picture) -> None:
             f"{picture.source} has {slices} slice(s) of {height}x{width} px, {first.source} {expected} of "
             f"{rows}x{columns}; they must agree"
         )
+    if (picture.affine is None) != (first.affine is None):
+        lost, placed = (picture, first) if picture.affine is None else (first, picture)
+        raise InputError(
+            f"{shown(lost.source)} does not say where its voxels lie, as {shown(placed.source)} does, so that nobody "
+            "knows whether one is turned against the other; save both with their place"
+        )
     if picture.same_grid(first) is False:
         raise InputError(
             f"{picture.source} and {first.source} have different spacing, origin or directions; resample one to the "
