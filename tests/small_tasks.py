@@ -12,6 +12,10 @@ def write(file, tell):
     Path(file).write_text(str(os.getpid()))
 
 
+def write_origin(file, tell):
+    Path(file).write_text(f"{os.getppid()}")
+
+
 def refuse(tell):
     raise InputError("value 7 is too large; give at most 6")
 

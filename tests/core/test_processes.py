@@ -1,5 +1,6 @@
 """Tasks side by side: results, errors of the user, errors of the program, and a clean stop."""
 
+import multiprocessing as mp
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from small_tasks import crash, refuse, write
+from small_tasks import crash, refuse, write, write_origin
 
 from probunet.core.errors import InputError
 from probunet.core.processes import Task, run_in_processes
@@ -21,6 +22,13 @@ def test_every_task_runs_in_a_process_of_its_own(tmp_path):
     processes = {(tmp_path / str(i)).read_text() for i in range(3)}
     assert len(processes) == 3
     assert str(os.getpid()) not in processes
+
+
+@pytest.mark.skipif("forkserver" not in mp.get_all_start_methods(), reason="every process loads everything anew")
+def test_all_are_copies_of_one_process_that_has_loaded_what_they_need(tmp_path):
+    run_in_processes("writing", [Task(f"task {i}", partial(write_origin, tmp_path / str(i))) for i in range(2)])
+    first, second = ((tmp_path / str(i)).read_text() for i in range(2))
+    assert first == second != str(os.getpid())
 
 
 def test_a_users_mistake_is_one_sentence_and_a_crash_is_none(tmp_path):
