@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr
 
 from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Floats
@@ -83,8 +83,8 @@ def gaussian_area_crps(distances: Distances, pixel: float = 1.0, *, relative: bo
     middle, deviation = readers.mean(axis=1), readers.std(axis=1)
     away = samples.mean(axis=1) - middle
     z = np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 0)
-    normal = stats.norm
-    score = deviation * (z * (2 * normal.cdf(z) - 1) + 2 * normal.pdf(z) - 1 / np.sqrt(np.pi))
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    score = deviation * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
     score = np.where(deviation > 0, score, np.abs(away))
     return _averaged(score * pixel, readers, weights, pixel, relative, distances)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from probunet.core.errors import InputError
 from probunet.metrics.distance import Floats
@@ -257,6 +256,8 @@ def _times_drawn(count: int, draws: int, rng: np.random.Generator) -> npt.NDArra
 
 
 def _signed_rank(pairs: Floats) -> tuple[float, float]:
+    from scipy import stats  # takes longer to load than all other metrics together
+
     different = pairs[np.abs(pairs) > 1e-12]  # beyond the rounding of a mean of distances
     if len(different) == 0:
         return 1.0, 0.0
