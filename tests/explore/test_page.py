@@ -201,6 +201,55 @@ def test_the_handle_and_the_window_stay_from_slice_to_slice(page):
     assert after == [z, low]
 
 
+def test_what_the_model_is_and_what_words_mean(page):
+    assert "not for diagnosis" in page.inner_text("h1")
+    page.click("#open-about")
+    facts = page.inner_text("#about-facts")
+    for words in ("It is not for diagnosis", "trained on: blobs, simulated (real images)", "D²_GED, 4 samples: "):
+        assert words in facts
+    page.click("#close-about")
+    page.keyboard.press("?")
+    assert "Posterior" in page.inner_text("#help")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#help")
+    assert page.complaints == []
+
+
+def test_a_distance_is_measured_in_the_units_of_the_picture(page):
+    """The volume has rows of 0.7 mm and columns of 0.5 mm; the ruler moves neither image nor field."""
+    page.select_option("#cases", label="scan.nii")
+    until(page, "!document.getElementById('bar').hidden")
+    until(page, "document.getElementById('view').getAttribute('aria-busy') === null")
+    box = page.locator("#view").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    zoom = 0.94 * min(box["width"], box["height"]) / 32
+    page.focus("#view")
+    page.keyboard.press("m")
+    for dx, dy, length in ((8, 0, 8 * 0.5), (0, 8, 8 * 0.7)):
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + dx * zoom, middle[1] + dy * zoom, steps=3)
+        page.mouse.up()
+        assert float(page.inner_text("#measured").split()[1]) == pytest.approx(length, abs=0.11)
+    page.keyboard.press("Escape")
+    assert page.inner_text("#measured") == ""
+    assert not page.is_checked("#ruler")
+    assert page.complaints == []
+
+
+def test_readers_do_not_share_a_look_and_numbers_do_not_lie_on_each_other(page):
+    script = """async () => {
+        const { look } = await import('/paint.js'), { apart } = await import('/plane.js');
+        const looks = new Set(Array.from({ length: 36 }, (_, i) => JSON.stringify(look(i))));
+        const colours = new Set(Array.from({ length: 12 }, (_, i) => look(i).colour));
+        return [looks.size, colours.size, apart(Array.from({ length: 8 }, () => [50, 50]))];
+    }"""
+    looks, colours, places = page.evaluate(script)
+    assert (looks, colours) == (36, 12)
+    far = np.linalg.norm(np.array(places)[:, None] - np.array(places)[None], axis=-1)
+    assert far[~np.eye(8, dtype=bool)].min() > 14
+
+
 def test_upload_a_good_and_a_bad_file(page, tmp_path: Path):
     (tmp_path / "good.png").write_bytes(png(blob(3)[0][0]))
     (tmp_path / "bad.png").write_bytes(b"no picture")

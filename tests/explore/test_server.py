@@ -62,6 +62,14 @@ def test_a_case_with_its_readers_and_the_latent_space(client, store):
     assert np.allclose(shares.sum(axis=0), 1, atol=1e-5)
 
 
+def test_the_model_says_what_it_is_for(client, trained):
+    facts = {part["title"]: part["lines"] for part in client.get("/api/model").json()["about"]}
+    means = json.loads((trained / "probabilistic_unet" / "evaluation.json").read_text())["ged2"]
+    assert any("not for diagnosis" in line for line in facts["What it is for"])
+    assert f"D²_GED, 4 samples: {means['4']['mean']:.3f}" in " ".join(facts["Figures"])
+    assert client.get("/api/cases/0").json()["reader_names"] == [f"reader {i}" for i in (1, 2, 3, 4)]
+
+
 def test_exports_lie_on_the_whole_picture(client):
     archive = np.load(io.BytesIO(client.get("/api/cases/0/export?format=npz&n=3").content))
     assert archive["samples"].shape == (3, 1, 32, 32)

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
+from probunet.explore.about import about
 from probunet.explore.asked import A, D, computing, numbers
 from probunet.explore.cases import Cases
 from probunet.explore.engine import MAXIMUM_SAMPLES, Engine
@@ -81,6 +82,7 @@ def _about(app: FastAPI, engine: Engine, cases: Cases) -> None:
             "title": engine.trained.settings["input"].get("title", ""),
             "combine": _combine(engine),
             "maximum_samples": MAXIMUM_SAMPLES,
+            "about": about(engine.trained),
             "upload": {"bytes": MAXIMUM_BYTES, "suffixes": SUFFIXES},
         }
 
@@ -125,6 +127,7 @@ def _pictures(app: FastAPI) -> None:
             "between_mm": picture.spacing_mm and picture.spacing_mm[0],
             "sides": letters(picture),
             "readers": len(shown.readers),
+            "reader_names": shown.names,
             "dicom": picture.series is not None,
             "field": vars(encoded.field),
             "decodes_in_page": asked.engine.decodes_in_page(encoded),

@@ -36,10 +36,12 @@ class Shown:
     Attributes:
         picture: raw values.
         readers: (R, slices, H, W) uint8 class ids of those readers who looked; R is possibly 0.
+        names: of these readers.
     """
 
     picture: Picture
     readers: npt.NDArray[np.uint8]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,14 @@ def _from_store(store: Store, index: int) -> Shown:
         store.intensity.unit,
         (None, float(spacing[0]), float(spacing[1])) if spacing else None,
     )
-    return Shown(picture, readers[looked][:, None])
+    names = tuple(f"mode {i + 1}" for i in range(len(readers))) if store.flips else _names(store, index)
+    return Shown(picture, readers[looked][:, None], names)
+
+
+def _names(store: Store, index: int) -> tuple[str, ...]:
+    """Of the readers who looked at a case; of those without a name the number of their column."""
+    names = store.reader_names or [f"reader {i + 1}" for i in range(store.readers)]
+    return tuple(names[column] for column in np.flatnonzero(store.present[index]))
 
 
 def _volume_from_store(store: Store, index: int) -> Shown:
@@ -133,4 +142,4 @@ def _volume_from_store(store: Store, index: int) -> Shown:
     values, labels, spacing = np.moveaxis(store.images[index], 0, 1), store.labels[index], store.spacing(index)
     known = None if spacing is None else (spacing[0], spacing[1], spacing[2])
     picture = picture_of(values, store.cases[index].name, store.intensity.unit, known, store.affine(index))
-    return Shown(picture, picture.order.canonical(labels[store.present[index]]))
+    return Shown(picture, picture.order.canonical(labels[store.present[index]]), _names(store, index))

@@ -1,6 +1,6 @@
 // How large the hypotheses are: bars over hypotheses, ticks for the readers, 90 % of the hypotheses and their median.
 
-import { fresh, HYPOTHESIS, READERS } from "./paint.js";
+import { fresh, HYPOTHESIS, look } from "./paint.js";
 
 // The value below which a share of the values lies; between two of them it is interpolated.
 export function quantile(values, share) {
@@ -25,7 +25,7 @@ export function histogram(element, areas, readers, unit) {
   context.fillStyle = "#e9edf1";
   context.fillRect(x(median) + 1, 0, 1, base);
   readers.forEach((area, i) => {
-    context.fillStyle = READERS[i % READERS.length];
+    context.fillStyle = look(i).colour;
     context.fillRect(x(area), 0, 3, base);
   });
   context.fillStyle = "#a9b4bf";

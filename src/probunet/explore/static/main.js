@@ -1,143 +1,122 @@
-// The page of ``probunet explore``: what is chosen, and everything that follows from it.
+// The page of ``probunet explore``: what is asked of the server when, and what follows from what a person does.
 
+import { about } from "./about.js";
 import { array, json, save, upload } from "./api.js";
 import { FComb } from "./fcomb.js";
+import { filmstrip, mark } from "./film.js";
+import { latentControls, sliders } from "./latent.js";
+import { layers, legend } from "./layers.js";
 import { numbers } from "./numbers.js";
-import { colours, scale, sides } from "./overlay.js";
-import { CLASSES, HANDLE, heat, HYPOTHESIS, outline, picture, READERS, tint, canvas } from "./paint.js";
+import { pictureOf } from "./pictures.js";
 import { Plane } from "./plane.js";
+import { hints, pointed } from "./pointer.js";
+import { Ruler } from "./ruler.js";
 import { Slices } from "./slices.js";
+import { at, chosen, field, foreground, now, path, place, readAddress, say, writeAddress } from "./state.js";
 import { View } from "./view.js";
+import { setWindow, windowNumbers } from "./window.js";
 
-const at = (id) => document.getElementById(id);
-const PRESETS = { Lung: [-1350, 150], "Soft tissue": [-160, 240] };
-// What is chosen; all of it is in the address, behind #.
-const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null, up: null, z: null, map: "none",
-  slice: null, row: null, column: null };
-let model, known, image, readers = [], hypotheses, labels, marginals, comb = null, live = null, hovered = null;
 let turn = 0; // a later question makes the answers to earlier ones worthless
 let updates = [];
 let following = false; // whether the handle says what is shown, also in the next slice
 let later; // a slice that somebody rolls past is not asked of the model
-const seen = new Map(); // picture and readers of slices that were shown last
 
-const view = new View(at("view"), layers, (row, column) => {
-  const { width, height } = field(), [, rows, columns] = known.shape;
-  if ((width < columns || height < rows) && row >= 0 && column >= 0 && row < rows && column < columns) {
-    open(chosen.case, { slice: chosen.slice, row: Math.floor(row), column: Math.floor(column), stay: true });
-  }
-}, pointed, turned);
-const slices = new Slices(at("bar"), () => ({ ...known, volume: hypotheses?.volume }), goTo);
+const ruler = new Ruler((text) => { if (at("measured").value !== text) at("measured").value = text; });
+const view = new View(at("view"), () => layers(ruler), move, pointed, turned, ruler);
+const slices = new Slices(at("bar"), () => ({ ...now.known, volume: now.hypotheses?.volume }), goTo);
 const plane = new Plane(at("plane"), () => ({
-  latent: known?.latent, z: chosen.z, across: chosen.across, up: chosen.up, latents: hypotheses?.latents,
+  latent: now.known?.latent, z: chosen.z, across: chosen.across, up: chosen.up, latents: now.hypotheses?.latents,
 }), (z) => { chosen.z = z; decode(); });
 
-const field = () => known.field;
-// Slice and field, for a query.
-const place = () => (chosen.slice === null ? "" : `slice=${chosen.slice}&`)
-  + (chosen.row === null ? "" : `row=${chosen.row}&column=${chosen.column}&`);
-const binary = () => model.classes.length === 2;
-const one = (i) => labels.data.subarray(i * labels.shape[1] * labels.shape[2], (i + 1) * labels.shape[1] * labels.shape[2]);
-
-function say(text) { at("message").textContent = text; }
-
 async function start() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  for (const key of Object.keys(chosen)) {
-    if (!asked.has(key)) continue;
-    const text = asked.get(key);
-    const number = typeof chosen[key] === "number" || ["across", "up", "slice", "row", "column"].includes(key);
-    chosen[key] = key === "z" ? text.split(",").map(Number) : number ? Number(text) : text;
-  }
-  model = await json("/api/model");
-  at("model").textContent = `${model.name} (${model.kind})`;
-  at("file").accept = model.upload.suffixes.join(",");
-  at("n").max = model.maximum_samples;
+  readAddress();
+  now.model = await json("/api/model");
+  at("model").textContent = `${now.model.name} (${now.model.kind})`;
+  at("file").accept = now.model.upload.suffixes.join(",");
+  at("n").max = now.model.maximum_samples;
+  about(now.model.about);
   const names = await json("/api/cases");
   names.forEach((name, i) => at("cases").add(new Option(name, String(i))));
   wire();
+  view.draw();
   if (names.length || chosen.case.startsWith("upload")) await open(chosen.case, chosen);
   else say("Open an image, or drop one on the page.");
 }
 
+// The field that the model looks at, around a place of the image.
+function move(row, column) {
+  const { width, height } = field(), [, rows, columns] = now.known.shape;
+  if ((width < columns || height < rows) && row >= 0 && column >= 0 && row < rows && column < columns) {
+    open(chosen.case, { slice: chosen.slice, row: Math.floor(row), column: Math.floor(column), stay: true });
+  }
+}
+
 // A case, and which field of it; `stay` leaves the view as it is.
 async function open(key, { z = null, slice = null, row = null, column = null, stay = false } = {}) {
-  const mine = ++turn, path = `/api/cases/${encodeURIComponent(key)}`;
+  const mine = ++turn, here = path(key);
   Object.assign(chosen, { slice, row, column });
   at("view").setAttribute("aria-busy", "true");
   say(""); // at once: what is said later may be of something newer
   try {
-    const found = await json(`${path}?${place()}`);
-    const picture = await pictureOf(path, found.slice);
-    const features = model.combine && found.decodes_in_page ? await array(`${path}/features?${place()}`, Float32Array) : null;
+    const known = await json(`${here}?${place()}`);
+    const picture = await pictureOf(here, known.slice);
+    const decodes = now.model.combine && known.decodes_in_page;
+    const features = decodes ? await array(`${here}/features?${place()}`, Float32Array) : null;
     if (mine !== turn) return;
-    const same = stay && key === chosen.case && known;
-    known = found;
-    ({ image, readers } = picture);
-    comb = features ? new FComb(model.combine, features.data) : null;
+    const same = stay && key === chosen.case && now.known;
+    Object.assign(now, { known, ...picture, comb: features ? new FComb(now.model.combine, features.data) : null, live: null });
     chosen.case = key;
     if (!(same && following)) {
       following = false;
       chosen.z = z && z.length === known.latent?.prior.mean.length ? z : known.latent?.prior.mean ?? null;
     }
-    live = null;
-    at("cases").value = key;
-    at("note").textContent = known.note;
-    at("dicomseg").disabled = !known.dicom;
-    at("slices").hidden = at("bar").hidden = known.slices === 1;
-    at("slice").max = known.slices - 1;
-    number();
-    hints();
-    if (at("format").selectedOptions[0].disabled) at("format").value = "png";
-    if (!same) setWindow(known.range, known.window);
-    latentControls();
+    if (!same) {
+      ruler.clear();
+      setWindow(known.range, known.window, () => { film(); show(); });
+    }
+    controls(key);
     await draw(mine);
     if (!stay) whole();
     if (z || following) decode();
-    for (const by of known.slices > 1 ? [1, -1] : []) pictureOf(path, limited(known.slice + by)).catch(() => {});
+    for (const by of known.slices > 1 ? [1, -1] : []) pictureOf(here, limited(known.slice + by)).catch(() => {});
   } catch (error) { if (mine === turn) say(error.message); }
   at("view").removeAttribute("aria-busy");
 }
 
-// Values and readers of a slice, of which the last are kept.
-function pictureOf(path, slice) {
-  const name = `${path}?slice=${slice}`, asked = seen.get(name) ?? fetched(path, slice);
-  seen.delete(name);
-  seen.set(name, asked);
-  asked.catch(() => seen.delete(name));
-  if (seen.size > 32) seen.delete(seen.keys().next().value);
-  return asked;
+// What can be chosen depends on the case.
+function controls(key) {
+  const { known } = now;
+  at("cases").value = key;
+  at("note").textContent = known.note;
+  at("dicomseg").disabled = !known.dicom;
+  at("slices").hidden = at("bar").hidden = known.slices === 1;
+  at("slice").max = known.slices - 1;
+  number();
+  hints();
+  if (at("format").selectedOptions[0].disabled) at("format").value = "png";
+  latentControls(decode);
 }
 
-async function fetched(path, slice) {
-  const [values, drawn] = await Promise.all([array(`${path}/picture?slice=${slice}`, Float32Array), array(`${path}/readers?slice=${slice}`, Uint8Array)]);
-  const [count, height, width] = drawn.shape;
-  const maps = Array.from({ length: count }, (_, i) => drawn.data.subarray(i * height * width, (i + 1) * height * width));
-  return { image: values, readers: maps.map((map) => ({
-    map, path: outline(map, width, height), size: map.reduce((n, v) => n + (v > 0 && v < 255), 0),
-  })) };
-}
-
-const limited = (slice) => Math.min(Math.max(slice, 0), known.slices - 1);
+const limited = (slice) => Math.min(Math.max(slice, 0), now.known.slices - 1);
 
 function number() {
-  at("slice").value = known.slice;
-  at("slice-number").value = `${known.slice + 1} of ${known.slices}`;
+  at("slice").value = now.known.slice;
+  at("slice-number").value = `${now.known.slice + 1} of ${now.known.slices}`;
 }
 
 // Another slice: its picture at once, what the model says of it as soon as nobody scrolls on.
 function goTo(wanted) {
-  if (!known || limited(wanted) === known.slice) return;
+  if (!now.known || limited(wanted) === now.known.slice) return;
   const slice = limited(wanted), mine = ++turn;
   chosen.slice = slice;
-  known = { ...known, slice };
-  [labels, marginals, live] = [null, null, null];
+  Object.assign(now, { known: { ...now.known, slice }, labels: null, marginals: null, live: null });
+  ruler.clear();
   at("view").setAttribute("aria-busy", "true");
   number();
   slices.draw();
-  pictureOf(`/api/cases/${encodeURIComponent(chosen.case)}`, slice).then((picture) => {
+  pictureOf(path(), slice).then((picture) => {
     if (mine !== turn) return;
-    ({ image, readers } = picture);
+    Object.assign(now, picture);
     show();
   }).catch((error) => { if (mine === turn) say(error.message); });
   clearTimeout(later);
@@ -148,148 +127,50 @@ function goTo(wanted) {
 
 let rolled = 0;
 function turned(by) {
-  if (!known || known.slices === 1) return false;
+  if (!now.known || now.known.slices === 1) return false;
   rolled += by;
   if (Math.abs(rolled) >= 40) {
-    goTo(known.slice - Math.sign(rolled));
+    goTo(now.known.slice - Math.sign(rolled));
     rolled = 0;
   }
   return true;
 }
 
-// What is under the pointer: the value, and how probable it is that it is marked.
-function pointed(row, column) {
-  const [, height, width] = image?.shape ?? [0, 0, 0], y = Math.floor(row ?? -1), x = Math.floor(column ?? -1);
-  if (row === null || y < 0 || x < 0 || y >= height || x >= width) {
-    at("value").textContent = "\u00a0";
-    return;
-  }
-  const { top, left, width: wide, height: tall } = field(), inside = y >= top && x >= left && y < top + tall && x < left + wide;
-  const p = marginals && inside ? `; probability ${(1 - marginals.data[(y - top) * wide + x - left]).toFixed(2)}` : "";
-  at("value").textContent = `row ${y}, column ${x}: ${Number(image.data[y * width + x].toPrecision(5))} ${known.unit}${p}`;
-}
-
-// What can be done here, where it cannot be seen.
-function hints() {
-  const [, height, width] = known.shape, box = field();
-  const moves = box.width < width || box.height < height ? "The frame is what the model looks at: click twice to move it. " : "";
-  at("how").textContent = moves + (known.slices > 1 ? "Wheel, up and down: next slice. Ctrl and wheel: zoom." : "");
-}
-
 async function draw(mine = ++turn) {
-  const path = `/api/cases/${encodeURIComponent(chosen.case)}`, query = `${place()}n=${chosen.n}&seed=${chosen.seed}`;
-  const found = await json(`${path}/hypotheses?${query}&distance=${chosen.distance}`);
-  const maps = await array(`${path}/labels?${query}`, Uint8Array);
-  const shares = await array(`${path}/probabilities?${query}`, Float32Array);
+  const query = `${place()}n=${chosen.n}&seed=${chosen.seed}`;
+  const hypotheses = await json(`${path()}/hypotheses?${query}&distance=${chosen.distance}`);
+  const labels = await array(`${path()}/labels?${query}`, Uint8Array);
+  const marginals = await array(`${path()}/probabilities?${query}`, Float32Array);
   if (mine !== turn) return;
-  [hypotheses, labels, marginals] = [found, maps, shares];
+  Object.assign(now, { hypotheses, labels, marginals });
   chosen.pick = Math.min(chosen.pick, hypotheses.groups.length - 1);
   at("shown").value = chosen.n;
   at("within").value = chosen.distance;
   at("count").textContent = `${hypotheses.groups.length} of ${chosen.n} hypotheses`;
-  filmstrip();
+  film();
   sizes();
   show();
 }
 
-const sizes = () => numbers(hypotheses, readers.map((reader) => reader.size), known.spacing_mm, binary() ? model.classes[1] : "foreground");
-
-// What lies over the image now.
-function layers() {
-  if (!image) return { image: null, over: [], paths: [] };
-  const shown = picture(image, Number(at("low").value), Number(at("high").value));
-  const box = field(), over = [], paths = [], [, height, width] = labels?.shape ?? [0, 0, 0];
-  if (marginals && chosen.map !== "none") {
-    const size = width * height, values = new Float32Array(size), classes = marginals.shape[0];
-    for (let i = 0; i < size; i++) {
-      const shares = Array.from({ length: classes }, (_, k) => marginals.data[k * size + i]);
-      values[i] = chosen.map === "probability" ? 1 - shares[0]
-        : shares.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0) / Math.log(classes);
-    }
-    over.push({ image: heat(values, width, height), box, alpha: 0.6 });
-  }
-  if (box.width < image.shape[2] || box.height < image.shape[1]) {
-    const frame = new Path2D();
-    frame.rect(0, 0, box.width, box.height);
-    paths.push({ path: frame, box, colour: "#a9b4bf", width: 1 });
-  }
-  const current = labels && (live ?? one(hypotheses.groups[hovered ?? chosen.pick].representative));
-  if (at("readers").checked && binary()) {
-    readers.forEach(({ path }, i) => paths.push({
-      path, box: { left: 0, top: 0 }, colour: READERS[i % READERS.length], width: 1.5, dash: [4, 3],
-    }));
-  }
-  if (labels && at("every").checked && binary()) {
-    for (let i = 0; i < labels.shape[0]; i++) {
-      paths.push({ path: outline(one(i), width, height), box, colour: `${HYPOTHESIS}66`, width: 1 });
-    }
-  }
-  if (current && binary()) {
-    paths.push({ path: outline(current, width, height), box, colour: live ? HANDLE : HYPOTHESIS, width: 3 });
-  } else if (current) over.push({ image: tint(current, width, height), box });
-  return { image: shown, over, paths, beside };
-}
-
-// What is drawn on the view, not on the image.
-function beside(context, width, height, zoom) {
-  if (known.spacing_mm) scale(context, height, zoom, known.spacing_mm[1]);
-  if (known.sides) sides(context, width, height, known.sides);
-  const name = { probability: `probability of ${binary() ? model.classes[1] : "foreground"}`, entropy: "entropy (1: undecided)" }[chosen.map];
-  if (name) colours(context, width, name);
-}
+const sizes = () => numbers(now.hypotheses, now.readers.map((reader) => reader.size), now.known.spacing_mm, foreground());
+const film = () => { if (now.labels) filmstrip(select, (i) => { now.hovered = i; view.draw(); }); };
 
 function show() {
   view.draw();
   plane.draw();
   slices.draw();
-  for (const [i, item] of [...at("strip").children].entries()) item.setAttribute("aria-selected", String(i === chosen.pick && !live));
-  const wanted = [[live ? "what the handle says" : "selected group", live ? HANDLE : HYPOTHESIS]];
-  if (binary() && at("readers").checked) readers.forEach((_, i) => wanted.push([`reader ${i + 1}`, READERS[i % READERS.length]]));
-  if (!binary()) wanted.splice(0, 1, ...model.classes.slice(1).map((name, k) => [name, CLASSES[1 + (k % (CLASSES.length - 1))]]));
-  at("legend").replaceChildren(...wanted.map(([text, colour]) => {
-    const item = document.createElement("span");
-    item.textContent = text;
-    item.style.color = colour;
-    return item;
-  }));
-  const state = new URLSearchParams(Object.entries(chosen).filter(([key, value]) => value !== null && (key !== "z" || live))
-    .map(([key, value]) => [key, Array.isArray(value) ? value.map((v) => v.toFixed(3)).join() : value]));
-  history.replaceState(null, "", `#${state}`);
-}
-
-function filmstrip() {
-  const box = field(), grey = picture(image, Number(at("low").value), Number(at("high").value));
-  at("strip").replaceChildren(...hypotheses.groups.map((group, i) => {
-    const item = document.createElement("button"), small = canvas(148, 148), context = small.getContext("2d");
-    const scale = 148 / Math.max(box.width, box.height), map = one(group.representative);
-    context.scale(scale, scale);
-    context.drawImage(grey, box.left, box.top, box.width, box.height, 0, 0, box.width, box.height);
-    if (binary()) {
-      context.strokeStyle = HYPOTHESIS;
-      context.lineWidth = 4 / scale;
-      context.stroke(outline(map, box.width, box.height));
-    } else context.drawImage(tint(map, box.width, box.height), 0, 0);
-    const whole = hypotheses.volume?.hypotheses.size[group.representative], empty = !map.some((v) => v > 0);
-    const text = `${Math.round(100 * group.frequency)} %${!empty ? "" : whole ? ", not here" : ", empty"}`;
-    item.className = "group";
-    item.setAttribute("role", "option");
-    item.setAttribute("aria-label", `group ${i + 1}: ${text}`);
-    item.append(small, text);
-    item.addEventListener("click", () => select(i));
-    item.addEventListener("mouseenter", () => { hovered = i; view.draw(); });
-    item.addEventListener("mouseleave", () => { hovered = null; view.draw(); });
-    return item;
-  }));
+  mark();
+  legend();
+  writeAddress();
 }
 
 function select(i) {
-  const count = hypotheses.groups.length;
+  const { groups, latents } = now.hypotheses, count = groups.length;
   chosen.pick = ((i % count) + count) % count;
-  live = null;
+  now.live = null;
   following = false;
-  const latents = hypotheses.latents;
-  if (latents) chosen.z = [...latents[hypotheses.groups[chosen.pick].representative]];
-  sliders();
+  if (latents) chosen.z = [...latents[groups[chosen.pick].representative]];
+  sliders(decode);
   show();
   at("strip").children[chosen.pick].scrollIntoView({ block: "nearest", inline: "nearest" });
 }
@@ -298,88 +179,27 @@ function select(i) {
 let waiting = false;
 function decode() {
   following = true;
-  sliders();
+  sliders(decode);
   if (waiting) return;
   waiting = true;
   requestAnimationFrame(async () => {
     const started = performance.now();
-    if (comb) live = comb.labels(chosen.z);
+    if (now.comb) now.live = now.comb.labels(chosen.z);
     else {
       try {
-        live = (await array(`/api/cases/${encodeURIComponent(chosen.case)}/decode?${place()}z=${chosen.z.join()}`, Uint8Array)).data;
+        now.live = (await array(`${path()}/decode?${place()}z=${chosen.z.join()}`, Uint8Array)).data;
       } catch (error) { say(error.message); }
     }
     waiting = false;
     show();
     updates = [...updates.slice(-19), performance.now() - started];
     const each = updates.reduce((a, b) => a + b) / updates.length;
-    at("rate").textContent = `${each.toFixed(0)} ms an update${comb ? "" : ", on the server"}`;
+    at("rate").textContent = `${each.toFixed(0)} ms an update${now.comb ? "" : ", on the server"}`;
   });
 }
 
-function latentControls() {
-  const dims = known.latent?.prior.mean.length ?? 0;
-  at("latent").hidden = dims === 0;
-  if (dims && (chosen.across === null || chosen.across >= dims)) [chosen.across, chosen.up] = telling(known.latent);
-  for (const [id, key] of [["across", "across"], ["up", "up"]]) {
-    at(id).replaceChildren(...Array.from({ length: dims }, (_, d) => new Option(`z${d + 1}`, String(d))));
-    at(id).value = String(chosen[key]);
-  }
-  sliders();
-}
-
-// The two dimensions in which the readers' posteriors differ most from the prior (KL); the first two without readers.
-function telling({ prior, readers: posteriors }) {
-  const nats = prior.mean.map((mean, d) => posteriors.reduce((sum, q) => {
-    const [ratio, shift] = [q.sigma[d] / prior.sigma[d], (q.mean[d] - mean) / prior.sigma[d]];
-    return sum + (ratio ** 2 + shift ** 2 - 1) / 2 - Math.log(ratio);
-  }, 0));
-  const order = nats.map((_, d) => d).sort((a, b) => nats[b] - nats[a]);
-  return [order[0], order[1] ?? order[0]];
-}
-
-function sliders() {
-  const latent = known?.latent, holder = at("sliders");
-  if (!latent) return;
-  const { mean, sigma } = latent.prior, wanted = mean.map((_, d) => d).filter((d) => d !== chosen.across && d !== chosen.up);
-  if (holder.dataset.dims !== wanted.join()) {
-    holder.dataset.dims = wanted.join();
-    holder.replaceChildren(...wanted.map((d) => {
-      const label = document.createElement("label"), input = document.createElement("input");
-      Object.assign(input, { type: "range", min: -3, max: 3, step: 0.05, id: `z${d}` });
-      input.addEventListener("input", () => {
-        const now = known.latent.prior;
-        chosen.z = chosen.z.map((v, i) => (i === d ? now.mean[d] + now.sigma[d] * Number(input.value) : v));
-        decode();
-      });
-      label.append(`z${d + 1}`, input);
-      return label;
-    }));
-  }
-  for (const d of wanted) at(`z${d}`).value = (chosen.z[d] - mean[d]) / sigma[d];
-}
-
-function setWindow([least, most], [low, high]) {
-  for (const [id, value] of [["low", low], ["high", high]]) {
-    Object.assign(at(id), { min: least, max: most, step: (most - least) / 500 || 1 });
-    at(id).value = value;
-  }
-  windowNumbers();
-  at("presets").replaceChildren(...(known.unit === "HU" ? Object.entries(PRESETS) : []).map(([name, range]) => {
-    const button = document.createElement("button");
-    button.textContent = name;
-    button.addEventListener("click", () => { [at("low").value, at("high").value] = range; windowNumbers(); filmstrip(); show(); });
-    return button;
-  }));
-}
-
-function windowNumbers() {
-  for (const id of ["low", "high"]) at(`${id}-number`).value = String(Number(Number(at(id).value).toPrecision(3)));
-  at("window").textContent = `Window, ${known.unit}`;
-}
-
 function fit() { view.fit(field()); }
-function whole() { view.fit({ top: 0, left: 0, width: image.shape[2], height: image.shape[1] }); }
+function whole() { view.fit({ top: 0, left: 0, width: now.image.shape[2], height: now.image.shape[1] }); }
 
 async function take(file) {
   say(`reading ${file.name} ...`);
@@ -396,9 +216,31 @@ function step(by) {
 }
 
 function exported(all) {
-  const format = at("format").value, path = `/api/cases/${encodeURIComponent(chosen.case)}/export`;
+  const format = at("format").value, { live, hypotheses } = now;
   const which = all ? "" : live ? `&z=${chosen.z.join()}` : `&pick=${hypotheses.groups[chosen.pick].representative}`;
-  save(`${path}?${place()}format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`).catch((e) => say(e.message));
+  save(`${path()}/export?${place()}format=${format}&n=${chosen.n}&seed=${chosen.seed}${which}`).catch((e) => say(e.message));
+}
+
+function measure(on) {
+  ruler.on = at("ruler").checked = on;
+  ruler.clear();
+  at("view").classList.toggle("measuring", on);
+  view.draw();
+}
+
+// Keys, where nobody types: arrows for groups and slices, and a letter for what the mouse does.
+function pressed(event) {
+  const typing = ["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "checkbox";
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key], steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
+  const other = { "[": () => step(-1), "]": () => step(1), "?": () => at("help").showModal(), m: () => measure(!ruler.on),
+    Escape: () => measure(false) }[event.key];
+  const zooms = { "+": () => view.zoomBy(1.25), "-": () => view.zoomBy(0.8), 0: whole,
+    f: () => move(view.centre[1], view.centre[0]) }[event.key];
+  if (by && now.hypotheses && now.labels) { event.preventDefault(); select(chosen.pick + by); }
+  if (steps && now.known?.slices > 1) { event.preventDefault(); goTo(now.known.slice + steps); }
+  other?.();
+  if (now.image) zooms?.();
 }
 
 function wire() {
@@ -421,29 +263,22 @@ function wire() {
   }
   for (const id of ["low", "high"]) {
     at(id).addEventListener("input", () => { windowNumbers(); view.draw(); });
-    at(id).addEventListener("change", () => filmstrip());
+    at(id).addEventListener("change", film);
   }
   at("slice").addEventListener("input", () => goTo(Number(at("slice").value)));
   at("fit").addEventListener("click", fit);
   at("whole").addEventListener("click", whole);
   for (const id of ["across", "up"]) {
-    at(id).addEventListener("change", () => { chosen[id] = Number(at(id).value); sliders(); show(); });
+    at(id).addEventListener("change", () => { chosen[id] = Number(at(id).value); sliders(decode); show(); });
   }
-  at("mean").addEventListener("click", () => { chosen.z = [...known.latent.prior.mean]; decode(); });
+  at("mean").addEventListener("click", () => { chosen.z = [...now.known.latent.prior.mean]; decode(); });
   at("save").addEventListener("click", () => exported(false));
   at("save-all").addEventListener("click", () => exported(true));
   at("link").addEventListener("click", async () => {
     try { await navigator.clipboard.writeText(location.href); say("The address is on the clipboard."); } catch { say(location.href); }
   });
-  document.addEventListener("keydown", (event) => {
-    if (["INPUT", "SELECT"].includes(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (by && hypotheses && labels) { event.preventDefault(); select(chosen.pick + by); }
-    const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
-    if (steps && known?.slices > 1) { event.preventDefault(); goTo(known.slice + steps); }
-    if (event.key === "[") step(-1);
-    if (event.key === "]") step(1);
-  });
+  at("ruler").addEventListener("change", () => measure(at("ruler").checked));
+  document.addEventListener("keydown", pressed);
   const over = (shown) => (event) => { event.preventDefault(); at("drop").hidden = !shown; };
   document.addEventListener("dragover", over(true));
   at("drop").addEventListener("dragleave", over(false));
@@ -451,7 +286,7 @@ function wire() {
     over(false)(event);
     if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
   });
-  window.addEventListener("resize", () => { if (hypotheses) sizes(); });
+  window.addEventListener("resize", () => { if (now.hypotheses) sizes(); });
 }
 
 start().catch((error) => say(error.message));

@@ -5,7 +5,7 @@ import { VIRIDIS } from "./paint.js";
 const BARS = [1, 2, 5, 10, 20, 50, 100, 200];
 const SOFT = "#e9edf1";
 
-function words(context, text, x, y, align) {
+export function words(context, text, x, y, align) {
   context.font = "bold 13px system-ui";
   context.textAlign = align;
   context.textBaseline = "middle";

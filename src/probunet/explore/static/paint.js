@@ -1,7 +1,11 @@
 // Pictures of intensities, maps and label maps. Colours of Okabe and Ito, which the colour-blind can tell apart.
 
 export const HYPOTHESIS = "#56b4e9", HANDLE = "#e69f00";
-export const READERS = ["#009e73", "#f0e442", "#cc79a7", "#d55e00", "#ffffff", "#0072b2"];
+const READERS = ["#009e73", "#f0e442", "#cc79a7", "#d55e00", "#ffffff", "#0072b2", "#b2df8a", "#aa4499", "#ff9da7",
+  "#a87c5f", "#a8a8a8", "#00c8c8"];
+const DASHES = [[4, 3], [1, 3], [8, 3, 2, 3]];
+// Colour and dashes of the i-th reader's outline: no two of the first 36 are alike.
+export const look = (i) => ({ colour: READERS[i % READERS.length], dash: DASHES[Math.floor(i / READERS.length) % DASHES.length] });
 export const CLASSES = ["#000000", "#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2", "#999999",
   "#a6d8f5", "#ffd27f", "#7fd6b8", "#f8f3a6", "#e6b8d0", "#f0a070"];
 // Ten steps of viridis (Smith and van der Walt 2015, CC0).

@@ -1,8 +1,21 @@
 // Two dimensions of the latent space: prior, hypotheses, readers, and a handle to drag.
 
-import { fresh, HANDLE, HYPOTHESIS, READERS } from "./paint.js";
+import { fresh, HANDLE, HYPOTHESIS, look } from "./paint.js";
 
 const SIGMAS = 3.6;
+const NEAREST = 15; // pixels between two numbers
+
+// Places for numbers, each at its point or in a ring around it, so that no two lie on each other.
+export function apart(points) {
+  const placed = [];
+  for (const [x, y] of points) {
+    const around = [15, 30, 45].flatMap((far) => Array.from({ length: 12 }, (_, k) =>
+      [x + far * Math.cos((k * Math.PI) / 6), y + far * Math.sin((k * Math.PI) / 6)]));
+    const free = [[x, y], ...around].find(([a, b]) => placed.every(([c, d]) => Math.hypot(a - c, b - d) >= NEAREST));
+    placed.push(free ?? [x, y]);
+  }
+  return placed;
+}
 
 export class Plane {
   // state(): { latent, z, across, up, latents }; moved(z): the handle was dragged
@@ -57,9 +70,14 @@ export class Plane {
     context.font = "bold 13px system-ui";
     context.textAlign = "center";
     context.textBaseline = "middle";
-    latent.readers.forEach((reader, i) => {
-      context.fillStyle = READERS[i % READERS.length];
-      context.fillText(String(i + 1), x(reader.mean), y(reader.mean));
+    const points = latent.readers.map((reader) => [x(reader.mean), y(reader.mean)]);
+    apart(points).forEach(([left, top], i) => {
+      context.fillStyle = context.strokeStyle = look(i).colour;
+      context.beginPath();
+      context.moveTo(...points[i]);
+      context.lineTo(left, top);
+      context.stroke();
+      context.fillText(String(i + 1), left, top);
     });
     context.strokeStyle = HANDLE;
     context.lineWidth = 3;

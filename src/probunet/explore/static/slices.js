@@ -1,6 +1,6 @@
 // The slices of a volume: a bar across the plane that shows which of them readers and hypotheses mark.
 
-import { fresh, HANDLE, HYPOTHESIS, READERS } from "./paint.js";
+import { fresh, HANDLE, HYPOTHESIS, look } from "./paint.js";
 
 export class Slices {
   // state(): { slice, slices, volume, sides } of the shown case; chosen(slice): somebody wants to see that one
@@ -27,7 +27,7 @@ export class Slices {
       shares.forEach((share, s) => context.fillRect(0, top(s), share * (width / 2 - 2), Math.max(tall - 1, 0.5)));
       const wide = (width / 2) / Math.max(readers.pixels.length, 1);
       readers.pixels.forEach((pixels, r) => {
-        context.fillStyle = READERS[r % READERS.length];
+        context.fillStyle = look(r).colour;
         pixels.forEach((count, s) => {
           if (count) context.fillRect(width / 2 + r * wide + 1, top(s), Math.max(Math.min(wide - 2, 6), 1), tall + 0.5);
         });

@@ -1,14 +1,16 @@
 // The image, moved and zoomed, with what is drawn over it.
 
+import { words } from "./overlay.js";
 import { fresh } from "./paint.js";
 
 export class View {
   // layers(): { image, over: [{ image, box }], paths: [{ path, box, colour, width, dash }] }, all in pixels of the image
-  // and a function of (context, width, height, zoom) that draws beside it, or none
+  // and a function of (context, width, height, zoom, onScreen) that draws beside it, or none
   // placed(row, column): somebody clicked twice there; pointed(row, column): somebody points there, or nowhere
   // turned(by): the wheel was turned while slices lie behind the shown one; true where it was of use
-  constructor(element, layers, placed, pointed, turned) {
-    Object.assign(this, { element, layers, turned });
+  // ruler: takes what is dragged while it is on
+  constructor(element, layers, placed, pointed, turned, ruler) {
+    Object.assign(this, { element, layers, turned, ruler });
     this.zoom = 1;
     this.centre = [0, 0];
     this.pointers = new Map();
@@ -17,7 +19,7 @@ export class View {
     for (const end of ["pointerup", "pointercancel"]) {
       element.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
     }
-    element.addEventListener("dblclick", (event) => placed(...this.place(event)));
+    element.addEventListener("dblclick", (event) => { if (!ruler.on) placed(...this.place(event)); });
     element.addEventListener("pointermove", (event) => pointed(...this.place(event)));
     element.addEventListener("pointerleave", () => pointed(null, null));
     element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -43,11 +45,20 @@ export class View {
   press(event) {
     this.element.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (this.ruler.on) {
+      this.ruler.begin(this.place(event));
+      this.draw();
+    }
   }
 
   move(event) {
     const before = this.pointers.get(event.pointerId);
     if (!before) return;
+    if (this.ruler.on && this.pointers.size === 1) {
+      this.ruler.drag(this.place(event));
+      this.draw();
+      return;
+    }
     this.whole = null;
     const now = [event.clientX, event.clientY], others = [...this.pointers].filter(([id]) => id !== event.pointerId);
     if (others.length) { // two fingers: zoom
@@ -63,10 +74,15 @@ export class View {
   wheel(event) {
     event.preventDefault();
     if (!event.ctrlKey && !event.metaKey && this.turned(event.deltaY)) return;
-    this.whole = null;
     const box = this.element.getBoundingClientRect();
     const from = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
-    const zoom = Math.min(Math.max(this.zoom * Math.exp(-event.deltaY / 400), 0.1), 80);
+    this.zoomBy(Math.exp(-event.deltaY / 400), from);
+  }
+
+  // Zoom around a point that stays where it is, in CSS pixels from the middle.
+  zoomBy(factor, from = [0, 0]) {
+    const zoom = Math.min(Math.max(this.zoom * factor, 0.1), 80);
+    this.whole = null;
     this.centre = this.centre.map((c, i) => c + from[i] / this.zoom - from[i] / zoom);
     this.zoom = zoom;
     this.draw();
@@ -74,7 +90,10 @@ export class View {
 
   draw() {
     const { context, width, height } = fresh(this.element), { image, over, paths, beside } = this.layers();
-    if (!image) return;
+    if (!image) {
+      words(context, "Open a picture, or drop one here.", width / 2, height / 2, "center");
+      return;
+    }
     context.translate(width / 2, height / 2);
     context.scale(this.zoom, this.zoom);
     context.translate(-this.centre[0], -this.centre[1]);
@@ -96,6 +115,8 @@ export class View {
     }
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    beside?.(context, width, height, this.zoom);
+    beside?.(context, width, height, this.zoom, (row, column) => [
+      width / 2 + (column - this.centre[0]) * this.zoom, height / 2 + (row - this.centre[1]) * this.zoom,
+    ]);
   }
 }
