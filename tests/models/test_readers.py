@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 import probunet as pu
 from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.data.batches import EvaluationImages
-from probunet.evaluation.persons import score_persons
+from probunet.evaluation.persons import PersonScores, score_persons
 from probunet.metrics import energy_distance
 from probunet.objectives.elbo import evidence_bound
 from probunet.objectives.energy_score import EnergyScore, _score_by_reader, unbiased_energy_score
@@ -179,7 +180,10 @@ def test_known_styles_are_recovered(styles, generator):
     mixed = made(image).sample(32, torch.Generator().manual_seed(0)).movedim(0, 1)
     blind = draws["large"].movedim(0, 1)
     assert energy_distance(mixed, readings).value.mean() < energy_distance(blind, readings).value.mean()
-    persons = score_persons(made, EvaluationImages(styles, "test"), 0)
+    images = EvaluationImages(styles, "test")
+    shown = default_collate([images[i] for i in range(len(images))])
+    scores = score_persons(made(shown["image"]), shown, styles, torch.Generator().manual_seed(0))
+    persons = PersonScores(styles.reader_names, *scores)
     told = persons.as_json(list(range(len(persons.own))), 0)
     small, large, _ = told["readers"]
     for row, radius in ((small, 2), (large, 5)):
@@ -264,7 +268,7 @@ def test_the_command_and_python_draw_like_a_reader(styles, known, tmp_path, fail
 
 
 def test_a_run_is_scored_by_reader(tmp_path, capsys):
-    """In the table, the file and the page; a missing reading counts for nobody."""
+    """In the table, the file and the page, whole and in shards; a missing reading counts for nobody."""
     names = list(STYLES)
     images = np.zeros((12, 1, 16, 16), np.float32)
     labels = np.zeros((12, 3, 16, 16), np.uint8)
@@ -282,5 +286,8 @@ def test_a_run_is_scored_by_reader(tmp_path, capsys):
     assert (rows["small"]["drawn"], rows["large"]["drawn"]) == (16, 64)
     looked = [bool((store.labels[i][2] != 255).all()) for i in store.indices("test")]
     assert rows.get("rare", {"images": 0})["images"] == sum(looked)
+    for shard in ("0/2", "1/2"):
+        main(["evaluate", str(run.path), "--n", "1", "2", "--again", "--shard", shard])
+    assert json.loads((run.path / "evaluation.json").read_text())["persons"] == persons
     main(["report", str(run.path)])
     assert "Does the model draw like each reader?" in (run.path / "report.html").read_text()

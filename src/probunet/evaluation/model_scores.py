@@ -28,7 +28,6 @@ from probunet.data.store import Store, sha256
 from probunet.evaluation.fit import check_fit
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part
-from probunet.evaluation.persons import score_persons
 from probunet.evaluation.set_scores import SetScores
 from probunet.evaluation.shown import Part, batch_size, distribution_of, images_to_score
 from probunet.models.base import SegmentationModel
@@ -97,7 +96,6 @@ def evaluate_run(
     cases = [store.cases[i] for i in images.indices]
     patients = [case.patient for case in cases]
     groups, grouped_by = independent_groups(patients)
-    persons = score_persons(model, images, seed)
     content = {
         "run": str(run.path),
         **({"trained": str(run.elsewhere.path)} if isinstance(run, Guest) else {}),
@@ -110,7 +108,6 @@ def evaluate_run(
         "seed": seed,
         "distinct_hypotheses": whole.distinct,
         **results(store, whole, numbers, groups, seed),
-        **({"persons": persons.as_json(groups, seed)} if persons else {}),
         "timing": _timing(model, images, seed, device),
         "seconds": round(whole.seconds, 1),
         "versions": {

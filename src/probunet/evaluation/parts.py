@@ -17,12 +17,14 @@ from probunet.core.seeds import seed_of
 from probunet.data.flips import mode_probabilities
 from probunet.data.store import Store
 from probunet.evaluation.model_draws import score_distribution
+from probunet.evaluation.persons import PersonScores, knows_the_readers, score_persons
 from probunet.evaluation.reference_points import REFERENCE_POINTS, always_empty
 from probunet.evaluation.set_scores import Batch, SetScores, score_batch
 from probunet.evaluation.shown import distribution_of
 from probunet.metrics import Interval, mode_frequencies_from
 from probunet.metrics.calibration import Calibration
 from probunet.metrics.convention import Convention
+from probunet.metrics.distance import Floats
 from probunet.metrics.modes import Counts, pixel_frequencies
 from probunet.models.base import SegmentationModel
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
@@ -38,12 +40,14 @@ class Part:
     Attributes:
         sets: scores of ``"model"`` and of each reference point.
         pixels: counts of the pixels of classes that flip, see ``pixel_frequencies``.
+        persons: (4, B, R) of a model that knows the readers, see ``score_persons``; ``None`` for any other.
         distinct: how many different hypotheses the model has for an image; ``None``: no limit.
         seconds: it took.
     """
 
     sets: dict[str, SetScores]
     pixels: Counts
+    persons: Floats | None
     distinct: int | None
     seconds: float
 
@@ -84,7 +88,9 @@ class Parts:
             return None
         sets = {name: SetScores([part.sets[name].batches[0] for part in parts]) for name in parts[0].sets}
         pixels = np.sum([part.pixels for part in parts], axis=0)
-        return Part(sets, pixels, parts[0].distinct, sum(part.seconds for part in parts))
+        scored = [part.persons for part in parts if part.persons is not None]
+        persons = np.concatenate(scored, axis=1) if scored else None
+        return Part(sets, pixels, persons, parts[0].distinct, sum(part.seconds for part in parts))
 
     def remove(self) -> None:
         """Remove the files, once their content is elsewhere."""
@@ -108,11 +114,11 @@ class Parts:
 def score_part(
     model: SegmentationModel, batch: Mapping[str, Any], number: int, store: Store, numbers: list[int], seed: int
 ) -> Part:
-    """Score the model and every reference point on one batch of images.
+    """Score the model and every reference point on one batch of images, and what the model draws like each reader.
 
     Args:
         model: in evaluation mode, on its device.
-        batch: ``image`` (B, C, h, w) and ``labels`` (B, R, h, w).
+        batch: ``image`` (B, C, *size) and ``labels`` (B, R, *size) of ``readers`` (B, R), the columns of the store.
         number: of the batch; what is drawn depends on the seed and this number alone.
         store: that the images are from.
         numbers: of samples, ascending.
@@ -128,6 +134,9 @@ def score_part(
     with torch.inference_mode():
         distribution = distribution_of(model, batch["image"].to(device))
         samples, scores = score_distribution(distribution, labels, numbers, convention, generator)
+        generator.manual_seed(seed_of(seed, number))
+        known = knows_the_readers(model, store)
+        persons = score_persons(distribution, batch, store, generator) if known else None
     sets = {"model": SetScores([scores])}
     for name, hypotheses in REFERENCE_POINTS.items():
         if not (store.flips and hypotheses is always_empty):
@@ -135,7 +144,7 @@ def score_part(
             sets[name] = SetScores([score_batch(drawn, labels, numbers, convention, calibrated=False)])
     switches = [(flip.class_id, flip.flipped_id) for flip in store.flips]
     pixels = pixel_frequencies(labels[:, 0], samples, switches) if switches else np.zeros((0, 3), np.int64)
-    return Part(sets, pixels, distribution.distinct, time.perf_counter() - started)
+    return Part(sets, pixels, persons, distribution.distinct, time.perf_counter() - started)
 
 
 def results(store: Store, whole: Part, numbers: list[int], groups: list[str], seed: int) -> dict[str, Any]:
@@ -143,14 +152,16 @@ def results(store: Store, whole: Part, numbers: list[int], groups: list[str], se
 
     Returns:
         ``ged2``, ``ged2_unbiased``, ``scores`` and ``reference_points`` of ``evaluation.json``, ``modes`` where labels
-        flip.
+        flip, ``persons`` where the model knows the readers.
     """
+    persons = None if whole.persons is None else PersonScores(store.reader_names or (), *whole.persons)
     rows = {name: scores.summaries(groups, confidence=0.95, seed=seed) for name, scores in whole.sets.items()}
     return {
         **_energy(rows["model"], numbers),
         "scores": rows["model"],
         "reference_points": {name: _energy(rows[name], numbers) for name in rows if name != "model"},
         **({"modes": _modes(store, whole, max(numbers), groups, seed)} if store.flips else {}),
+        **({} if persons is None else {"persons": persons.as_json(groups, seed)}),
     }
 
 

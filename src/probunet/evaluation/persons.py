@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probunet.core.console import progress_bar
-from probunet.core.seeds import seed_of
 from probunet.core.types import IGNORE
-from probunet.data.batches import EvaluationImages
-from probunet.data.windows import cut_out
+from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
-from probunet.evaluation.shown import batch_size, distribution_of
 from probunet.metrics.convention import Convention
 from probunet.metrics.distance import Floats, pairwise_distance
 from probunet.metrics.significance import Groups, compare
@@ -74,64 +71,50 @@ class PersonScores:
         }
 
 
-def score_persons(model: SegmentationModel, images: EvaluationImages, seed: int) -> PersonScores | None:
+def knows_the_readers(model: SegmentationModel, store: Store) -> bool:
+    """Whether a model was trained with the names of a store's readers; labels that flip by chance have none."""
+    return bool(model.reader_names) and model.reader_names == store.reader_names and not store.flips
+
+
+def score_persons(
+    distribution: SegmentationDistribution, batch: Mapping[str, Any], store: Store, generator: torch.Generator
+) -> Floats:
     """Draw in the place of every reader, and compare with what this reader drew.
 
     Args:
-        model: in evaluation mode, on its device.
-        images: what is shown to it.
-        seed: of the hypotheses.
+        distribution: of a model that knows the readers, for the images of a batch.
+        batch: ``labels`` (B, r, *size) of ``readers`` (B, r), the columns of the store.
+        store: that the images are from.
+        generator: of the hypotheses.
 
     Returns:
-        The scores; ``None`` where the model knows nobody, or the data is of other readers.
+        (4, B, R) Dice of a reader's own hypothesis and of the whole model's, voxels drawn and predicted; NaN where a
+        reader did not look.
     """
-    store = images.store
-    if not model.reader_names or model.reader_names != store.reader_names:
-        return None
     convention = store.convention().with_overlap("dice")
-    device = next(model.parameters()).device
-    parts: list[npt.NDArray[np.float64]] = []
-    with progress_bar() as bar, torch.inference_mode():
-        task = bar.add_task("drawing like each reader", total=len(images))
-        for number, rows in enumerate(images.batches(batch_size(images))):
-            batch = torch.stack([torch.as_tensor(images[i]["image"]) for i in rows]).to(device)
-            readings = np.stack([_readings(images, i) for i in rows])
-            generator = torch.Generator(device).manual_seed(seed_of(seed, number))
-            parts.append(_of_batch(model, batch, readings, convention, generator))
-            bar.advance(task, len(rows))
-    own, blind, drawn, predicted = np.concatenate(parts, axis=1)
-    return PersonScores(model.reader_names, own, blind, drawn, predicted)
-
-
-def _readings(images: EvaluationImages, position: int) -> npt.NDArray[np.uint8]:
-    """(R, *size) of all readers, those who did not look at it ``IGNORE``."""
-    row = int(images.indices[position])
-    return cut_out(images.store.labels[row], *images.window(row), fill=IGNORE)
-
-
-def _of_batch(
-    model: SegmentationModel,
-    batch: torch.Tensor,
-    readings: npt.NDArray[np.uint8],
-    convention: Convention,
-    generator: torch.Generator,
-) -> npt.NDArray[np.float64]:
-    """Dice of its own, of any, voxels drawn and predicted: (4, B, R)."""
-    whole = distribution_of(model, batch)
-    median = _median(whole, convention, generator)
+    readings = _readings(batch, store.readers)
+    median = _median(distribution, convention, generator)
     scores = np.full((4, *readings.shape[:2]), np.nan)
     for r in range(readings.shape[1]):
-        looked = (readings[:, r] != IGNORE).reshape(len(batch), -1).any(axis=1)
+        looked = (readings[:, r] != IGNORE).reshape(len(readings), -1).any(axis=1)
         if not looked.any():
             continue
-        own = _median(whole.component(torch.full((len(batch),), r, device=batch.device)), convention, generator)
-        reading = readings[looked, r]
-        scores[0, looked, r] = 1 - pairwise_distance(own[looked, None], reading[:, None], convention)[:, 0, 0]
-        scores[1, looked, r] = 1 - pairwise_distance(median[looked, None], reading[:, None], convention)[:, 0, 0]
+        chosen = torch.full((len(readings),), r, device=distribution.device)
+        own, reading = _median(distribution.component(chosen), convention, generator)[looked], readings[looked, r]
+        for row, hypothesis in enumerate((own, median[looked])):
+            scores[row, looked, r] = 1 - pairwise_distance(hypothesis[:, None], reading[:, None], convention)[:, 0, 0]
         valid = reading != IGNORE
         scores[2, looked, r] = _marked(reading * valid)
-        scores[3, looked, r] = _marked(own[looked] * valid)
+        scores[3, looked, r] = _marked(own * valid)
     return scores
+
+
+def _readings(batch: Mapping[str, Any], count: int) -> npt.NDArray[np.uint8]:
+    """(B, R, *size) of all readers, those who did not look at it ``IGNORE``."""
+    labels = batch["labels"].numpy()
+    readings = np.full((len(labels), count, *labels.shape[2:]), IGNORE, np.uint8)
+    readings[np.arange(len(labels))[:, None], batch["readers"].numpy()] = labels
+    return readings
 
 
 def _median(distribution: SegmentationDistribution, convention: Convention, generator: torch.Generator) -> Any:
