@@ -6,9 +6,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from lidc_download import ct_slice, save, uid
+from lidc_download import ct_slice, expected_hu, save, uid
+from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 
 from probunet.core.errors import InputError
+from probunet.io.pictures import read_file
 from probunet.io.search import Search, find_pictures
 
 
@@ -95,6 +98,39 @@ def test_two_slices_at_one_place_are_refused_alone(tmp_path):
     with pytest.raises(InputError, match="are at the same place, and nothing tells two images apart"):
         _ = same.shape
     assert whole.shape[0] == 2
+
+
+def _frames(file: Path, heights: list[int], times: list[int]) -> None:
+    """An enhanced CT file of a frame for each height."""
+    groups = []
+    for height, time in zip(heights, times, strict=True):
+        place, content, group = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient, content.TemporalPositionIndex = [0, 0, height], time
+        group.PlanePositionSequence, group.FrameContentSequence = [place], [content]
+        groups.append(group)
+    one = ct_slice(uid(7), 0, (0, 0, 0), SOPClassUID=EnhancedCTImageStorage, NumberOfFrames=len(groups))
+    one.PerFrameFunctionalGroupsSequence = groups
+    one.PixelData = b"".join(ct_slice(uid(7), i, (0, 0, 0)).PixelData for i in range(len(groups)))
+    save(one, file)
+
+
+def test_frames_of_one_file_at_one_place_are_told_apart_or_refused_also_in_a_folder(tmp_path):
+    _frames(tmp_path / "a.dcm", [0, 1, 0, 1], [1, 1, 1, 1])
+    (picture,) = find_pictures([tmp_path])
+    for one in (picture, read_file(tmp_path / "a.dcm")):
+        with pytest.raises(InputError, match="are at the same place, and nothing tells two images apart"):
+            _ = one.shape
+    _frames(tmp_path / "a.dcm", [0, 1, 0, 1], [1, 1, 2, 2])
+    first, second = find_pictures([tmp_path])
+    np.testing.assert_array_equal(first.values()[:, 0], [expected_hu(0), expected_hu(1)])
+    np.testing.assert_array_equal(second.values()[:, 0], [expected_hu(2), expected_hu(3)])
+
+
+def test_an_index_of_files_is_passed_over_whatever_it_holds(tmp_path):
+    _series(tmp_path, 1, range(2))
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(99))
+    (picture,) = Search([tmp_path])
+    assert picture.shape[0] == 2
 
 
 def _channel(

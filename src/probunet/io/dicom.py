@@ -28,8 +28,18 @@ MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
 """What is read, with the unit of its values."""
 _ENHANCED = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "128.1", "130")}
 """SOP classes of many frames: enhanced and legacy converted CT, MR and PET."""
-_PHASES = ("AcquisitionNumber", "TemporalPositionIdentifier", "EchoTime", "ImageType", "TriggerTime", "AcquisitionTime")
-"""What may differ between images at one place, in the order in which it is asked."""
+_PHASES = (
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "EchoTime",
+    "ImageType",
+    "TriggerTime",
+    "AcquisitionTime",
+    "TemporalPositionIndex",
+    "EffectiveEchoTime",
+    "FrameAcquisitionNumber",
+)
+"""What may differ between images at one place, in the order in which it is asked; the last three are of frames."""
 _TAGS = [
     "SpecificCharacterSet",
     "SOPClassUID",

@@ -159,7 +159,10 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _is_picture(file: Path) -> bool:
-    return not is_left_behind(file.name) and file.is_file() and bool(ending(file) or is_dicom(file))
+    """Whether a file that nobody named may be one; a DICOMDIR is an index of others (DICOM PS3.10, 8.6)."""
+    if is_left_behind(file.name) or file.name.upper() == "DICOMDIR" or not file.is_file():
+        return False
+    return bool(ending(file) or is_dicom(file))
 
 
 def _check_named(path: Path) -> None:
@@ -208,10 +211,11 @@ def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: 
 
 
 def _phases(slices: Sequence[Slice], damage: InputError | None) -> list[Picture]:
+    own: InputError | None = None
     try:
         images = split_phases(slices)
     except InputError as error:
-        images, damage = [list(slices)], error
+        images, own = [list(slices)], error
     pictures = []
     for number, image in enumerate(images, start=1):
         first, count = image[0], len({one.path for one in image})
@@ -219,7 +223,8 @@ def _phases(slices: Sequence[Slice], damage: InputError | None) -> list[Picture]
         name = stem(first.path) if count == 1 else f"{patient}-{first.series[-8:]}"
         name = name if len(images) == 1 else f"{name}-{number}"
         source = first.path if count == 1 else first.path.parent
-        read = partial(_refuse, damage) if damage and count > 1 else partial(_stored, image)
+        refusal = own or (damage if count > 1 else None)
+        read = partial(_stored, image) if refusal is None else partial(_refuse, refusal)
         pictures.append(Picture(safe_name(name), source, read, files=count))
     return pictures
 
