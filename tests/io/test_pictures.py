@@ -104,6 +104,8 @@ def test_the_affine_rules_over_pixdim_and_the_volume_is_its_determinant(tmp_path
     spacing = read_file(file).spacing_mm
     assert spacing == pytest.approx((2, 1, 3))
     assert np.prod(spacing) == pytest.approx(np.linalg.det(tilted))
+    assert "askew by 28.8 degrees" in read_file(file).notes[0]  # atan(1.1 / 2)
+    assert not read_file(nifti(tmp_path / "b.nii", np.zeros((4, 4, 4), np.int16), np.diag([1.0, 2, 3, 1]))).notes
 
 
 def test_rows_and_columns_askew_are_refused(tmp_path):

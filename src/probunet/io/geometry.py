@@ -27,6 +27,8 @@ SAME = 0.01
 """Part of a voxel's smallest side by which two grids may differ anywhere and still be one."""
 ASKEW = 0.01
 """Cosine between rows and columns up to which they are at right angles: the area is right to 1 in 20,000."""
+TILTED = 1.0
+"""Degrees from which on slices are said to lie askew."""
 _HEAD, _BACK, _LEFT = np.array([0, 0, 1.0]), np.array([0, -1.0, 0]), np.array([-1.0, 0, 0])
 _PLANES = ((_HEAD, _BACK, _LEFT), (_BACK, -_HEAD, _LEFT), (_LEFT, -_HEAD, _BACK))
 """Directions of slices, rows and columns as radiologists look at axial, coronal and sagittal slices."""
@@ -145,6 +147,13 @@ def spacing_of(name: str, affine: Affine) -> tuple[float, float, float]:
         raise InputError(f"{name} has rows and columns at an angle of {angle:.1f} degrees; resample it to right angles")
     volume = abs(float(np.linalg.det(affine[:3, :3])))
     return volume / (lengths[0] * lengths[1]), *lengths
+
+
+def tilt_of(affine: Affine) -> float:
+    """Degrees between the step from slice to slice and the normal of the slices: 0 but for a tilted gantry."""
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    cosine = abs(float(normal @ affine[:3, 2])) / float(np.linalg.norm(normal) * np.linalg.norm(affine[:3, 2]))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
 
 
 def same_grid(first: Affine, other: Affine, shape: Sequence[int]) -> bool:

@@ -20,7 +20,17 @@ from probunet.core.files import shown
 from probunet.core.names import safe_name
 from probunet.io.content import Content, finite
 from probunet.io.formats import read_stored, stem
-from probunet.io.geometry import Affine, Order, Shape, Spacing, canonical_order, same_grid, spacing_of
+from probunet.io.geometry import (
+    TILTED,
+    Affine,
+    Order,
+    Shape,
+    Spacing,
+    canonical_order,
+    same_grid,
+    spacing_of,
+    tilt_of,
+)
 from probunet.io.nifti import write_nifti
 from probunet.io.series import Series
 from probunet.io.stored import Stored
@@ -93,8 +103,15 @@ class Picture:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know: missing slices, uneven steps."""
-        return self.stored.notes
+        """What the user should know: missing slices, uneven steps, slices that lie askew."""
+        tilt = 0.0 if self.affine is None or self.shape[0] == 1 else tilt_of(self.affine)
+        if tilt <= TILTED:
+            return self.stored.notes
+        askew = (
+            f"slices lie askew by {tilt:.1f} degrees (a tilted gantry): volumes are right, but diameters, and what a "
+            "model of volumes sees, are those of slices straight above each other; resample it where shape matters"
+        )
+        return (*self.stored.notes, askew)
 
     @cached_property
     def affine(self) -> Affine | None:

@@ -94,6 +94,18 @@ def test_any_orientation_and_format_is_the_same_volume(tmp_path, write, suffix):
         assert store.spacing(row) == pytest.approx((3.0, 0.75, 0.5))
 
 
+def test_slices_that_lie_askew_are_kept_and_said(tmp_path, caplog):
+    def tilted(file: Path, array: np.ndarray) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        affine = np.array([[-0.5, 0, 0, 0], [0, -0.75, 1.0, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
+        nibabel.save(nibabel.Nifti1Image(array.T, affine), file)
+
+    store = prepare_folder_volumes(folders(tmp_path / "mine", tilted), tmp_path / "out")
+    assert "the slices of 4 volumes lie askew" in caplog.text
+    assert np.prod(store.spacing(0)) == pytest.approx(0.5 * 0.75 * 3)
+    assert store.affine(0)[1, 2] == 1
+
+
 def test_both_layouts_and_slices_have_the_same_patients_in_each_split(root, tmp_path):
     other = tmp_path / "nnunet"
     for name in SIZES:

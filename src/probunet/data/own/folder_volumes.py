@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,10 @@ from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.resample import counts_at, resample_volume
 from probunet.data.splits import FRACTIONS, patient_of_nobody
 from probunet.data.store import Store
+from probunet.io.geometry import TILTED, tilt_of
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
+
+log = logging.getLogger(__name__)
 
 Arguments = tuple[int, int, int | None]
 """Of :func:`read_case`: channels, classes, value of ignored pixels."""
@@ -92,6 +96,7 @@ def prepare_folder_volumes(
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
             survey.add(case, parts[case.name] == "train")
+    survey.tell_tilted()
     sources = [
         VolumeSource(Case(case.name, patient, parts[case.name]), partial(draw_volume, case, read, target, how))
         for case, patient in zip(dataset.cases, survey.patients, strict=True)
@@ -129,7 +134,7 @@ class _Survey:
         self.spacings: list[tuple[float, ...] | None] = []
         self.train, self.every = Moments(), Moments()
         self.types: set[np.dtype[Any]] = set()
-        self.largest = self.slices = 0
+        self.largest = self.slices = self.tilted = 0
 
     def add(self, case: CaseFiles, train: bool) -> None:
         """Read a case.
@@ -148,11 +153,20 @@ class _Survey:
         if values.dtype.kind in "iu":
             self.largest = max(self.largest, int(values.max()), -int(values.min()))
         self.slices = max(self.slices, len(values))
+        self.tilted += images.affine is not None and tilt_of(images.affine) > TILTED
         self.patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
         self.spacings.append(spacing)
         self.every.add(values)
         if train:
             self.train.add(values)
+
+    def tell_tilted(self) -> None:
+        """Say how many volumes are sheared, if any are."""
+        if self.tilted:
+            log.warning(
+                f"note: the slices of {self.tilted} volumes lie askew (a tilted gantry); they are kept as if straight "
+                "above each other, resample them first where shape matters"
+            )
 
     def dtype(self) -> np.dtype[Any]:
         """The type of the store.
