@@ -17,7 +17,7 @@ from probunet.core.errors import InputError
 from probunet.core.samples import array_of_samples
 from probunet.core.seeds import checked_seed, seed_of
 from probunet.distributions.base import SegmentationDistribution
-from probunet.inference.slices import Labels, Latents, SliceBySlice, SlicePrediction, Turn
+from probunet.inference.slices import Labels, Latents, ModelOnPicture, SliceBySlice, SlicePrediction, Turn
 from probunet.inference.view import View, with_channels
 from probunet.inference.whole import WholeVolume
 from probunet.io.pictures import Picture, picture_of
@@ -155,7 +155,7 @@ class Prediction:
     def __init__(self, predictor: Predictor, view: View, reader: str | None = None) -> None:
         self.predictor, self.view, self.reader = predictor, view, reader
         self.picture = view.picture
-        looks = WholeVolume if view.volumes else SliceBySlice
+        looks: type[ModelOnPicture] = WholeVolume if view.volumes else SliceBySlice
         self._looks = looks(predictor.model, view, reader, predictor.device, predictor.turn)
 
     @property

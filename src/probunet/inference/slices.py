@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -66,12 +67,11 @@ def marginal_of(distribution: SegmentationDistribution, seed: int) -> torch.Tens
         return distribution.probabilities(None, MARGINAL_DRAWS, generator)[0].float()
 
 
-@final
-class SliceBySlice:
-    """What a model of images says of a picture; the network runs once for every slice.
+class ModelOnPicture(ABC):
+    """What a model says of a picture.
 
     Args:
-        model: of images.
+        model: asked.
         view: how it sees the picture.
         reader: the person whose drawing is meant; ``None`` for any.
         device: of the model.
@@ -82,7 +82,42 @@ class SliceBySlice:
         self, model: SegmentationModel, view: View, reader: str | None, device: torch.device, turn: Turn
     ) -> None:
         self.model, self.view, self.reader, self.device, self.turn = model, view, reader, device, turn
-        self._last: tuple[int, SegmentationDistribution] | None = None
+
+    @property
+    @abstractmethod
+    def tiled(self) -> bool:
+        """Whether the model sees its image tile by tile."""
+
+    @abstractmethod
+    def image(self, index: int) -> torch.Tensor:
+        """What the model sees where a slice of the picture is: (1, C, *size)."""
+
+    @abstractmethod
+    def distribution(self, index: int) -> SegmentationDistribution:
+        """That of this image."""
+
+    @abstractmethod
+    def slices(self, noise: torch.Tensor | Latents, probabilities: bool) -> Iterator[SlicePrediction]:
+        """The hypotheses of a noise, slice by slice of the picture."""
+
+    @abstractmethod
+    def slice(self, index: int, noise: torch.Tensor | Latents, probabilities: bool) -> SlicePrediction:
+        """The hypotheses of a noise in one slice of the picture."""
+
+    @abstractmethod
+    def marginal(self, index: int, seed: int) -> npt.NDArray[np.float32]:
+        """Probabilities (K, H, W) of the whole distribution, of a slice of the picture.
+
+        Raises:
+            InputError: the model would have to run too often.
+        """
+
+
+@final
+class SliceBySlice(ModelOnPicture):
+    """A model of images at work: the network runs once for every slice."""
+
+    _last: tuple[int, SegmentationDistribution] | None = None
 
     @property
     def tiled(self) -> bool:

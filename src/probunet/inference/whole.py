@@ -15,9 +15,8 @@ import torch
 from probunet.core.array_file import array_file
 from probunet.core.errors import InputError
 from probunet.distributions.base import SegmentationDistribution
-from probunet.inference.slices import Latents, SlicePrediction, Turn, decoded, marginal_of, naming
+from probunet.inference.slices import Latents, ModelOnPicture, SlicePrediction, decoded, marginal_of, naming
 from probunet.inference.view import View
-from probunet.models.base import SegmentationModel
 from probunet.nets.tiling import VOLUME_MARGIN, needs_tiles
 
 Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]
@@ -25,25 +24,14 @@ Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]
 
 
 @final
-class WholeVolume:
-    """What a model of volumes says of a picture; one that is too large is seen tile by tile, on the disk.
+class WholeVolume(ModelOnPicture):
+    """A model of volumes at work; a volume that is too large is seen tile by tile, on the disk.
 
     Tiles have a margin that is smaller than the receptive field, and are faded into each other. The networks that look
     at the volume as a whole see it smaller.
-
-    Args:
-        model: of volumes.
-        view: how it sees the picture.
-        reader: the person whose drawing is meant; ``None`` for any.
-        device: of the model.
-        turn: held during every step of computation.
     """
 
-    def __init__(
-        self, model: SegmentationModel, view: View, reader: str | None, device: torch.device, turn: Turn
-    ) -> None:
-        self.model, self.view, self.reader, self.device, self.turn = model, view, reader, device, turn
-        self._marginals: tuple[int, list[npt.NDArray[np.float32]]] | None = None
+    _marginals: tuple[int, list[npt.NDArray[np.float32]]] | None = None
 
     @property
     def tiled(self) -> bool:
