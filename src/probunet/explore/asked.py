@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from probunet.core.errors import InputError
 from probunet.explore.cases import Case, Shown
 from probunet.explore.engine import MAXIMUM_SAMPLES, Draws, Encoded, Place
-from probunet.explore.limits import client_of
+from probunet.explore.limits import client_of, new_asker
 
 LARGEST_PLACE = 100_000
 """Rows, columns and slices that may be asked for."""
@@ -20,6 +20,7 @@ LARGEST_PLACE = 100_000
 async def computing(request: Request) -> AsyncIterator[None]:
     """Wait until this client has fewer requests under way; holds no thread meanwhile."""
     async with request.app.state.load.computation(client_of(request.scope)):
+        new_asker()
         yield
 
 

@@ -8,6 +8,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import count
 
 from fastapi import HTTPException
 from starlette.types import Scope
@@ -92,23 +95,48 @@ class Load:
             self._uploading -= 1
 
 
+@dataclass(eq=False)
+class _Asker:
+    """A request for turns, and the seconds that it held them so far."""
+
+    held: float = 0.0
+
+
+_asker: ContextVar[_Asker | None] = ContextVar("asker", default=None)
+
+
 class Turns:
-    """A lock that is given in the order in which it was asked for, so that short work passes between steps of long."""
+    """A lock that short work gets between the steps of long work.
+
+    It goes to whoever asked first, where every second that a request held it so far counts as if it had asked so much
+    later. What has just come waits for the step that runs and no other, and nobody waits for ever.
+    """
 
     def __init__(self) -> None:
         self._state = threading.Condition()
-        self._queue: deque[object] = deque()
+        self._waiting: list[tuple[float, int]] = []
+        self._numbers = count()
+        self._taken = False
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for the others before, then hold it."""
-        mine = object()
+        asker = _asker.get() or _Asker()
         with self._state:
-            self._queue.append(mine)
-            self._state.wait_for(lambda: self._queue[0] is mine)
+            mine = time.monotonic() + asker.held, next(self._numbers)
+            self._waiting.append(mine)
+            self._state.wait_for(lambda: not self._taken and min(self._waiting) == mine)
+            self._waiting.remove(mine)
+            self._taken, start = True, time.monotonic()
         try:
             yield
         finally:
             with self._state:
-                self._queue.popleft()
+                self._taken = False
+                asker.held += time.monotonic() - start
                 self._state.notify_all()
+
+
+def new_asker() -> None:
+    """From here on, turns are of a new request, also those that are asked for in threads of its own."""
+    _asker.set(_Asker())
