@@ -10,6 +10,7 @@ from torch.utils.data import default_collate
 import probunet as pu
 from probunet.cli import main
 from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
 from probunet.data.batches import EvaluationImages
 from probunet.evaluation.persons import PersonScores, score_persons
 from probunet.metrics import energy_distance
@@ -19,9 +20,12 @@ from probunet.objectives.energy_score import EnergyScore, _score_by_reader, unbi
 NAMES = ("Ada", "Béla", "C 3")
 
 
-def model(**arguments):
+KINDS = [pu.ProbabilisticUNet, pu.MixtureOfExperts]
+
+
+def model(kind=pu.ProbabilisticUNet, **arguments):
     torch.manual_seed(0)
-    return pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=NAMES, **arguments).eval()
+    return kind(1, 2, channels=(4, 6), latent_dims=2, reader_names=NAMES, **arguments).eval()
 
 
 @pytest.fixture
@@ -29,9 +33,10 @@ def image(generator):
     return torch.randn(2, 1, 16, 16, generator=generator)
 
 
-def test_the_mixture_over_readers_is_the_distribution_of_any_reader(image):
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mixture_over_readers_is_the_distribution_of_any_reader(image, kind):
     """P(Y | X) = sum_r share_r P(Y | X, reader r)."""
-    made = model(shares=(2, 1, 1))
+    made = model(kind, shares=(2, 1, 1))
     whole = made(image)
     assert whole.components == 3
     by_reader = [made(image, name).probabilities(samples=128) for name in NAMES]
@@ -39,8 +44,9 @@ def test_the_mixture_over_readers_is_the_distribution_of_any_reader(image):
     torch.testing.assert_close(whole.probabilities(samples=384), mixed, atol=5e-3, rtol=0)
 
 
-def test_draws_of_any_reader_come_from_each_in_proportion(image):
-    made = model(shares=(2, 1, 1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_of_any_reader_come_from_each_in_proportion(image, kind):
+    made = model(kind, shares=(2, 1, 1))
     whole = made(image)
     latent = whole.latent
     z = latent.place(whole.noise(4000, torch.Generator().manual_seed(1)))
@@ -49,8 +55,9 @@ def test_draws_of_any_reader_come_from_each_in_proportion(image):
     torch.testing.assert_close(z.mean(dim=0), expected, atol=0.3, rtol=0)
 
 
-def test_a_reader_is_named_or_numbered(image):
-    made = model()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reader_is_named_or_numbered(image, kind):
+    made = model(kind)
     noise = made(image, "Béla").noise(3, torch.Generator().manual_seed(0))
     named = made(image, "Béla").logits(noise)
     assert torch.equal(named, made(image, torch.tensor([1, 1])).logits(noise))
@@ -97,6 +104,41 @@ def test_a_model_without_readers_knows_none(image):
 def test_readers_that_mean_nothing_are_refused(arguments, words):
     with pytest.raises(InputError, match=words):
         pu.ProbabilisticUNet(1, 2, channels=(4, 6), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"reader_names": ("A", "A")}, "different persons"),
+        ({"shares": (1, 2)}, "give reader_names"),
+        ({"reader_names": ("A", "B"), "experts": 2}, "every reader is an expert; leave out experts and limit"),
+        ({"reader_names": ("A", "B"), "limit": 0.5}, "every reader is an expert"),
+    ],
+)
+def test_experts_who_are_readers_take_no_more_than_their_names(arguments, words):
+    with pytest.raises(InputError, match=words):
+        pu.MixtureOfExperts(1, 2, channels=(4, 6), **arguments)
+
+
+def test_experts_learn_from_their_own_readers_alone(image, generator):
+    """-log mean_i P(Y_r | z_i of expert r), averaged over who looked; by hand from the hypotheses."""
+    made = model(pu.MixtureOfExperts, draws=2)
+    labels = torch.randint(2, (2, 3, 16, 16), generator=generator)
+    labels[1, 0] = IGNORE
+    loss = made.loss_of_readers(image, labels, torch.Generator().manual_seed(1))
+    hypotheses, _ = made(image).strata(2, torch.Generator().manual_seed(1))
+    probability = hypotheses.log_softmax(dim=2)
+    by_image = []
+    for i, looked in enumerate(([0, 1, 2], [1, 2])):
+        each = []
+        for r in looked:
+            own = probability[2 * r : 2 * r + 2, i].double()
+            hits = torch.where(labels[i, r] == 1, own[:, 1], own[:, 0]).sum(dim=(-2, -1))
+            each.append(np.log(2) - hits.logsumexp(dim=0))
+        by_image.append(torch.stack(each).mean())
+    torch.testing.assert_close(loss.total.double(), torch.stack(by_image).mean(), rtol=1e-4, atol=1e-3)
+    alone = made.loss_of_reader(image, labels[:, 1], torch.tensor([1, 1]), torch.Generator().manual_seed(1))
+    assert alone.distribution.components == 3
 
 
 def test_with_one_reader_it_is_the_plain_model(image, generator):
@@ -158,15 +200,19 @@ def styles(tmp_path_factory):
     )
 
 
-def test_known_styles_are_recovered(styles, generator):
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_styles_are_recovered(styles, generator, kind):
     """Simulated readers: areas come out in order, and who marks half of the lesions leaves about half empty."""
     images, readings = torch.from_numpy(styles.normalised(np.arange(60))), torch.from_numpy(np.array(styles.labels))
     torch.manual_seed(0)
-    made = pu.ProbabilisticUNet(1, 2, channels=(8, 12), latent_dims=3, reader_names=tuple(STYLES))
+    made = kind(1, 2, channels=(8, 12), latent_dims=3, reader_names=tuple(STYLES))
     optimiser, energy = torch.optim.Adam(made.parameters(), lr=1e-2), EnergyScore(samples=3)
     for _ in range(90):
         chosen, reader = (torch.randint(size, (8,), generator=generator) for size in (45, 3))
-        loss = made.loss_of_reader(images[chosen], readings[chosen, reader], reader, generator)
+        if made.learns_from_readers:
+            loss = made.loss_of_readers(images[chosen], readings[chosen], generator)
+        else:
+            loss = made.loss_of_reader(images[chosen], readings[chosen, reader], reader, generator)
         score = energy.of(loss.distribution, readings[chosen], styles.convention(), generator, by_reader=True)
         optimiser.zero_grad()
         (loss.total + 100 * score).backward()
@@ -208,11 +254,11 @@ def test_other_readers_than_the_stores_are_refused(styles, store, tmp_path):
         train(styles, "large", "small", "rare")
 
 
-@pytest.fixture
-def known(styles, tmp_path):
+@pytest.fixture(params=KINDS)
+def known(styles, tmp_path, request):
     """An exported model of the first two readers; its weights are random."""
     torch.manual_seed(0)
-    made = pu.ProbabilisticUNet(1, 2, channels=(4, 6), latent_dims=2, reader_names=("small", "large"))
+    made = request.param(1, 2, channels=(4, 6), latent_dims=2, reader_names=("small", "large"))
     unit = {"unit": styles.intensity.unit, "offset": styles.intensity.offset, "scale": styles.intensity.scale}
     facts = {"intensity": unit, "crop": 16, "classes": styles.classes, "spacing_mm": None}
     pu.save(made, tmp_path / "known", input={**facts, "title": "discs", "simulated": True})
@@ -229,17 +275,16 @@ def test_a_new_reader_is_fitted_and_the_others_stay(styles, known, tmp_path, cap
     for name in ("small", "large"):
         noise = before(image, name).noise(2, torch.Generator().manual_seed(0))
         assert torch.equal(before(image, name).logits(noise), after(image, name).logits(noise))
-    assert torch.equal(
-        after(image).component(torch.full((4,), 2)).latent.prior.mean, after(image, "rare").latent.prior.mean
-    )
+    third = after(image).component(torch.full((4,), 2))
+    assert torch.equal(third.latent.prior.mean, after(image, "rare").latent.prior.mean)
     rows = styles.indices("test")
     images, drawn = torch.from_numpy(styles.normalised(rows)), torch.from_numpy(styles.labels[rows][:, 2])
 
-    def divergence(of):
-        return of.reconstruct(drawn, torch.Generator().manual_seed(0)).divergence.sum(dim=1).mean().item()
+    def nats(reader):
+        numbers = torch.full((len(images),), reader)
+        return after.loss_of_reader(images, drawn, numbers, torch.Generator().manual_seed(0)).total.item()
 
-    others = [divergence(after(images, name)) for name in ("small", "large")]
-    assert divergence(after(images, "rare")) < min(others)
+    assert nats(2) < min(nats(0), nats(1))
     shares = after(image).latent.prior.mixture_distribution.probs[0]
     torch.testing.assert_close(shares, torch.full((3,), 1 / 3))
 

@@ -63,6 +63,8 @@ class SegmentationModel(nn.Module, ABC):
     intensity: Intensity | None = None
     reader_names: tuple[str, ...] = ()
     """The persons who drew the labels, where the model knows them: the components of its distribution."""
+    reader_parameters: tuple[str, ...] = ()
+    """Parameters whose row r is reader r and nothing else, so that a new reader is fitted by one more row of each."""
     split: Split | None = None
     """The two halves of a model that runs f_comb once a hypothesis: for ONNX and for the page."""
     learns_from_readers: bool = False

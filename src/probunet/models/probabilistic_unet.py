@@ -77,6 +77,8 @@ class ProbabilisticUNet(SegmentationModel):
             prior than a conditional, axis-aligned one.
     """
 
+    reader_parameters = ("prior.embedding",)
+
     def __init__(
         self,
         in_channels: int = 1,

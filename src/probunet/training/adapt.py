@@ -18,8 +18,6 @@ from probunet.runs.description import TrainedModel, hashed
 from probunet.runs.exported import facts_of, save
 
 BATCH, LEARNING_RATE = 16, 0.02
-SHARES, EMBEDDING = "prior.shares", "prior.embedding"
-"""Of the readers, among the weights of a model."""
 
 
 def adapt(
@@ -58,10 +56,12 @@ def adapt(
         raise InputError(f"steps={steps} teach nothing; give at least 1")
     model, known = _with_one_more(trained, reader)
     image, label = (torch.stack(part) for part in zip(*images, strict=True))
-    embedding = model.requires_grad_(False).get_parameter(EMBEDDING).requires_grad_()
-    only_new = (torch.arange(known + 1) == known).to(embedding.dtype)[:, None]
-    embedding.register_hook(lambda gradient: gradient * only_new)
-    optimiser, generator = torch.optim.Adam([embedding], lr=LEARNING_RATE), torch.Generator().manual_seed(seed)
+    model.requires_grad_(False)
+    persons = [model.get_parameter(name).requires_grad_() for name in model.reader_parameters]
+    only_new = (torch.arange(known + 1) == known).float()[:, None]
+    for parameter in persons:
+        parameter.register_hook(lambda gradient: gradient * only_new)
+    optimiser, generator = torch.optim.Adam(persons, lr=LEARNING_RATE), torch.Generator().manual_seed(seed)
     for _ in range(steps):
         chosen = torch.randint(len(image), (min(BATCH, len(image)),), generator=generator)
         drawn_by = torch.full((len(chosen),), known)
@@ -100,12 +100,12 @@ def _with_one_more(trained: TrainedModel, reader: str) -> tuple[SegmentationMode
         raise InputError(f"{trained.path} was trained without readers' names, so that no person can be added to it")
     if reader in names:
         raise InputError(f"{trained.path} knows '{reader[:80]}' already, from that person's readings in its training")
-    weights = before.state_dict()
-    shares, embedding = weights.pop(SHARES), weights.pop(EMBEDDING)
-    among = [*(shares * len(names)).tolist(), 1.0]
+    weights, shares = before.state_dict(), trained.specification.arguments["shares"] or [1.0] * len(names)
+    among = [*(share * len(names) / sum(shares) for share in shares), 1.0]
     arguments = {**trained.specification.arguments, "reader_names": [*names, reader], "shares": among}
     model = replace(trained.specification, arguments=arguments).build(trained.trust)
-    weights[SHARES] = model.state_dict()[SHARES]
-    weights[EMBEDDING] = torch.cat([embedding, embedding.mean(dim=0, keepdim=True)])
-    model.load_state_dict(weights)
+    for name in model.reader_parameters:
+        weights[name] = torch.cat([weights[name], weights[name].mean(dim=0, keepdim=True)])
+    of_shares = {name: value for name, value in model.state_dict().items() if name.endswith("shares")}
+    model.load_state_dict(weights | of_shares)
     return model.eval(), len(names)

@@ -127,10 +127,10 @@ class SegmentationTask(LightningModule):
         return nan_unless_finite(loss.total)
 
     def _loss(self, image: Image, batch: Batch, generator: torch.Generator) -> Loss:
-        if self.model.reader_names and batch.reader is not None:
-            return self.model.loss_of_reader(image, batch.label, batch.reader, generator)
         if self.model.learns_from_readers and batch.labels is not None:
             return self.model.loss_of_readers(image, batch.labels, generator)
+        if self.model.reader_names and batch.reader is not None:
+            return self.model.loss_of_reader(image, batch.label, batch.reader, generator)
         return self.model.loss(image, batch.label, generator)
 
     def _with_energy(self, loss: Loss, image: Image, labels: torch.Tensor | None, generator: torch.Generator) -> Loss:
