@@ -32,7 +32,7 @@ from probunet.objectives.transport import transport_plan
 EXPERTS, LIMIT = 4, 0.5
 """Of the paper, where nothing else is chosen."""
 SIGMA, SIGMA_OF_READER = 1 / 8, 1.0
-"""Spread of an expert at the start, where the experts' means have a spread of 1 (paper); of a reader, who has doubts."""
+"""Spread of an expert at the start, where the experts' means have a spread of 1 (paper); of a reader, who may doubt."""
 
 
 @final
