@@ -244,3 +244,11 @@ def test_grey_levels_of_a_volume_have_one_range(tmp_path, folder):
     image = Predictor.load(tmp_path / "grey", "cpu")(volume).image()[0, 0]
     assert image[0, 0, 0].item() == pytest.approx(0.25)
     assert image[1].eq(1).all()
+
+
+def test_what_is_no_volume_is_refused_before_any_work(folder, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros(SHAPE, np.int16))
+    with pytest.raises(SystemExit, match="2"):
+        main(["sample", str(folder), str(tmp_path / "a.npy"), "--out", str(tmp_path / "out"), "--above", "100", "-5"])
+    assert "--above -5 is no volume" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

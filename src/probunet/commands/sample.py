@@ -98,6 +98,8 @@ def sample(
     n = checked_count(n)
     if not 0 < group_distance <= 1:
         raise InputError(f"group_distance={group_distance} is no distance; give above 0 and up to 1")
+    if above and min(above) < 0:
+        raise InputError(f"--above {min(above):g} is no volume; give 0 or more")
     if at is not None and len(at) != 2:
         raise InputError(f"--at needs a row and a column, got {at}")
     if unknown := set(write or ()) - set(get_args(Kind)):
