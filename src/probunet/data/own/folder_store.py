@@ -19,8 +19,8 @@ from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
-from probunet.data.own.survey import Moments, common_spacing, intensity_of, splits_of, store_type
-from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
+from probunet.data.prepare import CaseSource, Drawn, write_store
 from probunet.data.resample import resample_plane
 from probunet.data.splits import FRACTIONS, patient_of_nobody
 from probunet.data.store import Store, marked
@@ -131,21 +131,9 @@ def prepare_folder(
         for case, count, patient in zip(dataset.cases, survey.slices, survey.patients, strict=True)
         for k in range(count)
     ]
-    arguments: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
-    arguments |= {"size": size, "spacing": spacing, "keep_empty": keep_empty}
+    arguments: dict[str, Any] = {"size": size, "spacing": spacing, "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
-    arguments |= {"consensus": how} if how else {}
-    who = f"{len(dataset.readers)} readers" + (f" as one ({how})" if how else "")
-    description = Description(
-        title=f"{dataset.title}, {who}",
-        licence=dataset.licence,
-        arguments=arguments,
-        intensity=survey.intensity,
-        spacing_mm=survey.spacing,
-        classes=dataset.classes,
-        notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers), **survey.counts},
-        readers=dataset.readers if dataset.persistent and how is None else None,
-    )
+    description = describe(dataset, root, survey.intensity, survey.spacing, how, arguments, survey.counts)
     return write_store(out, sources, description, survey.dtype, jobs=jobs, keep_empty=keep_empty)
 
 

@@ -16,8 +16,7 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.data.manifest import Case
 from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
-from probunet.data.own.survey import Moments, common_spacing, intensity_of, splits_of, store_type
-from probunet.data.prepare import Description
+from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.resample import counts_at, resample_volume
 from probunet.data.splits import FRACTIONS, patient_of_nobody
@@ -101,22 +100,11 @@ def prepare_folder_volumes(
         VolumeSource(Case(case.name, patient, parts[case.name]), partial(draw_volume, case, read, target, how))
         for case, patient in zip(dataset.cases, survey.patients, strict=True)
     ]
-    arguments: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
-    arguments |= {"dims": 3, "spacing": None if target is None else list(target), "keep_empty": keep_empty}
+    arguments: dict[str, Any] = {"dims": 3, "spacing": target and list(target), "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
-    arguments |= {"consensus": how} if how else {}
-    who = f"{len(dataset.readers)} readers" + (f" as one ({how})" if how else "")
     dtype, known = survey.dtype(), target or common_spacing(survey.spacings)
-    description = Description(
-        title=f"{dataset.title}, volumes, {who}",
-        licence=dataset.licence,
-        arguments=arguments,
-        intensity=intensity_of(dtype, survey.train if survey.train.number else survey.every),
-        spacing_mm=known,
-        classes=dataset.classes,
-        notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers)},
-        readers=dataset.readers if dataset.persistent and how is None else None,
-    )
+    intensity = intensity_of(dtype, survey.train if survey.train.number else survey.every)
+    description = describe(dataset, root, intensity, known, how, arguments, counts={})
     return write_volumes(out, sources, description, dtype.type, jobs=jobs, keep_empty=keep_empty)
 
 

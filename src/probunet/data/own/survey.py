@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,9 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.manifest import Split
 from probunet.data.own.folder import Dataset
+from probunet.data.prepare import Description
 from probunet.data.splits import empty_split_note, split_by_patient
+from probunet.metrics.consensus import Consensus
 
 log = logging.getLogger(__name__)
 
@@ -113,3 +116,37 @@ def splits_of(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[s
                 f"the patient '{case.patient}' is in the splits {seen[case.patient]} and {split}; keep it in one"
             )
     return dataset.splits
+
+
+def describe(
+    dataset: Dataset,
+    root: Path,
+    intensity: Intensity,
+    spacing_mm: tuple[float, ...] | None,
+    how: Consensus | None,
+    arguments: Mapping[str, Any],
+    counts: Mapping[str, Any],
+) -> Description:
+    """What the store of a folder says of itself.
+
+    Args:
+        dataset: the folder's content.
+        root: the folder.
+        intensity: how raw values become what a model sees.
+        spacing_mm: of pixels or voxels.
+        how: readers became one, if they did.
+        arguments: of the command, besides these.
+        counts: of what was left out.
+    """
+    of_command: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
+    volumes = "volumes, " if arguments.get("dims") == 3 else ""
+    return Description(
+        title=f"{dataset.title}, {volumes}{len(dataset.readers)} readers" + (f" as one ({how})" if how else ""),
+        licence=dataset.licence,
+        arguments=of_command | dict(arguments) | ({"consensus": how} if how else {}),
+        intensity=intensity,
+        spacing_mm=spacing_mm,
+        classes=dataset.classes,
+        notes={"channels": list(dataset.channels), "reading_names": list(dataset.readers), **counts},
+        readers=dataset.readers if dataset.persistent and how is None else None,
+    )
