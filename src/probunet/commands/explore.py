@@ -15,6 +15,7 @@ from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
 from probunet.explore.serving import listening, server
+from probunet.explore.static_site import write_static
 from probunet.runs.trained import open_model
 
 SHORTEST_TOKEN = 16
@@ -30,6 +31,8 @@ def explore(
     token_file: Path | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
+    static: Path | None = None,
+    onnxruntime_web: Path | None = None,
 ) -> None:
     """Look at the hypotheses of a trained model in the browser; nothing leaves this machine.
 
@@ -43,14 +46,25 @@ def explore(
         token_file: file with the token, at least 16 letters and digits; without it one is made where it is needed.
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         trust: modules whose code may run, for models of your own; those of probunet need none.
+        static: write the page into this folder in place of serving it: any web server can serve it, the model runs in
+            the browser, and pictures that are opened there go nowhere.
+        onnxruntime_web: the package onnxruntime-web for it, as npm pack makes it; fetched by npm if not given.
 
     Examples:
         probunet explore runs/demo/probabilistic_unet data/demo
         probunet explore runs/demo/probabilistic_unet crop.png --port 8000
+        probunet explore runs/demo/probabilistic_unet --static site
 
     Raises:
-        InputError: no model, no pictures, a port that is taken, or a token that is too short.
+        InputError: no model, no pictures, a port that is taken, a token that is too short, or a model that does not
+            run in a browser.
     """
+    if static is not None:
+        if data is not None:
+            raise InputError("a page without a server has no pictures of its own, which all would see; leave out DATA")
+        write_static(open_model(model, trust or ()), static, onnxruntime_web)
+        console.print(f"the page is {static / 'index.html'}; serve the folder: python -m http.server -d {static}")
+        return
     loopback = host in LOOPBACK
     token = _token(token_file) if token_file is not None else None if loopback else secrets.token_hex(16)
     device = chosen_device(device)

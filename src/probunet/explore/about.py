@@ -1,13 +1,20 @@
-"""What a person should know of the model before believing what the page shows."""
+"""What page and programs are told of the model, and what a person should know before believing what the page shows."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from probunet.explore.engine import MAXIMUM_SAMPLES
+from probunet.inference.predictor import Predictor
+from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
+from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
 from probunet.runs.exported import facts_of
 from probunet.runs.model_card import model_facts
 from probunet.runs.run import Run
+
+FORMATS = ("png", "npz", "nifti", "dicomseg")
+"""In which the server gives hypotheses as files."""
 
 
 def about(trained: TrainedModel) -> list[dict[str, Any]]:
@@ -15,3 +22,36 @@ def about(trained: TrainedModel) -> list[dict[str, Any]]:
     scores = trained.evaluation() if isinstance(trained, Run) else trained.settings.get("evaluation")
     facts = facts_of(trained) | {"training": trained.training(), "evaluation": scores}
     return [{"title": title, "lines": lines} for title, lines in model_facts(facts).items()]
+
+
+def describe_model(predictor: Predictor) -> dict[str, Any]:
+    """The model: classes, unit, crop, and the weights of f_comb behind the features (null without f_comb)."""
+    trained = predictor.trained
+    return {
+        "name": trained.path.resolve().name,
+        "kind": predictor.kind,
+        "classes": predictor.classes,
+        "channels": predictor.model.in_channels,
+        "unit": trained.intensity.unit,
+        "crop": trained.plane,
+        "title": trained.settings["input"].get("title", ""),
+        "combine": _combine(predictor.model),
+        "maximum_samples": MAXIMUM_SAMPLES,
+        "about": about(trained),
+        "formats": FORMATS,
+        "upload": {"bytes": MAXIMUM_BYTES, "suffixes": SUFFIXES},
+    }
+
+
+def _combine(model: SegmentationModel) -> dict[str, Any] | None:
+    split = model.split
+    if split is None:
+        return None
+    layers = [layer.state_dict() for layer in split.combine.rest]
+    return {
+        "from_latent": split.combine.from_latent.weight.float().tolist(),
+        "layers": [
+            {"weight": layer["weight"][:, :, 0, 0].float().tolist(), "bias": layer["bias"].float().tolist()}
+            for layer in layers
+        ],
+    }

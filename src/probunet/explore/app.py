@@ -13,16 +13,16 @@ from starlette.concurrency import run_in_threadpool
 
 from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
-from probunet.explore.about import about
+from probunet.explore.about import describe_model
 from probunet.explore.asked import A, D, computing, numbers
 from probunet.explore.cases import Cases
-from probunet.explore.engine import MAXIMUM_SAMPLES, Engine
+from probunet.explore.engine import Engine
 from probunet.explore.export import packed, written
 from probunet.explore.guard import HEALTH, UPLOADS, Guard
 from probunet.explore.limits import Load
 from probunet.explore.schema import BINARY, array_answer, describe_schema, file_answer, file_body
 from probunet.explore.volumes import letters
-from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
+from probunet.io.uploads import MAXIMUM_BYTES
 from probunet.metrics.clusters import groups
 
 Format = Literal["png", "npz", "nifti", "dicomseg"]
@@ -72,19 +72,7 @@ def _about(app: FastAPI, engine: Engine, cases: Cases) -> None:
     @app.get("/api/model")
     def model() -> dict[str, Any]:
         """The model: classes, unit, crop, and the weights of f_comb behind the features (null without f_comb)."""
-        return {
-            "name": engine.trained.path.resolve().name,
-            "kind": engine.predictor.kind,
-            "classes": engine.predictor.classes,
-            "channels": engine.model.in_channels,
-            "unit": engine.trained.intensity.unit,
-            "crop": engine.crop,
-            "title": engine.trained.settings["input"].get("title", ""),
-            "combine": _combine(engine),
-            "maximum_samples": MAXIMUM_SAMPLES,
-            "about": about(engine.trained),
-            "upload": {"bytes": MAXIMUM_BYTES, "suffixes": SUFFIXES},
-        }
+        return describe_model(engine.predictor)
 
     @app.get("/api/cases")
     def listed() -> list[str]:
@@ -198,20 +186,6 @@ def _hypotheses(app: FastAPI) -> None:
         name, content = packed(written(drawn, pick, z), format, drawn.case.name)
         where = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=BINARY, headers=where)
-
-
-def _combine(engine: Engine) -> dict[str, Any] | None:
-    split = engine.model.split
-    if split is None:
-        return None
-    layers = [layer.state_dict() for layer in split.combine.rest]
-    return {
-        "from_latent": split.combine.from_latent.weight.float().tolist(),
-        "layers": [
-            {"weight": layer["weight"][:, :, 0, 0].float().tolist(), "bias": layer["bias"].float().tolist()}
-            for layer in layers
-        ],
-    }
 
 
 def _binary(array: np.ndarray[Any, Any]) -> Response:

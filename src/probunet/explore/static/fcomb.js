@@ -18,8 +18,9 @@ export class FComb {
     }));
   }
 
-  // The most probable class of every pixel for one latent.
-  labels(z) {
+  // The most probable class of every pixel for one latent. The probabilities of the classes are added to `shares`, if
+  // given: class after class, `pixels` numbers each.
+  labels(z, shares = null) {
     const { features, channels, layers } = this;
     const shift = Float64Array.from(this.fromLatent, (row) => row.reduce((sum, w, d) => sum + w * z[d], 0));
     const labels = new Uint8Array(features.length / channels);
@@ -35,6 +36,10 @@ export class FComb {
       let best = 0;
       for (let k = 1; k < logits.length; k++) if (logits[k] > logits[best]) best = k;
       labels[pixel] = best;
+      if (shares) {
+        const sum = logits.reduce((total, logit) => total + Math.exp(logit - logits[best]), 0);
+        for (let k = 0; k < logits.length; k++) shares[k * labels.length + pixel] += Math.exp(logits[k] - logits[best]) / sum;
+      }
     }
     return labels;
   }

@@ -16,6 +16,7 @@ import { at, chosen, field, foreground, now, path, place, readAddress, say, writ
 import { View } from "./view.js";
 import { setWindow, windowNumbers } from "./window.js";
 
+const FORMATS = { png: "PNG", npz: ".npz", npy: ".npy", nifti: "NIfTI", dicomseg: "DICOM segmentation" };
 let turn = 0; // a later question makes the answers to earlier ones worthless
 let updates = [];
 let following = false; // whether the handle says what is shown, also in the next slice
@@ -35,6 +36,7 @@ async function start() {
   at("file").accept = now.model.upload.suffixes.join(",");
   at("n").max = now.model.maximum_samples;
   about(now.model.about);
+  at("format").replaceChildren(...now.model.formats.map((format) => Object.assign(new Option(FORMATS[format], format), { id: format })));
   const names = await json("/api/cases");
   names.forEach((name, i) => at("cases").add(new Option(name, String(i))));
   wire();
@@ -88,12 +90,12 @@ function controls(key) {
   const { known } = now;
   at("cases").value = key;
   at("note").textContent = known.note;
-  at("dicomseg").disabled = !known.dicom;
+  if (at("dicomseg")) at("dicomseg").disabled = !known.dicom;
   at("slices").hidden = at("bar").hidden = known.slices === 1;
   at("slice").max = known.slices - 1;
   number();
   hints();
-  if (at("format").selectedOptions[0].disabled) at("format").value = "png";
+  if (at("format").selectedOptions[0].disabled) at("format").value = now.model.formats[0];
   latentControls(decode);
 }
 
