@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 
 from probunet.drawing.pixels import Pixels
 
-LONGEST_TITLE = 26
+LONGEST_TITLE = 28
 """Letters that fit above a picture."""
 
 

@@ -92,8 +92,9 @@ def titled(title: str, pixels: Pixels, note: str = "") -> Pixels:
     tile.paste(PILImage.fromarray(pixels), (0, _TITLE))
     pen = ImageDraw.Draw(tile)
     pen.text((width / 2, _TITLE / 2), _fitting(title, width), fill="black", font=font(), anchor="mm")
-    words = {"fill": "white", "stroke_width": 2, "stroke_fill": "black"}  # to be read on bright and on dark
-    pen.text((width / 2, height + _TITLE - 8), note, font=font(), anchor="mm", **words)
+    where, look = (width / 2, height + _TITLE - 8), font()
+    # an edge, so that it can be read on bright and on dark
+    pen.text(where, note, fill="white", font=look, anchor="mm", stroke_width=2, stroke_fill="black")
     return np.asarray(tile)
 
 
