@@ -78,6 +78,8 @@ def seen(page) -> str:
 
 
 def test_choose_a_case_and_a_group(page):
+    assert page.is_hidden("#slices")  # a single slice, and a model that knows no reader by name
+    assert page.is_hidden("#drawn-by")
     before = seen(page)
     page.select_option("#cases", index=1)
     until(page, f"document.getElementById('view').toDataURL() !== {before!r}")

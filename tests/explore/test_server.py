@@ -282,3 +282,28 @@ def test_the_page_decodes_a_slice_of_a_volume_from_its_features(scanned):
     inside = saved[0, 4, field["top"] :, field["left"] :][: field["height"], : field["width"]]
     assert np.array_equal(inside, decoded)
     assert all(piece.any() for piece in saved[0]), "all slices are saved"
+
+
+def test_a_known_reader_is_asked_for_by_name(trained, tmp_path):
+    """The page draws as sample --reader does; readers draw differently, and nobody else is known."""
+    torch.manual_seed(0)
+    made = pu.MixtureOfExperts(1, 2, channels=(4, 6), reader_names=("Ada", "Béla & Co"))
+    facts = {"crop": 32, "classes": ["background", "lesion"], "spacing_mm": None, "title": "noise", "simulated": True}
+    unit = {"unit": "as given", "offset": 0.0, "scale": 1.0}
+    pu.save(made, tmp_path / "known", input={**facts, "intensity": unit})
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32))
+    predictor = pu.Predictor.load(tmp_path / "known", device="cpu")
+    app = make_app(Engine(open_model(tmp_path / "known")), Cases(cases_of(tmp_path / "a.npy", "test")), LOOPBACK)
+    client = TestClient(app, base_url=HOST)
+    assert client.get("/api/model").json()["reader_names"] == ["Ada", "Béla & Co"]
+    drawn = {}
+    for reader in (None, "Ada", "Béla & Co"):
+        query = {"n": 6, "seed": 3} | ({"reader": reader} if reader else {})
+        labels = numbers(client.get("/api/cases/0/labels", params=query), np.uint8)
+        drawn[reader] = labels
+        assert np.array_equal(labels, predictor(tmp_path / "a.npy", reader=reader).sample(6, seed=3)[:, 0])
+        assert client.get("/api/cases/0/hypotheses", params=query).status_code == 200
+    assert not np.array_equal(drawn["Ada"], drawn["Béla & Co"])
+    answer = client.get("/api/cases/0/labels", params={"reader": "Zoe"})
+    assert answer.status_code == 422
+    assert "'Zoe' is not known; this model knows Ada, Béla & Co" in answer.json()["detail"]

@@ -32,6 +32,7 @@ def describe_model(predictor: Predictor) -> dict[str, Any]:
         "kind": predictor.kind,
         "classes": predictor.classes,
         "channels": predictor.model.in_channels,
+        "reader_names": predictor.model.reader_names,
         "unit": trained.intensity.unit,
         "crop": trained.plane,
         "title": trained.settings["input"].get("title", ""),

@@ -35,8 +35,9 @@ class Asked:
         row: Annotated[int | None, Query(ge=0, le=LARGEST_PLACE, description="centre of the field, pixels")] = None,
         column: Annotated[int | None, Query(ge=0, le=LARGEST_PLACE, description="centre of the field, pixels")] = None,
         size: Annotated[int | None, Query(ge=16, le=512, description="side of the field, the model's pixels")] = None,
+        reader: Annotated[str | None, Query(max_length=200, description="who draws; any reader if not given")] = None,
     ) -> None:
-        self.key, self.place, self.engine = case, Place(slice, row, column, size), request.app.state.engine
+        self.key, self.place, self.engine = case, Place(slice, row, column, size, reader), request.app.state.engine
         try:
             self.case: Case = request.app.state.cases[case]
         except KeyError as error:

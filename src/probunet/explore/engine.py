@@ -39,12 +39,14 @@ class Place:
         row: of the field's centre, ``None`` for the middle of the slice.
         column: likewise.
         size: of the field along either side, in the model's pixels; ``None`` for what it was trained on.
+        reader: the person whose drawing is meant; ``None`` for any.
     """
 
     slice: int | None = None
     row: int | None = None
     column: int | None = None
     size: int | None = None
+    reader: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ class Engine:
             place: which part of it.
 
         Raises:
-            InputError: a picture that does not fit the model, or a slice that is not there.
+            InputError: a picture that does not fit the model, a slice that is not there, or a reader whom the model
+                does not know.
         """
         if encoded := self._encoded.get((key, place)):
             return encoded
@@ -145,7 +148,7 @@ class Engine:
         column = width // 2 if place.column is None else min(place.column, width - 1)
         size = self.crop if place.size is None else (place.size, place.size)
         size = min(size[0], MAXIMUM_FIELD), min(size[1], MAXIMUM_FIELD)
-        encoded = Encoded(self.predictor(case.picture, at=(row, column), size=size), index)
+        encoded = Encoded(self.predictor(case.picture, at=(row, column), size=size, reader=place.reader), index)
         encoded.prediction.distribution(index)
         seen = encoded.prediction.view.seen
         self._encoded.put((key, place), encoded, 256 * math.prod(seen))  # 64 floats a pixel, roughly
@@ -208,7 +211,7 @@ class Engine:
         field, depth = encoded.field, encoded.prediction.shape[0]
         if depth == 1 or n * depth * field.height * field.width > MOST_VOXELS:
             return None
-        named = key, field, n, seed
+        named = key, field, encoded.prediction.reader, n, seed
         whole = self._volumes.get(named)
         if whole is None:
             noise = encoded.prediction.noise(n, seed, encoded.index)
@@ -220,7 +223,7 @@ class Engine:
         self, key: str, case: Shown, encoded: Encoded, n: int, seed: int, distance: float
     ) -> dict[str, Any] | None:
         """Give sizes and groups of :meth:`volume` and sizes of the readings, once; ``None`` where there is none."""
-        named = key, encoded.field, n, seed, distance
+        named = key, encoded.field, encoded.prediction.reader, n, seed, distance
         known = self._facts.get(named)
         if known is None and (whole := self.volume(key, encoded, n, seed)) is not None:
             known = facts(whole.labels, case.readers, case.picture, len(self.predictor.classes), distance)

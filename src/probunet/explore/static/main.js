@@ -36,6 +36,10 @@ async function start() {
   at("file").accept = now.model.upload.suffixes.join(",");
   at("n").max = now.model.maximum_samples;
   about(now.model.about);
+  at("drawn-by").hidden = !now.model.reader_names.length;
+  at("reader").replaceChildren(new Option("any reader", ""), ...now.model.reader_names.map((name) => new Option(name, name)));
+  if (!now.model.reader_names.includes(chosen.reader)) chosen.reader = null;
+  at("reader").value = chosen.reader ?? "";
   at("format").replaceChildren(...now.model.formats.map((format) => Object.assign(new Option(FORMATS[format], format), { id: format })));
   const names = await json("/api/cases");
   names.forEach((name, i) => at("cases").add(new Option(name, String(i))));
@@ -267,6 +271,10 @@ function wire() {
     at(id).addEventListener("input", () => { windowNumbers(); view.draw(); });
     at(id).addEventListener("change", film);
   }
+  at("reader").addEventListener("change", () => {
+    chosen.reader = at("reader").value || null;
+    open(chosen.case, { slice: chosen.slice, row: chosen.row, column: chosen.column, stay: true });
+  });
   at("slice").addEventListener("input", () => goTo(Number(at("slice").value)));
   at("fit").addEventListener("click", fit);
   at("whole").addEventListener("click", whole);

@@ -4,7 +4,7 @@ export const at = (id) => document.getElementById(id);
 
 // All of it is in the address, behind #.
 export const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null, up: null, z: null, map: "none",
-  slice: null, row: null, column: null };
+  slice: null, row: null, column: null, reader: null };
 
 // The model, the shown case and its image, what readers and hypotheses say of it; `live` is what the handle says.
 export const now = { model: null, known: null, image: null, readers: [], hypotheses: null, labels: null, marginals: null,
@@ -15,8 +15,8 @@ export const binary = () => now.model.classes.length === 2;
 export const foreground = () => (binary() ? now.model.classes[1] : "foreground");
 export const path = (key = chosen.case) => `/api/cases/${encodeURIComponent(key)}`;
 
-// Slice and field, for a query.
-export const place = () => (chosen.slice === null ? "" : `slice=${chosen.slice}&`)
+// Who draws, slice and field, for a query.
+export const place = () => (chosen.reader ? `reader=${encodeURIComponent(chosen.reader)}&` : "") + (chosen.slice === null ? "" : `slice=${chosen.slice}&`)
   + (chosen.row === null ? "" : `row=${chosen.row}&column=${chosen.column}&`);
 
 // The i-th hypothesis on the shown slice.
