@@ -7,8 +7,8 @@ are trained on the other images, one whose experts are the readers and one that 
 steps, augmentation and energy score. On the images left out, the Dice of one hypothesis to each reader's label map is
 compared, in two forms each (the median of 16, and the mean probability at one half): in that reader's place, and in
 nobody's, by either model. The better form in the reader's place is compared with the best one that knows nobody.
-Printed are the means, the difference with its 95 % interval and paired test by image (seeds are averaged), areas by
-reader, and D_GED^2(16) of both mixtures.
+Printed are the means, the difference with its 95 % interval and paired test by image (seeds are averaged), mean
+areas by reader, and D_GED^2(16) of both mixtures.
 """
 
 from __future__ import annotations
@@ -128,14 +128,15 @@ def scored(store: Store, row: int, knowing: SegmentationModel, blind: Segmentati
     generator = torch.Generator().manual_seed(1000 * seed + row)
     draws = [as_samples(model(image), generator) for model in (knowing, blind)]
     persons = [knowing(image, name) for name in knowing.reader_names]
+    theirs = [as_samples(person, generator) for person in persons]
     own = {
-        "own_median": np.stack([median(as_samples(person, generator)) for person in persons]),
+        "own_median": np.stack([median(samples) for samples in theirs]),
         "own_threshold": np.stack([likeliest(person) for person in persons]),
     }
     nobodys = (median(draws[0]), likeliest(knowing(image)), median(draws[1]), likeliest(blind(image)))
     scores = {name: np.diagonal(to_readers(drawn, labels, convention)) for name, drawn in own.items()}
     scores |= {name: to_readers(drawn[None], labels, convention)[0] for name, drawn in zip(BLIND, nobodys, strict=True)}
-    areas = (own["own_threshold"] > 0).sum(axis=(-2, -1))
+    areas = [(samples > 0).sum() / SAMPLES for samples in theirs]
     ged2 = [
         float(
             energy_distance(torch.from_numpy(drawn[None]), torch.from_numpy(labels[None]), store.convention()).value[0]
