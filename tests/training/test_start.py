@@ -59,8 +59,18 @@ def test_a_training_begins_with_the_weights_of_another(first, second, store):
         torch.testing.assert_close(after[name], value)
     described = yaml.safe_load((second.path / "run.yaml").read_text())
     assert described["start"] == {"model": first.name, "weights": Start.of(first).identity}
-    known = store.patients("train") + store.patients("validation")
-    assert described["patients"]["start"] == sorted(map(hashed, known))
+    assert described["patients"]["start"] == sorted(map(hashed, store.patients("train")))
+    assert described["patients"]["start validation"] == sorted(map(hashed, store.patients("validation")))
+
+
+def test_with_the_data_of_the_weights_its_splits_stay_what_they_are(first, store, tmp_path):
+    """The validation split may be evaluated on and calibrated with, and a third training begins there."""
+    again = trained(store, tmp_path / "again", start=first.path)
+    check_patients(again, store, "validation", ["train"])
+    check_patients(again, store, "test", ["train", "validation"])
+    Start.of(again).check(store)
+    with pytest.raises(InputError, match="was trained on"):
+        check_patients(again, store, "validation", ["validation"])
 
 
 def test_it_is_not_resumed_from_another_beginning(second):
@@ -101,7 +111,8 @@ def test_a_model_of_volumes_begins_as_the_model_of_slices(kind, first, generator
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (pu.UNet(1, 2, channels=(4, 6)), "is only"),
+        (pu.UNet(1, 2, channels=(4, 6)), "MixtureOfExperts there and UNet here"),
+        (pu.MixtureOfExperts(1, 2, experts=2, **(SMALL | {"batch_norm": False})), "is only"),
         (
             pu.MixtureOfExperts(1, 2, experts=2, **(SMALL | {"channels": (4, 8)})),
             "6 x 4 x 3 x 3 there and 8 x 4 x 3 x 3 here",

@@ -26,7 +26,7 @@ from probunet.nets.layers import LAYOUT
 from probunet.runs.specification import Specification, Trust
 
 FORMAT, VERSION = "probunet-model", 1
-START = "start"
+START = {"train": "start", "validation": "start validation"}
 """Among the splits of a description's patients: those of the weights that a training began with, by their checksums."""
 CHECKSUM = re.compile("[0-9a-f]{64}")
 CLASS_NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
@@ -155,10 +155,10 @@ class TrainedModel(ABC):
     def knows(self, patients: Iterable[str], splits: Sequence[str]) -> list[str]:
         """Which of some patients were in these splits of its training data, as far as its description says.
 
-        Those of the weights that its training began with count as trained on.
+        Those of the weights that its training began with count as what they were to those weights.
         """
         mine = self.settings.get("patients") or {}
-        known = {name for split in [*splits, *([START] if "train" in splits else [])] for name in mine.get(split, ())}
+        known = {name for split in [*splits, *(START[s] for s in splits if s in START)] for name in mine.get(split, ())}
         return sorted(patient for patient in set(patients) if known & {patient, hashed(patient)})
 
     def checksums(self) -> dict[str, list[str]]:

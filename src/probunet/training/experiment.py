@@ -18,7 +18,7 @@ from probunet.core.processes import Tell
 from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
-from probunet.runs.description import FORMAT, START, VERSION
+from probunet.runs.description import FORMAT, VERSION
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Specification, Trust
 from probunet.runs.trained import open_model
@@ -103,7 +103,7 @@ class Experiment:
             },
             "identity": self.store.identity().as_json(),
             "patients": {split: self.store.patients(split) for split in ("train", "validation")}
-            | ({START: self.start.patients()} if self.start else {}),
+            | (self.start.patients() if self.start else {}),
         }
 
     def check(self, training: Training) -> None:

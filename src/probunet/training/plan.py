@@ -218,7 +218,7 @@ def _schedule(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
         _line(1, "final_learning_rate: 1.0e-5"),
         _line(1, "schedule: cosine"),
         "trainer:",
-        _line(1, f"max_steps: {chosen.steps}", f"every image is seen {rounds:.3g} times; more is better, and slower"),
+        _line(1, f"max_steps: {chosen.steps}", f"every image is seen {rounds:,.0f} times; more is better, and slower"),
         _line(1, f"precision: {precision}", "weights stay in float32"),
         _line(1, f"val_check_interval: {chosen.steps // 6}", "steps between validations; the best state is kept"),
     ]

@@ -11,7 +11,7 @@ from probunet.core.errors import InputError
 from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.runs.calibration import weights_identity
-from probunet.runs.description import TrainedModel
+from probunet.runs.description import START, TrainedModel
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class Start:
         Raises:
             InputError: its networks are others.
         """
-        own = model.state_dict()
+        own, theirs, kind = model.state_dict(), self.trained.specification.kind, type(model).__name__
         if different := sorted(own.keys() ^ self.weights.keys()):
             where = "here" if different[0] in own else "there"
-            self._refuse(name, f"'{different[0]}' is only {where}")
+            which = f"'{different[0]}' is only {where}"
+            self._refuse(name, which if theirs == kind else f"{theirs} there and {kind} here")
         model.load_state_dict({key: self._fitted(name, key, value) for key, value in own.items()})
 
     def check(self, store: Store) -> None:
@@ -73,9 +74,10 @@ class Start:
         """What a run says of its beginning."""
         return {"model": str(self.trained.path.name), "weights": self.identity}
 
-    def patients(self) -> list[str]:
-        """Checksums of all patients who had a part in these weights."""
-        return sorted({who for names in self.trained.checksums().values() for who in names})
+    def patients(self) -> dict[str, list[str]]:
+        """Checksums of all patients who had a part in these weights: in their training, and in their choice."""
+        known = self.trained.checksums()
+        return {name: sorted({*known.get(split, ()), *known.get(name, ())}) for split, name in START.items()}
 
     def _fitted(self, name: str, key: str, new: torch.Tensor) -> torch.Tensor:
         """One weight in the shape of the new model's."""

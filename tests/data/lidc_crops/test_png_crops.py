@@ -71,7 +71,7 @@ IMAGE, MASK = "train/images/LIDC-IDRI-0002/z-101.5_c1.png", "train/gt/LIDC-IDRI-
         (lambda f: f.pop(IMAGE), "LIDC-IDRI-0002/z-101.5_c1 lacks image"),
         (lambda f: f.update({MASK: f[MASK][:60]}), r"z-101.5_c1 \(mask-2\) cannot be read as PNG"),
         (lambda f: f.update({IMAGE: f[IMAGE][:-30]}), r"z-101.5_c1 \(image\) cannot be read as PNG"),
-        (lambda f: f.update({IMAGE: b""}), r"z-101.5_c1 \(image\) cannot be read as PNG"),
+        (lambda f: f.update({IMAGE: b""}), r"z-101.5_c1 \(image\) is damaged, or a PNG"),
         (lambda f: f.update({MASK: png(np.zeros((32, 31), "u1"))}), r"\(mask-2\) of 32x31 px where"),
         (lambda f: f.update({MASK: png(np.eye(32, dtype="u1") * 128 + 127)}), "mask values 0, 127, 255"),
         (lambda f: f.update({IMAGE: png(np.zeros((32, 32), "u2"))}), r"\(image\) is a PNG of 16 bits"),
