@@ -87,7 +87,7 @@ def place(masks, crop):
 
 
 def test_all_annotations_agree_with_the_built_in_contours(tmp_path):
-    """Every disagreement is one of those that docs/data.md explains."""
+    """Every disagreement is one of those that docs/data/lidc.md explains."""
     index = index_folder(unpack("lidc_xml.tar.xz", tmp_path))
     assert (len(index.files), sum(map(len, index.files.values())), index.chest, index.other) == (1018, 1035, 283, 0)
     assert index.broken == ()

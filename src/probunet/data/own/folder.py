@@ -249,13 +249,13 @@ def _facts(file: Path) -> Facts:
     if not file.exists():
         raise InputError(f"{shown(file)} does not exist; write one with channel_names, labels and file_ending")
     content = read_json(file)
-    with sentence(file, "see docs/data.md"):
+    with sentence(file, "see docs/data/own.md"):
         facts = Facts.model_validate(content)
     if sorted(map(int, facts.channel_names)) != list(range(len(facts.channel_names))):
         numbers = ", ".join(facts.channel_names)
         raise InputError(f"{shown(file)} numbers channel_names {numbers[:80]}; they must be 0, 1, 2, ...")
     if unread := sorted(facts.model_extra.keys() - NNUNET if facts.model_extra else ()):
-        log.warning(f"note: {shown(file)} has '{unread[0][:80]}', which nothing here reads; see docs/data.md")
+        log.warning(f"note: {shown(file)} has '{unread[0][:80]}', which nothing here reads; see docs/data/own.md")
     return facts
 
 

@@ -83,7 +83,7 @@ def load_class_table(file: Path | None) -> ClassTable:
     content = read_yaml(source)
     if isinstance(content.get("flips"), dict):
         content["flips"] = {name: _fraction(share) for name, share in content["flips"].items()}
-    with sentence(source, "see docs/data.md"):
+    with sentence(source, "see docs/data/streets.md"):
         table: ClassTable = TypeAdapter(ClassTable).validate_python(content)
     for text in (table.images, table.labels, *table.folders.values()):
         path_below(text, shown(source))
