@@ -27,15 +27,15 @@ import probunet as pu
 from probunet.data.augment import Augmentation
 from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
+from probunet.evaluation.persons import SAMPLES, nearest_to_all
 from probunet.metrics import energy_distance
-from probunet.metrics.distance import pairwise_distance
+from probunet.metrics.convention import Convention
+from probunet.metrics.distance import Floats, pairwise_distance
 from probunet.metrics.significance import bootstrap_interval, compare
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.training.task import Optimisation
 
-Floats = npt.NDArray[np.float64]
-SAMPLES = 16
 OWN = ("own_median", "own_threshold")
 BLIND = ("any_median", "any_threshold", "blind_median", "blind_threshold")
 
@@ -130,10 +130,15 @@ def scored(store: Store, row: int, knowing: SegmentationModel, blind: Segmentati
     persons = [knowing(image, name) for name in knowing.reader_names]
     theirs = [as_samples(person, generator) for person in persons]
     own = {
-        "own_median": np.stack([median(samples) for samples in theirs]),
+        "own_median": np.stack([median(samples, convention) for samples in theirs]),
         "own_threshold": np.stack([likeliest(person) for person in persons]),
     }
-    nobodys = (median(draws[0]), likeliest(knowing(image)), median(draws[1]), likeliest(blind(image)))
+    nobodys = (
+        median(draws[0], convention),
+        likeliest(knowing(image)),
+        median(draws[1], convention),
+        likeliest(blind(image)),
+    )
     scores = {name: np.diagonal(to_readers(drawn, labels, convention)) for name, drawn in own.items()}
     scores |= {name: to_readers(drawn[None], labels, convention)[0] for name, drawn in zip(BLIND, nobodys, strict=True)}
     areas = [(samples > 0).sum() / SAMPLES for samples in theirs]
@@ -156,16 +161,12 @@ def likeliest(distribution: SegmentationDistribution) -> npt.NDArray[np.uint8]:
     return distribution.probabilities()[0].argmax(dim=0).numpy().astype(np.uint8)
 
 
-def median(samples: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The sample that is nearest to all others."""
-    flat = samples.reshape(len(samples), -1) > 0
-    both = flat.astype(np.float32) @ flat.T.astype(np.float32)
-    sizes = flat.sum(axis=1)
-    dice = 2 * both / np.maximum(sizes[:, None] + sizes[None], 1)
-    return samples[dice.mean(axis=1).argmax()]
+def median(samples: npt.NDArray[np.uint8], convention: Convention) -> npt.NDArray[np.uint8]:
+    """The hypothesis (H, W) of a single image that is nearest to all others."""
+    return nearest_to_all(samples[None], convention)[0]
 
 
-def to_readers(predicted: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], convention: Any) -> Floats:
+def to_readers(predicted: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], convention: Convention) -> Floats:
     """Dice of predictions (P, H, W) to readers (R, H, W): (P, R)."""
     return 1 - pairwise_distance(predicted[None], labels[None], convention)[0]
 

@@ -85,6 +85,9 @@ def test_patients_of_the_weights_are_not_evaluated_on(first, second, store, tmp_
     with pytest.raises(InputError, match=r"validation split .* begin with other weights"):
         Start.of(first).check(others)
     save_run(second, tmp_path / "exported")
+    card = (tmp_path / "exported/README.md").read_text()
+    assert "began with the weights of MixtureOfExperts" in card
+    assert f"{len(store.patients('train'))} for train of the weights that it began with" in card
     for which in (second, open_model(tmp_path / "exported")):
         with pytest.raises(InputError, match="was trained on"):
             check_patients(which, others, "test", ["train"])

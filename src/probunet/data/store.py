@@ -197,6 +197,11 @@ class Store:
         names = self.manifest["readers"]
         return None if names is None else tuple(names)
 
+    @property
+    def reader_labels(self) -> tuple[str, ...]:
+        """What to call each column of readings: its person, or its number where nobody is named."""
+        return self.reader_names or tuple(f"reader {column + 1}" for column in range(self.readers))
+
     def patients(self, split: Split | None = None) -> list[str]:
         """The patients of one split, or all of them, in the order of their names."""
         return sorted({case.patient for case in self.cases if split in (None, case.split)})

@@ -118,8 +118,11 @@ def _readings(batch: Mapping[str, Any], count: int) -> npt.NDArray[np.uint8]:
 
 
 def _median(distribution: SegmentationDistribution, convention: Convention, generator: torch.Generator) -> Any:
-    """The hypothesis (B, *size) of each image that is nearest to all others."""
-    samples = np.asarray(distribution.sample(SAMPLES, generator).movedim(0, 1).cpu())
+    return nearest_to_all(np.asarray(distribution.sample(SAMPLES, generator).movedim(0, 1).cpu()), convention)
+
+
+def nearest_to_all(samples: npt.NDArray[np.uint8], convention: Convention) -> npt.NDArray[np.uint8]:
+    """The median hypothesis (B, *size) of samples (B, n, *size): the one that is nearest to all others."""
     nearest = pairwise_distance(samples, None, convention).mean(axis=2).argmin(axis=1)
     return samples[np.arange(len(samples)), nearest]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from probunet.explore.engine import MAXIMUM_SAMPLES
 from probunet.inference.predictor import Predictor
@@ -13,7 +13,7 @@ from probunet.runs.exported import facts_of
 from probunet.runs.model_card import model_facts
 from probunet.runs.run import Run
 
-FORMATS = ("png", "npz", "nifti", "dicomseg")
+Format = Literal["png", "npz", "nifti", "dicomseg"]
 """In which the server gives hypotheses as files."""
 
 
@@ -39,7 +39,7 @@ def describe_model(predictor: Predictor) -> dict[str, Any]:
         "combine": _combine(predictor.model),
         "maximum_samples": MAXIMUM_SAMPLES,
         "about": about(trained),
-        "formats": FORMATS,
+        "formats": get_args(Format),
         "upload": {"bytes": MAXIMUM_BYTES, "suffixes": SUFFIXES},
     }
 

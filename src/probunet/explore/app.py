@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
-from probunet.explore.about import describe_model
+from probunet.explore.about import Format, describe_model
 from probunet.explore.asked import A, D, computing, numbers
 from probunet.explore.cases import Cases
 from probunet.explore.engine import Engine
@@ -24,8 +24,6 @@ from probunet.explore.schema import BINARY, array_answer, describe_schema, file_
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
 from probunet.metrics.clusters import groups
-
-Format = Literal["png", "npz", "nifti", "dicomseg"]
 
 
 def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token: str | None = None) -> FastAPI:

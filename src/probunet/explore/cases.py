@@ -132,9 +132,8 @@ def _from_store(store: Store, index: int) -> Shown:
 
 
 def _names(store: Store, index: int) -> tuple[str, ...]:
-    """Of the readers who looked at a case; of those without a name the number of their column."""
-    names = store.reader_names or [f"reader {i + 1}" for i in range(store.readers)]
-    return tuple(names[column] for column in np.flatnonzero(store.present[index]))
+    """Of the readers who looked at a case."""
+    return tuple(store.reader_labels[column] for column in np.flatnonzero(store.present[index]))
 
 
 def _volume_from_store(store: Store, index: int) -> Shown:

@@ -56,10 +56,10 @@ def write_static(trained: TrainedModel, folder: Path, package: Path | None = Non
         )
     predictor = Predictor(trained, "cpu")
     with writing_folder(folder) as made, tempfile.TemporaryDirectory() as scratch:
+        write_onnx(predictor.model, Path(scratch))  # refuses a model before anything is fetched
+        shutil.copy(Path(scratch) / "encode.onnx", made)
         for name, content in runtime(package, Path(scratch)).items():
             (made / name).write_bytes(content)
-        write_onnx(predictor.model, Path(scratch))
-        shutil.copy(Path(scratch) / "encode.onnx", made)
         for part in ("static", "browser"):  # the second has its own way to answer what the page asks
             for file in resources.files("probunet.explore").joinpath(part).iterdir():
                 (made / file.name).write_bytes(file.read_bytes())

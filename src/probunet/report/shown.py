@@ -84,8 +84,5 @@ def _names(results: Results, position: int) -> list[str]:
     store = results.store
     if store.flips:
         return [f"mode of {weight:.1%}" for weight in np.sort(store.convention().weights or ())[::-1]]
-    columns = results.images[position]["readers"].tolist()
-    names = store.reader_names or [f"reader {i + 1}" for i in range(store.readers)]
-    return [
-        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in (names[c] for c in columns)
-    ]
+    names = [store.reader_labels[column] for column in results.images[position]["readers"].tolist()]
+    return [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from probunet.runs.description import START
+
 CARD = "README.md"
 PURPOSE = "It draws plausible segmentations, so that disagreement between readers can be seen and measured."
 WARNING = "It is not for diagnosis"
@@ -82,8 +84,11 @@ def _data(described: Mapping[str, Any]) -> list[str]:
     simulated = described["input"].get("simulated")
     kind = {True: "simulated images", False: "real images", None: "not known whether simulated"}[simulated]
     lines = [f"trained on: {_short(described['input'].get('title', 'not given'))} ({kind})"]
+    if start := described.get("start"):
+        lines.append(f"began with the weights of {_short(start['model'])}")
     if patients := described.get("patients"):
-        counts = ", ".join(f"{len(names):,} for {split}" for split, names in patients.items())
+        of_start = {name: f"{split} of the weights that it began with" for split, name in START.items()}
+        counts = ", ".join(f"{len(names):,} for {of_start.get(split, split)}" for split, names in patients.items())
         lines.append(f"patients: {counts}; an exported model holds checksums of their names, and none of them")
     training = described.get("training") or {}
     counted = [f"{training[key]:,} {key}" for key in ("steps", "parameters") if isinstance(training.get(key), int)]

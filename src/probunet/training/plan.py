@@ -1,9 +1,8 @@
 """A complete configuration from the data and the machine, each choice with its reason.
 
 The rules are those of the configurations that were made by hand and measured (``docs/results_tables.md``,
-``docs/choose.md``):
-small networks with batch normalisation on a processor, the paper's on a GPU; experts and the energy score where
-several readers looked, a Probabilistic U-Net where one did or labels flip.
+``docs/choose.md``): small networks with batch normalisation on a processor, the paper's on a GPU; experts and the
+energy score where several readers looked, a Probabilistic U-Net where one did or labels flip.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -70,9 +69,9 @@ class Start:
                 f"trained on ({', '.join(both[:5])}); prepare the data with its split, or begin with other weights"
             )
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, str]:
         """What a run says of its beginning."""
-        return {"model": str(self.trained.path.name), "weights": self.identity}
+        return {"model": self.trained.path.name, "weights": self.identity}
 
     def patients(self) -> dict[str, list[str]]:
         """Checksums of all patients who had a part in these weights: in their training, and in their choice."""

@@ -199,11 +199,9 @@ def _fullest_slice(reading: Reading) -> Reading:
 
 
 def _of_store(store: Store) -> Iterator[Reading]:
-    numbered = [f"reader {k + 1}" for k in range(store.readers)]
-    names = store.reader_names or numbered
     for i, case in enumerate(store.cases):
         there = store.present[i]
-        labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(names)[there].tolist())
+        labels, readers = np.asarray(store.labels[i][there]), tuple(np.array(store.reader_labels)[there].tolist())
         yield Reading(case.name, case.patient, np.asarray(store.images[i]), labels, readers, store.spacing(i))
 
 
