@@ -2,9 +2,12 @@
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
+import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from probunet.core.version import VERSION
 
@@ -41,3 +44,19 @@ def test_every_package_that_is_declared_is_pinned():
     lines = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
     declared = {re.split(r"[\[=<>~]", line)[0].lower().replace("_", "-") for line in lines} - {"probunet"}
     assert declared <= pinned, declared - pinned
+
+
+def pins() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split("==")[0] for line in lines if "==" in line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("package", pins())
+def test_every_pin_takes_the_oldest_python_that_is_promised(package):
+    """A pin that needs a later patch release, 3.11.5 for example, leaves those out who have the one before."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    try:
+        needs = metadata(package)["Requires-Python"]
+    except PackageNotFoundError:
+        pytest.skip("another platform's")
+    assert SpecifierSet(needs or "").contains(oldest)
