@@ -56,7 +56,7 @@ def test_every_pin_takes_the_oldest_python_that_is_promised(package):
     """A pin that needs a later patch release, 3.11.5 for example, leaves those out who have the one before."""
     oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
     try:
-        needs = metadata(package)["Requires-Python"]
+        needs = metadata(package).get("Requires-Python", "")
     except PackageNotFoundError:
         pytest.skip("another platform's")
-    assert SpecifierSet(needs or "").contains(oldest)
+    assert SpecifierSet(needs).contains(oldest)

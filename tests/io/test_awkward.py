@@ -4,13 +4,13 @@ Needs ``awkward_files.tar.xz`` in the folder that PROBUNET_DATA names.
 """
 
 import os
-import tarfile
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pydicom
 import pytest
+from small_data import unpacked
 
 from probunet.core.errors import InputError
 from probunet.io.pictures import read_file
@@ -40,9 +40,7 @@ OTHER_MODALITY = "is no CT, MR or PET image but"
 def files(tmp_path_factory):
     if not ARCHIVE.is_file():
         pytest.skip("PROBUNET_DATA names no folder with awkward_files.tar.xz")
-    folder = tmp_path_factory.mktemp("awkward")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+    folder = unpacked(ARCHIVE, tmp_path_factory.mktemp("awkward"))
     return sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix not in (".md", ".txt"))
 
 

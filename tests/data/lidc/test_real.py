@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_data import unpacked
 
 from probunet.data.lidc.annotations import load_table
 from probunet.data.lidc.check import cross_check
@@ -32,15 +33,9 @@ pytestmark = pytest.mark.skipif(
 PATIENTS = ("LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003")
 
 
-def unpack(name, folder):
-    with tarfile.open(DATA / name) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
-    return unpack("lidc_dicom_3patients.tar.xz", tmp_path_factory.mktemp("scans"))
+    return unpacked(DATA / "lidc_dicom_3patients.tar.xz", tmp_path_factory.mktemp("scans"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,7 @@ def place(masks, crop):
 
 def test_all_annotations_agree_with_the_built_in_contours(tmp_path):
     """Every disagreement is one of those that docs/data/lidc.md explains."""
-    index = index_folder(unpack("lidc_xml.tar.xz", tmp_path))
+    index = index_folder(unpacked(DATA / "lidc_xml.tar.xz", tmp_path))
     assert (len(index.files), sum(map(len, index.files.values())), index.chest, index.other) == (1018, 1035, 283, 0)
     assert index.broken == ()
     result = cross_check(index, load_table())

@@ -1,13 +1,12 @@
 """The LIDC-IDRI-slices layout, from every container it comes in."""
 
 import shutil
-import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_data import blob, png, slice_files, write_tar
+from small_data import blob, png, slice_files, unpacked, write_tar
 
 from probunet.core.errors import InputError
 from probunet.data.lidc_crops.slices import prepare_slices
@@ -42,8 +41,7 @@ def test_splits_are_by_patient(slices_store):
 
 
 def test_every_container_gives_the_same_store(slices_archive, slices_store, tmp_path):
-    with tarfile.open(slices_archive) as archive:
-        archive.extractall(tmp_path / "folder", filter="data")
+    unpacked(slices_archive, tmp_path / "folder")
     zipped = write_zip(tmp_path / "slices.zip", slice_files())
     for source in (tmp_path / "folder", tmp_path / "folder" / "LIDC-IDRI-slices", zipped):
         out = tmp_path / f"store-{source.name}"
