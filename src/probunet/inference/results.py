@@ -156,6 +156,8 @@ class Results:
             InputError: the picture cannot be read or does not fit the model, or the folder cannot be written.
         """
         request = self.request
+        if request.above and picture.shape[0] == 1:
+            raise InputError(f"{shown(picture.source)} is one slice and has no volume that --above could ask for")
         prediction = self.predictor(picture, at=request.at, reader=request.reader)
         # before anything is made: the first slice is read, and most of what can be wrong shows
         noise = prediction.noise(request.n, request.seed) if request.z is None else prediction.latents(request.z)
