@@ -145,8 +145,11 @@ def test_without_a_place_nothing_is_turned_and_none_is_claimed(tmp_path):
     assert (int(header["sform_code"]), int(header["qform_code"])) == (0, 0)
     again = read_file(tmp_path / "a.nii.gz")
     assert again.affine is None
-    assert again.spacing_mm == (1.0, 0.5, 0.25)
+    assert again.spacing_mm == (None, 0.5, 0.25)
     np.testing.assert_array_equal(again.labels(), labels)
+    picture_of(np.zeros((1, 4, 6))).write_nifti(tmp_path / "b.nii.gz", labels)
+    assert read_file(tmp_path / "b.nii.gz").spacing_mm is None
+    assert SimpleITK.ReadImage(str(tmp_path / "b.nii.gz")).GetSpacing() == (1, 1, 1)
 
 
 def test_nanometres_are_no_zeros_and_grids_are_compared_by_their_own_pixels(tmp_path):

@@ -213,19 +213,22 @@ def pictures(store: Path, /, out: Path, split: Split = "test", n: int = 4) -> No
 
     Args:
         store: the prepared store.
-        out: folder to make, with one .npy file (C, H, W) for each image.
+        out: folder to make, with one .npy file (C, H, W) for each image; volumes are NIfTI files, with their place in
+            space where the store knows it and without one where nobody does.
         split: part of the store: train, validation or test.
         n: how many, spread evenly over the split.
 
     Raises:
-        InputError: it is not a store, or the folder exists.
+        InputError: it is not a store, the folder exists, or volumes need nibabel, which is not installed.
 
     Examples:
         probunet prepare pictures data/demo --out pictures
     """
-    files = write_pictures(Store(store), out, split, n)
+    opened = Store(store)
+    files = write_pictures(opened, out, split, n)
     names = ", ".join(file.name for file in files)
-    say(f"{len(files)} images of the {split} split of {shown(store)} are in {shown(out)}: {names}")
+    what = "images" if opened.dims == 2 else "files of volumes"
+    say(f"{len(files)} {what} of the {split} split of {shown(store)} are in {shown(out)}: {names}")
 
 
 def verify(store: Path, /) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+AIR = -1024.0
+"""HU: the least value that CT keeps; around their field of view scanners write down to -3,024."""
 FAR = 50.0
 """Beyond this, a value cannot be of an image that was mapped to the order of one."""
 

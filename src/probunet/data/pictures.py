@@ -1,4 +1,4 @@
-"""Images of a store as files of their own, to try a model on."""
+"""Cases of a store as pictures, in memory and as files of their own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from probunet.core.names import safe_name
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
+from probunet.io.pictures import Picture, picture_of
+
+
+def picture_of_case(store: Store, row: int) -> Picture:
+    """The picture of a case, in raw values, where it lies; the values of a volume stay on disk."""
+    spacing = store.spacing(row)
+    if store.dims == 3:
+        values = np.moveaxis(store.images[row], 0, 1)
+        known = None if spacing is None else (spacing[0], spacing[1], spacing[2])
+    else:
+        values, known = store.images[row], None if spacing is None else (None, spacing[0], spacing[1])
+    return picture_of(values, store.cases[row].name, store.intensity.unit, known, store.affine(row))
 
 
 def write_pictures(store: Store, out: Path, split: Split, n: int) -> list[Path]:
-    """Write some images, in raw values, one .npy file each: (C, H, W), of volumes (slices, C, H, W).
+    """Write some images, in raw values: one .npy file (C, H, W) each; volumes as NIfTI where they lie, if they do.
 
     Args:
         store: where they come from.
@@ -24,14 +36,27 @@ def write_pictures(store: Store, out: Path, split: Split, n: int) -> list[Path]:
         n: how many, spread evenly over the split; all of them where there are fewer.
 
     Raises:
-        InputError: none are asked for, or the folder exists or cannot be written.
+        InputError: none are asked for, nibabel is needed and not installed, or the folder exists or cannot be written.
     """
     if n < 1:
         raise InputError(f"n={n} pictures are none; give at least 1")
     taken: list[str] = []
+    files: list[str] = []
     with writing_folder(out) as folder:
-        for row in EvaluationImages(store, split, limit=n).indices:
-            taken.append(safe_name(store.cases[int(row)].name, taken))
-            image = store.images[int(row)]
-            np.save(folder / f"{taken[-1]}.npy", np.moveaxis(image, 1, 0) if store.dims == 3 else image)
-    return [out / f"{name}.npy" for name in taken]
+        for row in EvaluationImages(store, split, limit=n).indices.tolist():
+            taken.append(safe_name(store.cases[row].name, taken))
+            if store.dims == 3:
+                files += _write_volume(folder, taken[-1], picture_of_case(store, row))
+            else:
+                files.append(f"{taken[-1]}.npy")
+                np.save(folder / files[-1], store.images[row])
+    return [out / file for file in files]
+
+
+def _write_volume(folder: Path, name: str, picture: Picture) -> list[str]:
+    """One file of a volume, or one of every channel; give their names."""
+    endings = [f"_{channel:04d}" for channel in range(picture.channels)] if picture.channels > 1 else [""]
+    files = [f"{name}{ending}.nii.gz" for ending in endings]
+    for channel, file in enumerate(files):
+        picture.write_nifti(folder / file, picture.values()[:, channel])
+    return files

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from probunet.core.files import shown
 from probunet.data.flips import modes as flip_modes
 from probunet.data.manifest import Split
+from probunet.data.pictures import picture_of_case
 from probunet.data.store import Store
 from probunet.explore.recent import Recent
-from probunet.io.pictures import Picture, picture_of
+from probunet.io.pictures import Picture
 from probunet.io.search import find_pictures
 from probunet.io.uploads import read_upload
 
@@ -120,15 +121,8 @@ def _from_store(store: Store, index: int) -> Shown:
     labels = np.array(store.labels[index])
     readers = flip_modes(labels[0], store.flips)[:MOST_FLIPS] if store.flips else labels
     looked = np.ones(len(readers), bool) if store.flips else store.present[index]
-    spacing = store.manifest.get("spacing_mm")
-    picture = picture_of(
-        np.array(store.images[index]),
-        store.cases[index].name,
-        store.intensity.unit,
-        (None, float(spacing[0]), float(spacing[1])) if spacing else None,
-    )
     names = tuple(f"mode {i + 1}" for i in range(len(readers))) if store.flips else _names(store, index)
-    return Shown(picture, readers[looked][:, None], names)
+    return Shown(picture_of_case(store, index), readers[looked][:, None], names)
 
 
 def _names(store: Store, index: int) -> tuple[str, ...]:
@@ -138,7 +132,5 @@ def _names(store: Store, index: int) -> tuple[str, ...]:
 
 def _volume_from_store(store: Store, index: int) -> Shown:
     """A volume; its values stay on disk until a slice of them is asked for."""
-    values, labels, spacing = np.moveaxis(store.images[index], 0, 1), store.labels[index], store.spacing(index)
-    known = None if spacing is None else (spacing[0], spacing[1], spacing[2])
-    picture = picture_of(values, store.cases[index].name, store.intensity.unit, known, store.affine(index))
-    return Shown(picture, picture.order.canonical(labels[store.present[index]]), _names(store, index))
+    picture = picture_of_case(store, index)
+    return Shown(picture, picture.order.canonical(store.labels[index][store.present[index]]), _names(store, index))

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import AIR
 
-AIR = -1024.0
-"""HU of what scanners write around the field of view at the least; training data is cut off there too."""
 NORMALISED = 8.0
 """Fractions all within this look as if somebody had normalised them already."""
 _OWN_RANGE = re.compile(r"grey level, own range of a (\d+)x(\d+) px crop as 0 to 255$")

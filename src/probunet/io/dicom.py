@@ -18,12 +18,11 @@ import pydicom
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import AIR
 from probunet.io.content import Content, decoding, open_regular, said
 from probunet.io.dicom_pixels import check_deflated, read_stored
 from probunet.io.dicom_scan import scan
 
-AIR = -1024.0
-"""HU: the least value that CT has here; scanners pad with less outside of their circle, and training never saw it."""
 MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
 """What is read, with the unit of its values."""
 _ENHANCED = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "128.1", "130")}

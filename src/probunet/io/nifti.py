@@ -185,7 +185,8 @@ def write_nifti(file: Path, labels: npt.NDArray[Any], source: Stored) -> None:
     """Write class ids or numbers where their source lies.
 
     A source that was NIfTI gives its header: codes and values of sform and qform, units and dimensions stay. Any
-    other place is written as sform and qform; where nothing is known both codes are 0.
+    other place is written as sform and qform; where nothing is known both codes are 0, and so is the length of a
+    voxel along an axis where nobody knows it (other tools read 1 for it).
 
     Args:
         file: .nii or .nii.gz.
@@ -243,8 +244,8 @@ def _set_place(header: Any, file: Path, source: Stored) -> None:
     if source.uneven:
         raise InputError(f"{source.uneven}; NIfTI needs even steps, write DICOM instead")
     if source.affine is None:
-        between, row, column = source.spacing or (None, 1.0, 1.0)
-        header["pixdim"][1:4] = (column, row, between or 1.0)
+        between, row, column = source.spacing or (0, 0, 0)
+        header["pixdim"][1:4] = (column, row, between or 0)
         header["sform_code"] = header["qform_code"] = 0
         return
     steps = np.linalg.norm(source.affine[:3, :3], axis=0)

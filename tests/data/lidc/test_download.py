@@ -20,6 +20,7 @@ from lidc_download import (
     uid,
     write_series,
 )
+from pydicom import dcmread
 
 from probunet.cli import main
 from probunet.core.errors import InputError
@@ -28,6 +29,7 @@ from probunet.data.lidc.download import prepare_lidc
 from probunet.data.manifest import SPLITS
 from probunet.data.splits import load_reader_split
 from probunet.data.store import Store, sha256
+from probunet.io.search import read_picture
 
 PATIENTS = [next(p for p, split in load_reader_split().items() if split == wanted) for wanted in SPLITS]
 BOX = square((20, 20), (26, 26))
@@ -71,6 +73,26 @@ def test_a_lesion_is_a_volume_with_the_slices_around_it(download, tmp_path):
     slices, _ = prepare_lidc(download, tmp_path / "slices", size=32, jobs=1)
     np.testing.assert_array_equal(store.images[0][0, 1], slices.images[0, 0])
     np.testing.assert_array_equal(store.labels[0][:, 1], slices.labels[0])
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.5])
+def test_a_lesion_lies_where_the_scan_says(tmp_path, tilt):
+    """Pixels of the scan are 0.5 mm, as those of the volume; each voxel is compared with the scan at its own place."""
+    folder = write_scan(tmp_path / "scans", 0)
+    for file in folder.glob("*.dcm"):
+        one = dcmread(file)
+        x, y, z = one.ImagePositionPatient
+        one.ImagePositionPatient = [x, y + tilt * z, z]
+        one.save_as(file)
+    store, _ = prepare_lidc(tmp_path / "scans", tmp_path / "out", size=31, jobs=1, dims=3)
+    scan = read_picture(folder)
+    inside = np.array([15, 12, 2, 1.0])
+    column, row, number = np.linalg.solve(scan.affine, store.affine(0) @ inside)[:3]
+    half = [np.floor([row, column]).astype(int), np.ceil([row, column]).astype(int)]
+    around = scan.values()[round(number), 0][half[0][0] : half[1][0] + 1, half[0][1] : half[1][1] + 1]
+    assert around.mean() == pytest.approx(store.images[0][0, 2, 12, 15], abs=1)  # between pixels the scan is straight
+    assert np.prod(store.spacing(0)) == pytest.approx(abs(np.linalg.det(store.affine(0)[:3, :3])))
+    assert abs(store.affine(0)[1, 2]) == pytest.approx(2.5 * tilt)
 
 
 def test_a_lesion_with_a_missing_slice_inside_is_no_volume(tmp_path):

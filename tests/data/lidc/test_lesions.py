@@ -7,10 +7,11 @@ import pytest
 from lidc_download import ct_slice, expected_hu, nodule, reader_xml, roi, save, sop_uid, square, uid, write_series
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import AIR
 from probunet.data.lidc.annotations import load_table
 from probunet.data.lidc.check import cross_check
 from probunet.data.lidc.contours import Grid
-from probunet.data.lidc.crops import AIR, crop_scan, resample
+from probunet.data.lidc.crops import crop_scan, resample
 from probunet.data.lidc.lesions import builtin_nodules, find_lesions
 from probunet.data.lidc.xml import Index, read_readings
 from probunet.io.series import make_series, read_headers

@@ -126,7 +126,7 @@ trainer: {{accelerator: cpu, max_steps: 2, val_check_interval: 2, log_every_n_st
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_gives_the_same_pixels(tmp_path, suffix):
     root = make(tmp_path / "mine", cases=1, suffix=suffix)
-    volume, labels = read_case(open_folder(root).cases[0], 1, 2, None)
+    volume, labels = read_case(open_folder(root).cases[0], ("grey",), 2, None)
     np.testing.assert_array_equal(volume.values[0], blob(0)[0])
     np.testing.assert_array_equal(labels[0], blob(0)[1][:3])
     assert volume.spacing_mm == ((None, 2.0, 0.5) if suffix in (".nii", ".nii.gz", ".nrrd", ".mha") else None)
@@ -157,7 +157,7 @@ def test_channels_in_one_file_or_several(tmp_path):
     write(one / "imagesTr/case0_0000.png", colours)
     for k in range(3):
         write(several / f"imagesTr/case0_000{k}.png", colours[..., k])
-    found = [read_case(open_folder(root).cases[0], 3, 2, None)[0].values for root in (one, several)]
+    found = [read_case(open_folder(root).cases[0], ("r", "g", "b"), 2, None)[0].values for root in (one, several)]
     np.testing.assert_array_equal(found[0], np.moveaxis(colours, -1, 0)[None])
     np.testing.assert_array_equal(found[0], found[1])
 
@@ -183,7 +183,7 @@ def test_a_single_label_file_as_in_nnunet_is_one_reader(tmp_path):
         shutil.rmtree(folder)
     dataset = open_folder(root)
     assert dataset.readers == ("reader",)
-    _, labels = read_case(dataset.cases[0], 1, 2, None)
+    _, labels = read_case(dataset.cases[0], ("grey",), 2, None)
     assert np.array_equal(labels[0, 0], blob(0)[1][0])
     (root / "labelsTr/case1").mkdir()
     with pytest.raises(InputError, match="there are both"):
@@ -421,7 +421,7 @@ def test_mutated_files_are_read_or_refused(folders, data):
     read_case.cache_clear()
     try:
         dataset = open_folder(root)
-        read_case(dataset.cases[0], len(dataset.channels), len(dataset.classes), dataset.ignore)
+        read_case(dataset.cases[0], dataset.channels, len(dataset.classes), dataset.ignore)
     except InputError:
         pass
     finally:

@@ -106,6 +106,39 @@ def test_slices_that_lie_askew_are_kept_and_said(tmp_path, caplog):
     assert store.affine(0)[1, 2] == 1
 
 
+def test_ct_in_hu_is_said_alike_by_volumes_and_by_slices(tmp_path, caplog):
+    """Around the field of view scanners write -3,024; CT is cut off at -1,024 wherever it is read."""
+
+    def around(file: Path, array: np.ndarray) -> None:
+        nifti(file, array if array.dtype == np.uint8 else np.where(array == array.min(), -3024, array).astype(np.int16))
+
+    root = folders(tmp_path / "mine", around)
+    stores = prepare_folder_volumes(root, tmp_path / "a"), prepare_folder(root, tmp_path / "b", [6, 6], keep_empty=True)
+    assert [(store.intensity.unit, min(int(image.min()) for image in store.images)) for store in stores] == [
+        ("HU", -1024),
+        ("HU", -1024),
+    ]
+    assert stores[0].intensity == stores[1].intensity
+    assert "no HU" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("facts", "change"),
+    [
+        ({"channel_names": {"0": "T1"}}, lambda array: array),
+        ({}, lambda array: (array + 1050).astype(np.uint16)),
+        ({}, lambda array: (array / 50).astype(np.float32)),
+    ],
+)
+def test_values_that_are_no_hu_are_of_no_known_unit(tmp_path, caplog, facts, change):
+    def changed(file: Path, array: np.ndarray) -> None:
+        nifti(file, array if array.dtype == np.uint8 else change(array))
+
+    store = prepare_folder_volumes(folders(tmp_path / "mine", changed, **facts), tmp_path / "out")
+    assert store.intensity.unit == "raw value"
+    assert ("which are no HU" in caplog.text) == (not facts)
+
+
 def test_both_layouts_and_slices_have_the_same_patients_in_each_split(root, tmp_path):
     other = tmp_path / "nnunet"
     for name in SIZES:

@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from probunet.core.intensity import AIR
 from probunet.data.lidc.contours import Grid, rasterise
 from probunet.data.lidc.lesions import ScanLesions
 from probunet.io.dicom import read_hu
 from probunet.io.series import Series
-
-AIR = -1024
-"""HU: what lies outside the slice, and the least value kept; scanners write down to -3,024 outside their circle."""
 
 Crops = tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]
 """(N, 1, size, size) HU and (N, 4, size, size) masks."""
@@ -73,7 +71,7 @@ def resample(hu: npt.NDArray[np.float32], grid: Grid) -> npt.NDArray[np.int16]:
     margin = 1 + int(np.ceil(max(step_x, step_y)))  # what the triangle reaches beyond the grid
     low = np.floor([top, left]).astype(int) - margin
     high = np.ceil([bottom, right]).astype(int) + margin
-    window = np.full((high - low).tolist(), float(AIR), dtype=np.float32)
+    window = np.full((high - low).tolist(), AIR, dtype=np.float32)
     inner_low, inner_high = np.clip(low, 0, hu.shape), np.clip(high, 0, hu.shape)
     if (inner_high > inner_low).all():
         target = tuple(slice(a, b) for a, b in zip(inner_low - low, inner_high - low, strict=True))

@@ -168,7 +168,9 @@ def _sources(parts: Sequence[Part]) -> list[CaseSource]:
     return sorted(sources, key=lambda source: source.case.patient)  # stable: by patient wherever the folders lie
 
 
-def draw_volume(part: Path, first: int, heights: Sequence[float], spacing: float) -> Volume:
+def draw_volume(
+    part: Path, first: int, heights: Sequence[float], spacing: float, affine: Sequence[Sequence[float]] | None
+) -> Volume:
     """Read the crops of one lesion as a volume.
 
     Args:
@@ -176,12 +178,14 @@ def draw_volume(part: Path, first: int, heights: Sequence[float], spacing: float
         first: row of its lowest slice; the others follow.
         heights: of the slices, ascending.
         spacing: mm of a pixel.
+        affine: of the volume; ``None`` where it lies nowhere.
     """
     images, labels = (np.load(part / name, mmap_mode="r") for name in ("images.npy", "labels.npy"))
     rows = slice(first, first + len(heights))
     between = (heights[-1] - heights[0]) / max(len(heights) - 1, 1)
     voxel = (between, spacing, spacing) if between else None
-    return Volume(np.moveaxis(images[rows], 1, 0), np.moveaxis(labels[rows], 1, 0), voxel)
+    place = None if affine is None else np.array(affine)
+    return Volume(np.moveaxis(images[rows], 1, 0), np.moveaxis(labels[rows], 1, 0), voxel, place)
 
 
 def _volume_sources(parts: Sequence[Part], spacing: float) -> list[VolumeSource]:
@@ -190,10 +194,11 @@ def _volume_sources(parts: Sequence[Part], spacing: float) -> list[VolumeSource]
     for part in parts:
         row = 0
         for scan in part.scans:
-            for lesion, names in groupby(scan.names, lambda name: name.rpartition("_z")[0]):
+            lesions = groupby(scan.names, lambda name: name.rpartition("_z")[0])
+            for (lesion, names), affine in zip(lesions, scan.affines, strict=True):
                 heights = [float(name.rpartition("_z")[2]) for name in names]
                 case = Case(lesion, scan.patient, splits[scan.patient])
-                sources.append(VolumeSource(case, partial(draw_volume, part.path, row, heights, spacing)))
+                sources.append(VolumeSource(case, partial(draw_volume, part.path, row, heights, spacing, affine)))
                 row += len(heights)
     return sorted(sources, key=lambda source: source.case.patient)
 

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +26,8 @@ from probunet.core.errors import InputError
 from probunet.core.files import writing_folder
 from probunet.data.lidc.annotations import AnnotationTable, load_table
 from probunet.data.lidc.crops import Crops, crop_scan
-from probunet.data.lidc.lesions import builtin_nodules, find_lesions
-from probunet.data.lidc.whole import whole_lesions
+from probunet.data.lidc.lesions import ScanLesions, builtin_nodules, find_lesions
+from probunet.data.lidc.whole import place_of, whole_lesions
 from probunet.data.lidc.xml import Index, Nodule, read_copies
 from probunet.data.splits import load_reader_split
 from probunet.io.dicom import Slice, is_dicom
@@ -66,6 +67,8 @@ class Scan:
         empty_masks: of every crop, 0 to 4.
         left_out: marks of the XML that are no outlines, by kind.
         remarks: sentences about what was found odd.
+        affines: of every lesion as a volume, from (column, row, slice) to mm in the axes of NIfTI; ``None`` where it
+            lies nowhere.
     """
 
     series: str
@@ -77,6 +80,7 @@ class Scan:
     empty_masks: list[int]
     left_out: dict[str, int]
     remarks: list[str]
+    affines: list[list[list[float]] | None]
 
 
 @dataclass(frozen=True)
@@ -212,8 +216,16 @@ def _scan(series: Series, job: Job) -> tuple[Scan, Crops]:
         empty_masks=(~labels.any(axis=(2, 3))).sum(axis=1).tolist(),
         left_out=left_out,
         remarks=[*series.remarks, *lesions.remarks],
+        affines=_affines(lesions, series, job.settings) if job.settings.dims == 3 else [],
     )
     return scan, (images, labels)
+
+
+def _affines(lesions: ScanLesions, series: Series, settings: Settings) -> list[list[list[float]] | None]:
+    """Where every lesion lies, in the order of their crops."""
+    by_lesion = groupby(lesions.slices, lambda pair: pair[0].lesion)
+    places = [place_of(list(slices), series, settings.spacing, settings.size) for _, slices in by_lesion]
+    return [None if place is None else place.tolist() for place in places]
 
 
 def _nodules(series: Series, job: Job) -> tuple[Sequence[Nodule], dict[str, int]]:

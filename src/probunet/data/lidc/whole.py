@@ -10,8 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from probunet.core.errors import InputError
+from probunet.data.lidc.contours import Grid
 from probunet.data.lidc.lesions import ScanLesions
 from probunet.data.lidc.readers import READERS, LesionSlice
+from probunet.io.dicom_pictures import affine
+from probunet.io.geometry import Affine
 from probunet.io.series import Series
 
 BEYOND_MM = 6.0
@@ -72,3 +75,27 @@ def whole_lesions(lesions: ScanLesions, series: Series) -> ScanLesions:
             own = marked.get(place) or unmarked(slices[0])
             whole.append((replace(own, centre=centre, z=float(heights[place])), int(first[place])))
     return replace(lesions, slices=tuple(whole))
+
+
+def place_of(slices: Sequence[tuple[LesionSlice, int]], series: Series, spacing: float, size: int) -> Affine | None:
+    """Where the crops of a lesion lie: (4, 4) from (column, row, slice) to mm in the axes of NIfTI.
+
+    Args:
+        slices: of the lesion, with the index of their CT slice, by height.
+        series: the scan.
+        spacing: mm of the crops' pixels.
+        size: pixels along either side.
+
+    Returns:
+        ``None`` where a single slice, or slices that are not in even steps along a line, say no place of a volume.
+    """
+    indices = [index for _, index in slices]
+    own = replace(series, slices=tuple(series.slices[i] for i in indices), heights=series.heights[indices])
+    whole, uneven = affine(own)
+    if uneven or len(indices) < 2:
+        return None
+    row_spacing, column_spacing = own.slices[0].spacing
+    grid = Grid.centred(slices[0][0].centre, spacing, size, column_spacing, row_spacing)
+    crop = np.diag([*grid.steps, 1.0, 1.0])
+    crop[:2, 3] = grid.origin
+    return whole @ crop

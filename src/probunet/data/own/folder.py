@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import shown
+from probunet.core.intensity import AIR
 from probunet.core.types import IGNORE
 from probunet.data.manifest import LONGEST_NAME, Split, sentence
 from probunet.data.own.layout import find_files
@@ -219,9 +220,22 @@ def _class_names(facts: Facts, where: Path) -> tuple[tuple[str, ...], int | None
     return tuple(classes), ignore
 
 
+def is_ct(channel: str) -> bool:
+    """Whether a channel's name says CT in HU, as nnU-Net reads it."""
+    return channel.casefold() == "ct"
+
+
 @lru_cache(maxsize=2)  # a volume is read once for all its slices
-def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) -> tuple[Images, npt.NDArray[np.uint8]]:
-    """Read all files of a case and check that they fit.
+def read_case(
+    case: CaseFiles, channels: tuple[str, ...], classes: int, ignore: int | None
+) -> tuple[Images, npt.NDArray[np.uint8]]:
+    """Read all files of a case and check that they fit; CT is cut off below ``AIR``, as wherever it is read.
+
+    Args:
+        case: the files.
+        channels: their names.
+        classes: how many are declared.
+        ignore: value that means "not known" in label files, or ``None``.
 
     Returns:
         The image (slices, C, H, W), and labels (slices, R, H, W) uint8, ``IGNORE`` where a reading is missing.
@@ -234,8 +248,11 @@ def read_case(case: CaseFiles, channels: int, classes: int, ignore: int | None) 
     for part in parts:
         _check_fit(part, parts[0])
     values = np.concatenate([part.values() for part in parts], axis=1)
-    if values.shape[1] != channels:
-        raise InputError(f"{case.images[0]} has {values.shape[1]} channel(s), dataset.json names {channels}")
+    if values.shape[1] != len(channels):
+        raise InputError(f"{case.images[0]} has {values.shape[1]} channel(s), dataset.json names {len(channels)}")
+    for number, name in enumerate(channels):
+        if is_ct(name) and values[:, number].min() < AIR:
+            values[:, number] = np.maximum(values[:, number], np.array(AIR, values.dtype))
     labels = np.full((len(values), len(case.readings), *values.shape[2:]), IGNORE, np.uint8)
     for reader, path in enumerate(case.readings):
         if path is not None:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Size = tuple[int, int]
 
 
-Arguments = tuple[int, int, int | None]
+Arguments = tuple[tuple[str, ...], int, int | None]
 """Of :func:`read_case`: channels, classes, value of ignored pixels."""
 
 
@@ -122,7 +122,7 @@ def prepare_folder(
         raise InputError(f"spacing {spacing} is no pixel size in mm")
     parts = splits_of(dataset, fractions, seed)
     survey = _survey(dataset, None if size is None else (size[0], size[1]), spacing, parts)
-    read = (len(dataset.channels), len(dataset.classes), dataset.ignore)
+    read = (dataset.channels, len(dataset.classes), dataset.ignore)
     sources = [
         CaseSource(
             Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, patient, parts[case.name]),
@@ -162,7 +162,7 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
     types: set[np.dtype[Any]] = set()
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
-            images, labels = read_case(case, len(dataset.channels), len(dataset.classes), dataset.ignore)
+            images, labels = read_case(case, dataset.channels, len(dataset.classes), dataset.ignore)
             values, spacing = images.values, images.pixel_mm
             types.add(values.dtype)
             if values.dtype.kind in "iu":
@@ -194,9 +194,8 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
             "give a larger --size"
         )
     spacing = common_spacing(spacings) if target is None else (target, target)
-    return _Survey(
-        slices, patients, wanted, dtype.type, spacing, intensity_of(dtype, train if train.number else every), counts
-    )
+    intensity = intensity_of(dtype, train if train.number else every, dataset.channels)
+    return _Survey(slices, patients, wanted, dtype.type, spacing, intensity, counts)
 
 
 def _target_shape(

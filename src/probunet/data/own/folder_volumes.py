@@ -26,7 +26,7 @@ from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
 log = logging.getLogger(__name__)
 
-Arguments = tuple[int, int, int | None]
+Arguments = tuple[tuple[str, ...], int, int | None]
 """Of :func:`read_case`: channels, classes, value of ignored pixels."""
 LONGEST_SIDE = 1 << 12
 
@@ -90,7 +90,7 @@ def prepare_folder_volumes(
     read_case.cache_clear()
     dataset = open_folder(root)
     parts = splits_of(dataset, fractions, seed)
-    read = (len(dataset.channels), len(dataset.classes), dataset.ignore)
+    read = (dataset.channels, len(dataset.classes), dataset.ignore)
     survey = _Survey(dataset, target)
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
@@ -103,7 +103,7 @@ def prepare_folder_volumes(
     arguments: dict[str, Any] = {"dims": 3, "spacing": target and list(target), "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
     dtype, known = survey.dtype(), target or common_spacing(survey.spacings)
-    intensity = intensity_of(dtype, survey.train if survey.train.number else survey.every)
+    intensity = intensity_of(dtype, survey.train if survey.train.number else survey.every, dataset.channels)
     description = describe(dataset, root, intensity, known, how, arguments, counts={})
     return write_volumes(out, sources, description, dtype.type, jobs=jobs, keep_empty=keep_empty)
 
@@ -130,7 +130,7 @@ class _Survey:
         Raises:
             InputError: it cannot be read, or cannot be brought to the size that is asked for.
         """
-        images, _ = read_case(case, len(self.dataset.channels), len(self.dataset.classes), self.dataset.ignore)
+        images, _ = read_case(case, self.dataset.channels, len(self.dataset.classes), self.dataset.ignore)
         values, spacing = images.values, _voxel(images.spacing_mm)
         if self.target is not None:
             if spacing is None:

@@ -14,24 +14,28 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.manifest import Split
-from probunet.data.own.folder import Dataset
+from probunet.data.own.folder import Dataset, is_ct
 from probunet.data.prepare import Description
 from probunet.data.splits import empty_split_note, split_by_patient
 from probunet.metrics.consensus import Consensus
 
 log = logging.getLogger(__name__)
 
+FEW_HU = 16.0
+"""What spans no more was normalised by somebody: air, fat and water are a hundred HU apart and more."""
 Size = TypeVar("Size", bound=tuple[float, ...])
 """mm of a pixel or voxel, in the order of the axes."""
 
 
 @dataclass
 class Moments:
-    """Number, mean and sum of squared deviations of values, merged without loss where the mean is large."""
+    """Number, mean, sum of squared deviations and limits of values, merged without loss where the mean is large."""
 
     number: int = 0
     mean: float = 0.0
     squares: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """Count some values in."""
@@ -41,6 +45,7 @@ class Moments:
         self.squares += squares + apart**2 * self.number * number / total
         self.mean += apart * number / total
         self.number = total
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
 
 def store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np.dtype[Any]:
@@ -85,14 +90,36 @@ def common_spacing(spacings: Sequence[Size | None]) -> Size | None:
     return known[0]
 
 
-def intensity_of(dtype: np.dtype[Any], moments: Moments) -> Intensity:
-    """Grey levels of pictures as always, all else by mean and standard deviation."""
+def intensity_of(dtype: np.dtype[Any], moments: Moments, channels: Sequence[str]) -> Intensity:
+    """Grey levels of pictures as always, all else by mean and standard deviation; CT in HU where it can be.
+
+    Args:
+        dtype: of the store.
+        moments: of the values.
+        channels: their names.
+
+    Raises:
+        InputError: values that no network can take.
+    """
     if dtype == np.uint8:
         return Intensity("grey level", offset=128, scale=64)
     deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
     if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
         raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
-    return Intensity("raw value", offset=moments.mean, scale=deviation)
+    return Intensity(_unit(moments, channels), offset=moments.mean, scale=deviation)
+
+
+def _unit(moments: Moments, channels: Sequence[str]) -> str:
+    """``HU`` where every channel is called CT and its values can be; ``raw value`` where nobody knows."""
+    if not all(map(is_ct, channels)):
+        return "raw value"
+    if moments.low >= 0 or moments.high - moments.low <= FEW_HU:
+        log.warning(
+            f"note: dataset.json says CT, but the values run from {moments.low:g} to {moments.high:g}, which are no "
+            "HU; they are stored as raw values of no known unit"
+        )
+        return "raw value"
+    return "HU"
 
 
 def splits_of(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[str, Split]:
