@@ -37,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 
-from probunet.core.files import writing_file
+from probunet.core.writing import writing_file
 from probunet.data.splits import split_by_patient
 
 DATA = Path(__file__).resolve().parents[1] / "src" / "probunet" / "data"

@@ -8,7 +8,7 @@ from typing import Literal
 from probunet.core.console import console
 from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
-from probunet.core.files import writing_folder
+from probunet.core.writing import writing_folder
 from probunet.runs.exported import facts_of, save_run
 from probunet.runs.guest import Guest
 from probunet.runs.model_card import CARD, model_card

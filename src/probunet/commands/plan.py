@@ -7,7 +7,8 @@ from pathlib import Path
 from probunet.commands.outcomes import tell_next
 from probunet.core.console import say
 from probunet.core.errors import InputError
-from probunet.core.files import shown, writing_file
+from probunet.core.files import shown
+from probunet.core.writing import writing_file
 from probunet.data.store import Store
 from probunet.training.plan import written
 from probunet.training.traits import Machine, Traits

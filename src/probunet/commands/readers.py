@@ -6,9 +6,10 @@ from pathlib import Path
 
 from probunet.core.console import say
 from probunet.core.descriptions import write_json
-from probunet.core.files import check_out_folder, writing_folder
+from probunet.core.files import check_out_folder
 from probunet.core.packages import needed_by
 from probunet.core.seeds import checked_seed
+from probunet.core.writing import writing_folder
 from probunet.evaluation.readers import study_readers
 from probunet.metrics.consensus import Consensus
 

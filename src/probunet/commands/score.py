@@ -14,7 +14,8 @@ import numpy as np
 from probunet.commands.tables import print_comparisons, print_row_checks, print_scores
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
-from probunet.core.files import check_outputs, writing_file
+from probunet.core.files import check_outputs
+from probunet.core.writing import writing_file
 from probunet.evaluation.field_scores import checked_figures
 from probunet.evaluation.map_scores import Asked, partners, score_maps, score_on_cluster
 from probunet.evaluation.set_scores import SetScores, comparisons

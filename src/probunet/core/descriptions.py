@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import yaml
 
 from probunet.core.errors import InputError
-from probunet.core.files import regular_file, shown, writing_file
+from probunet.core.files import regular_file, shown
+from probunet.core.writing import writing_file
 
 LARGEST = 2**26
 """Bytes of a text."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_folder
 from probunet.core.names import safe_name
+from probunet.core.writing import writing_folder
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store

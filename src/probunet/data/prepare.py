@@ -15,10 +15,10 @@ from numpy.lib import format as npy
 
 from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
-from probunet.core.files import writing_folder
 from probunet.core.intensity import Intensity
 from probunet.core.processes import InWorker
 from probunet.core.types import IGNORE
+from probunet.core.writing import writing_folder
 from probunet.data.flips import Flip
 from probunet.data.manifest import SPLITS, Case, write_cases
 from probunet.data.store import Store, marked, write_manifest

@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from probunet.core.console import progress_bar
 from probunet.core.descriptions import write_json
 from probunet.core.devices import chosen_device
-from probunet.core.files import writing_file
 from probunet.core.processes import Tell
 from probunet.core.shards import WHOLE, Shard
 from probunet.core.version import VERSION as PROBUNET
+from probunet.core.writing import writing_file
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store, sha256

@@ -16,7 +16,8 @@ from typing import Any
 
 from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
-from probunet.core.files import shown, writing_folder
+from probunet.core.files import shown
+from probunet.core.writing import writing_folder
 from probunet.explore.about import describe_model
 from probunet.inference.predictor import Predictor
 from probunet.inference.units import crop_of_range

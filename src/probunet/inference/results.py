@@ -17,9 +17,10 @@ import torch
 from probunet.core.array_file import ArrayFile, array_file
 from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
-from probunet.core.files import remove_remains, shown, writing_folder
+from probunet.core.files import shown
 from probunet.core.names import safe_name
 from probunet.core.version import VERSION as PROBUNET
+from probunet.core.writing import remove_remains, writing_folder
 from probunet.inference.calibrated import Calibrated, needs_calibration
 from probunet.inference.predictor import Prediction, Predictor
 from probunet.inference.slices import Latents

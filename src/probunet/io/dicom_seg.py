@@ -22,8 +22,8 @@ from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, generate_uid
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
 from probunet.core.packages import require
+from probunet.core.writing import writing_file
 from probunet.io.content import reason_of
 from probunet.io.dicom_source import source_of, without_clock
 from probunet.io.series import SAME_PLACE, Series

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
 from probunet.core.packages import require
+from probunet.core.writing import writing_file
 from probunet.io.content import DEFLATE, Content, decoding, finite, reason_of
 from probunet.io.geometry import Affine, Spacing, checked_affine
 from probunet.io.stored import Stored

@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 
-from probunet.core.files import check_outputs, writing_file
+from probunet.core.files import check_outputs
+from probunet.core.writing import writing_file
 from probunet.report.section import Picture, Section
 
 DPI = 120

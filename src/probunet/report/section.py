@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from matplotlib.figure import Figure
 
-from probunet.core.files import writing_file
+from probunet.core.writing import writing_file
 
 Estimate: TypeAlias = tuple[float | None, float | None, float | None]
 """Mean, lower and upper end of its interval; ``None`` where it is not defined."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
+from probunet.core.writing import writing_file
 from probunet.metrics import Interval, bootstrap_seeds
 from probunet.report.results import Results
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
+from probunet.core.writing import writing_file
 
 CHECKSUM = "sha256"
 

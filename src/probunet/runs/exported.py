@@ -17,8 +17,8 @@ from safetensors.torch import save as as_bytes
 
 from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
-from probunet.core.files import writing_folder
 from probunet.core.version import VERSION as PROBUNET
+from probunet.core.writing import writing_folder
 from probunet.models.base import SegmentationModel
 from probunet.runs.calibration import CALIBRATION, Calibration, read_calibration, weights_identity
 from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, check_description, check_written

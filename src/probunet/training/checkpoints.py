@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from probunet.core.errors import InputError
-from probunet.core.files import remove_remains
+from probunet.core.writing import remove_remains
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
 from probunet.runs.run import Run
 from probunet.training.placement import highest

@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from probunet.core.errors import InputError
-from probunet.core.files import writing_file
+from probunet.core.writing import writing_file
 from probunet.data.training_batches import Batch
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ import numpy as np
 
 from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
-from probunet.core.files import writing_folder
+from probunet.core.writing import writing_folder
 from probunet.data.lidc.annotations import AnnotationTable, load_table
 from probunet.data.lidc.crops import Crops, crop_scan
 from probunet.data.lidc.lesions import ScanLesions, builtin_nodules, find_lesions

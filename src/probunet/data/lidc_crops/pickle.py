@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
-from probunet.core.files import scratch_folder
 from probunet.core.intensity import Intensity
+from probunet.core.writing import scratch_folder
 from probunet.data.lidc.annotations import LICENCE, load_table
 from probunet.data.lidc_crops.safe_pickle import PickledArray, read_items
 from probunet.data.manifest import Case

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from probunet.core.console import console
 from probunet.core.errors import InputError
-from probunet.core.files import check_outputs, writing_file
+from probunet.core.files import check_outputs
 from probunet.core.packages import require
 from probunet.core.types import IGNORE
+from probunet.core.writing import writing_file
 from probunet.data.own.folder import Dataset, open_folder, read_case
 from probunet.data.store import Store, marked
 from probunet.metrics.agreement import Agreement
