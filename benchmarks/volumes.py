@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probunet.core.marks import box_of
 from probunet.core.seeds import seed_of
-from probunet.data.store import Store, box_of
+from probunet.data.store import Store
 from probunet.evaluation.fit import check_patients
 from probunet.metrics.areas import area_crps
 from probunet.metrics.distance import pairwise_distances

@@ -14,7 +14,7 @@ from small_data import blob, png
 
 import probunet as pu
 from probunet.cli import main
-from probunet.data.store import sha256
+from probunet.core.files import sha256
 from probunet.inference.predictor import Predictor
 from probunet.runs.run import Run
 

@@ -1,22 +1,16 @@
 """Only regular files are read, and nothing of others is replaced."""
 
 import os
-import resource
-import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from small_data import DESCRIPTION, blobs
 
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder, check_outputs, regular_file
-from probunet.core.writing import remove_remains, scratch_folder, writing_file, writing_folder
-from probunet.data.prepare import write_store
-from probunet.data.store import Store
+from probunet.core.writing import writing_file, writing_folder
 
 MARK = b'"made_by": "probunet score'
 
@@ -136,5 +130,3 @@ def test_missing_permissions_are_one_sentence(tmp_path):
     first, second = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "may not be read by this user" in first
     assert "no permission in" in second
-
-

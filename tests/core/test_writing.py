@@ -3,7 +3,6 @@
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from small_data import DESCRIPTION, blobs
 
 from probunet.core.errors import InputError
-from probunet.core.files import check_out_folder, check_outputs, regular_file
 from probunet.core.writing import remove_remains, scratch_folder, writing_file, writing_folder
 from probunet.data.prepare import write_store
 from probunet.data.store import Store

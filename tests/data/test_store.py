@@ -17,10 +17,12 @@ import pytest
 from small_data import DESCRIPTION, blob, blobs, listen_to_ctrl_c, nothing, refuse
 
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.core.intensity import Intensity
+from probunet.data.identity import Identity
 from probunet.data.manifest import VERSION, Case
 from probunet.data.prepare import CaseSource, write_store
-from probunet.data.store import Identity, Store, sha256
+from probunet.data.store import Store
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from joblib import parallel_config
 from small_data import DESCRIPTION, VOLUMES, ball, balls
 
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.data.manifest import Case
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
-from probunet.data.store import Store, sha256
+from probunet.data.store import Store
 from probunet.data.windows import central_corner, cut_out
 
 

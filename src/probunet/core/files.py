@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -148,3 +149,9 @@ def _is_marked(file: Path, marks: tuple[bytes, ...]) -> bool:
     with regular_file(file).open("rb") as handle:
         head = handle.read(_HEAD)
     return any(mark in head for mark in marks)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,10 +11,11 @@ from torch.utils.data import Dataset, default_collate
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
+from probunet.core.marks import box_of, marked
 from probunet.core.types import IGNORE
 from probunet.data.flips import modes
 from probunet.data.manifest import Split
-from probunet.data.store import Store, box_of, marked
+from probunet.data.store import Store
 from probunet.data.windows import central_corner, cut_out
 
 Crop: TypeAlias = int | tuple[int, ...]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from probunet.core.descriptions import read_json, read_text
 from probunet.core.errors import InputError
-from probunet.core.files import shown
+from probunet.core.files import sha256, shown
 
 FORMAT, VERSION = "probunet-store", 3
 """3: cases and patients under these names, readers by name."""
@@ -232,3 +232,11 @@ def write_cases(file: Path, cases: Sequence[Case]) -> None:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows((case.name, case.patient, case.split) for case in cases)
+
+
+def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """Write ``manifest.json`` beside finished arrays: the given facts, then sizes and checksums."""
+    names = [name for name in FILES if (folder / name).is_file()]
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
+    manifest = {"format": FORMAT, "version": VERSION, **facts, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

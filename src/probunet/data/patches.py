@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probunet.core.marks import marked_places
 from probunet.core.types import IGNORE
 from probunet.data.augment import (
     Augmentation,
@@ -97,7 +98,7 @@ class Patches:
         """Voxels (M, 3) that some reader marked, a random few of many; looked for once."""
         if row not in self._marks:
             labels = self.store.labels[row]
-            marks = np.argwhere(((labels != 0) & (labels != IGNORE)).any(axis=0))
+            marks = marked_places(labels)
             if len(marks) > KNOWN_MARKS:
                 marks = marks[np.random.default_rng(row).choice(len(marks), KNOWN_MARKS, replace=False)]
             self._marks[row] = marks

@@ -16,12 +16,13 @@ from numpy.lib import format as npy
 from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
+from probunet.core.marks import marked
 from probunet.core.processes import InWorker
 from probunet.core.types import IGNORE
 from probunet.core.writing import writing_folder
 from probunet.data.flips import Flip
-from probunet.data.manifest import SPLITS, Case, write_cases
-from probunet.data.store import Store, marked, write_manifest
+from probunet.data.manifest import SPLITS, Case, write_cases, write_manifest
+from probunet.data.store import Store
 
 CHUNK = 64
 

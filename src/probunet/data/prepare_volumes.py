@@ -15,12 +15,13 @@ from numpy.lib import format as npy
 
 from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
+from probunet.core.marks import marked
 from probunet.core.processes import InWorker
 from probunet.core.types import IGNORE
 from probunet.core.writing import writing_folder
-from probunet.data.manifest import write_cases
+from probunet.data.manifest import write_cases, write_manifest
 from probunet.data.prepare import Description, Source, facts_of
-from probunet.data.store import Store, marked, write_manifest
+from probunet.data.store import Store
 from probunet.data.volumes import Spacing
 
 

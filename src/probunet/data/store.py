@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,53 +26,17 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.files import regular_file, shown
+from probunet.core.files import regular_file, sha256, shown
 from probunet.core.intensity import Intensity
 from probunet.core.types import IGNORE
 from probunet.data.flips import Flip, mode_probabilities
-from probunet.data.manifest import FILES, FORMAT, PLACES, SPLITS, VERSION, Split, read_cases, read_manifest
+from probunet.data.identity import Identity
+from probunet.data.manifest import PLACES, SPLITS, Split, read_cases, read_manifest
 from probunet.data.volumes import Volumes, loaded, read_places
 from probunet.metrics.convention import Convention
 
 LARGEST_INPUT = 1e6
 """Largest magnitude of a normalised value: what is beyond it is damage, and overflows in a network."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What must be equal for two stores to be the same data, wherever they lie.
-
-    Attributes:
-        images: SHA-256 of the images.
-        labels: of the readings.
-        present: of which reading is there; ``None`` where none is missing.
-        cases: of the names, patients and splits of the cases.
-        convention: how distances are measured on it, as plain data.
-        places: of the sizes, spacings and affines of volumes; ``None`` for images.
-    """
-
-    images: str
-    labels: str
-    present: str | None
-    cases: str
-    convention: dict[str, Any]
-    places: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data; ``Identity(**plain)`` is the way back."""
-        return {key: value for key, value in asdict(self).items() if key != "places" or value is not None}
-
-    def differences(self, other: Identity) -> list[str]:
-        """Name what differs, in words: images, readings, patients and splits, convention, ..."""
-        words = {
-            "images": "images",
-            "labels": "readings",
-            "present": "missing readings",
-            "cases": "patients and splits",
-            "convention": "convention of the distance",
-            "places": "sizes and places of volumes",
-        }
-        return [word for key, word in words.items() if getattr(self, key) != getattr(other, key)]
 
 
 class Store:
@@ -298,35 +261,6 @@ class Store:
                 raise InputError(
                     f"{self.path / name} does not match its checksum in the manifest; prepare the store again"
                 )
-
-
-def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
-    """Write ``manifest.json`` beside finished arrays: the given facts, then sizes and checksums."""
-    names = [name for name in FILES if (folder / name).is_file()]
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
-    manifest = {"format": FORMAT, "version": VERSION, **facts, "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def marked(labels: npt.NDArray[Any], dims: int = 2) -> npt.NDArray[np.bool_]:
-    """Whether label maps (..., *size) of so many axes show anything but background; ``IGNORE`` shows nothing."""
-    return np.asarray(((labels != 0) & (labels != IGNORE)).any(axis=tuple(range(-dims, 0))))
-
-
-def box_of(labels: npt.NDArray[Any]) -> list[tuple[int, int]] | None:
-    """First position and end, along each axis, of all that label maps (R, *size) mark; ``None`` where it is nothing."""
-    marks = ((labels != 0) & (labels != IGNORE)).any(axis=0)
-    if not marks.any():
-        return None
-    axes = range(marks.ndim)
-    lines = [np.flatnonzero(marks.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
-    return [(int(line[0]), int(line[-1]) + 1) for line in lines]
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_size(file: Path, expected: int) -> None:

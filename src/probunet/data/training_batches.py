@@ -13,8 +13,9 @@ import torch
 from torch.utils.data import IterableDataset
 
 from probunet.core.errors import InputError
+from probunet.core.marks import marked, marked_places
 from probunet.core.seeds import seed_of
-from probunet.core.types import IGNORE, Image, Label
+from probunet.core.types import Image, Label
 from probunet.data.augment import (
     Augmentation,
     draw_brightness,
@@ -25,7 +26,7 @@ from probunet.data.augment import (
 from probunet.data.batches import Crop, checked_crop
 from probunet.data.flips import draw_flips
 from probunet.data.patches import Patches
-from probunet.data.store import Store, marked
+from probunet.data.store import Store
 
 
 @dataclass
@@ -163,7 +164,7 @@ class TrainingBatches(IterableDataset[Batch]):
             labels, (top, left) = self.store.labels[row], moved[k]
             if random.random() >= share or marked(labels[:, top : top + size[0], left : left + size[1]]).any():
                 continue
-            places = np.argwhere(((labels != 0) & (labels != IGNORE)).any(axis=0))
+            places = marked_places(labels)
             if len(places):
                 place = places[random.integers(len(places))]
                 moved[k] = random.integers(np.maximum(place - size + 1, 0), np.minimum(place, source - size) + 1)

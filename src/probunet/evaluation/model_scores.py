@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from probunet.core.console import progress_bar
 from probunet.core.descriptions import write_json
 from probunet.core.devices import chosen_device
+from probunet.core.files import sha256
 from probunet.core.processes import Tell
 from probunet.core.shards import WHOLE, Shard
 from probunet.core.version import VERSION as PROBUNET
 from probunet.core.writing import writing_file
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
-from probunet.data.store import Store, sha256
+from probunet.data.store import Store
 from probunet.evaluation.fit import check_fit
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part

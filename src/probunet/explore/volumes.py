@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probunet.core.types import IGNORE
+from probunet.core.marks import foreground
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import groups
 from probunet.metrics.sizes import Sizes, sizes
@@ -31,7 +31,7 @@ class Extent:
     @classmethod
     def of(cls, labels: Labels, spacing: tuple[float, ...] | None) -> Extent:
         """Of label maps (n, D, H, W); every class but background counts, and what nobody knows does not."""
-        marked = ((labels > 0) & (labels != IGNORE)).view(np.uint8)
+        marked = foreground(labels).view(np.uint8)
         return cls(
             np.count_nonzero(marked, axis=(2, 3)), sizes(marked, 1, spacing) if len(marked) else _nothing(spacing)
         )

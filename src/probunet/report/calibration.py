@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probunet.data.store import marked
+from probunet.core.marks import marked
 from probunet.drawing.pictures import new_figure
 from probunet.metrics import class_frequencies, reliability
 from probunet.metrics.calibration import joined

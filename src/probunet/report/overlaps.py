@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probunet.core.marks import foreground
 from probunet.core.types import IGNORE
 from probunet.metrics import bootstrap_interval
 from probunet.metrics.consensus import majority
@@ -60,8 +61,7 @@ def dice(first: Labels, second: Labels) -> Floats:
 
 
 def _marks(maps: Labels) -> npt.NDArray[np.bool_]:
-    flat = maps.reshape(len(maps), -1)
-    return np.asarray((flat > 0) & (flat != IGNORE))
+    return foreground(maps.reshape(len(maps), -1))
 
 
 def _off_diagonal(values: Floats) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probunet.data.store import marked
+from probunet.core.marks import marked
 from probunet.metrics import bootstrap_interval
 from probunet.report.results import Floats, Results
 from probunet.report.section import Estimate, Section, Table

@@ -15,8 +15,9 @@ import torch
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
+from probunet.core.marks import marked
 from probunet.data.batches import EvaluationImages
-from probunet.data.store import Store, marked
+from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.shown import distribution_of

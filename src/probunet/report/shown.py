@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probunet.core.types import IGNORE
+from probunet.core.marks import fullest_slice
 from probunet.data.store import Store
 from probunet.drawing.pixels import READER, Palette, Pixels, class_palette, paint
 from probunet.report.results import Results
@@ -66,10 +66,9 @@ def shown(results: Results, position: int) -> Shown:
     image, labels = results.raw(position), results.labels(position)
     index, where = None, ""
     if labels.ndim == 4:
-        marks = ((labels > 0) & (labels != IGNORE)).sum(axis=(0, 2, 3))
-        index = int(marks.argmax()) if marks.any() else len(marks) // 2
-        which = "most marked" if marks.any() else "middle"
-        where = f", slice {index + 1} of {len(marks)} (the {which} one)"
+        fullest, depth = fullest_slice(labels), labels.shape[1]
+        index = depth // 2 if fullest is None else fullest
+        where = f", slice {index + 1} of {depth} (the {'middle' if fullest is None else 'most marked'} one)"
         image, labels = image[:, index], labels[:, index]
     kind = "modes" if results.store.flips else "readers"
     return Shown(results.case(position), image, labels, _names(results, position), kind, index, where)

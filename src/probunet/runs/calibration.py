@@ -36,7 +36,7 @@ class DataPart(_Part):
 
     Attributes:
         title: of the data, for people.
-        identity: checksums, see ``probunet.data.store.Identity``.
+        identity: checksums, see ``probunet.data.identity.Identity``.
         split: part of it.
         patients: how many; each is one unit.
         cases: how many.

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from probunet.core.descriptions import read_yaml, write_yaml
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.data.batches import Crop
 from probunet.data.manifest import sentence
-from probunet.data.store import sha256
 from probunet.runs.description import Size, TrainedModel
 from probunet.runs.hub import HUB
 from probunet.runs.published import lasting_name

@@ -10,7 +10,8 @@ import torch
 from probunet.core import machine
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.data.store import Store, box_of
+from probunet.core.marks import box_of
+from probunet.data.store import Store
 from probunet.nets.unet import MINIMUM_SIZE
 
 LOOKED_AT = 200

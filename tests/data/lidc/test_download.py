@@ -24,11 +24,12 @@ from pydicom import dcmread
 
 from probunet.cli import main
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.data.lidc import parts as lidc_parts
 from probunet.data.lidc.download import prepare_lidc
 from probunet.data.manifest import SPLITS
 from probunet.data.splits import load_reader_split
-from probunet.data.store import Store, sha256
+from probunet.data.store import Store
 from probunet.io.search import read_picture
 
 PATIENTS = [next(p for p, split in load_reader_split().items() if split == wanted) for wanted in SPLITS]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from small_data import blob, png, write_tar
 
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.data.lidc_crops.community import prepare_import
-from probunet.data.store import sha256
 
 
 def test_crops_keep_their_split_and_order(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 from small_data import blob, png, slice_files, unpacked, write_tar
 
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.data.lidc_crops.slices import prepare_slices
-from probunet.data.store import sha256
 
 
 def write_zip(path: Path, files: dict[str, bytes]) -> Path:

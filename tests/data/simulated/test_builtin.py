@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from probunet.core.files import sha256
 from probunet.data.lidc.readers import load_annotations
 from probunet.data.simulated.builtin import prepare_readers
 from probunet.data.splits import load_reader_split
-from probunet.data.store import sha256
 
 
 def test_the_same_arguments_give_the_same_bytes_and_another_seed_does_not(tmp_path):

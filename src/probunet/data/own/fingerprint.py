@@ -14,11 +14,11 @@ import numpy.typing as npt
 from probunet.core.console import console
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs
+from probunet.core.marks import foreground, fullest_slice, marked
 from probunet.core.packages import require
-from probunet.core.types import IGNORE
 from probunet.core.writing import writing_file
 from probunet.data.own.folder import Dataset, open_folder, read_case
-from probunet.data.store import Store, marked
+from probunet.data.store import Store
 from probunet.metrics.agreement import Agreement
 
 SHOWN = 8
@@ -98,7 +98,7 @@ class Fingerprint:
         self.pixels += np.append(counts[: len(self.classes)], counts[-1])
         self.readings += len(shown)
         self.empty += int((~shown).sum())
-        shares = ((reading.labels != 0) & (reading.labels != IGNORE)).mean(axis=axes)
+        shares = foreground(reading.labels).mean(axis=axes)
         for reader, seen, share in zip(reading.readers, shown, shares, strict=True):
             self.by_reader.setdefault(reader, np.zeros(3))[:] += 1, not seen, share
         self.unmarked += int(not shown.any())
@@ -190,7 +190,7 @@ def _keep(kept: list[Reading], reading: Reading, found: Fingerprint, random: np.
 
 def _fullest_slice(reading: Reading) -> Reading:
     """The slice of a volume on which most is marked."""
-    number = int(((reading.labels != 0) & (reading.labels != IGNORE)).sum(axis=(0, 2, 3)).argmax())
+    number = fullest_slice(reading.labels) or 0
     return replace(
         reading,
         name=f"{reading.name}/slice-{number:03d}",

@@ -16,6 +16,7 @@ from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import Intensity
+from probunet.core.marks import marked
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
@@ -23,7 +24,7 @@ from probunet.data.own.survey import Moments, common_spacing, describe, intensit
 from probunet.data.prepare import CaseSource, Drawn, write_store
 from probunet.data.resample import resample_plane
 from probunet.data.splits import FRACTIONS, patient_of_nobody
-from probunet.data.store import Store, marked
+from probunet.data.store import Store
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
 log = logging.getLogger(__name__)
