@@ -5,12 +5,10 @@ CT, MR and PET are read, classic (a file a slice) and enhanced (many frames in a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +18,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from probunet.core.errors import InputError
 from probunet.core.intensity import AIR
 from probunet.io.content import Content, decoding, open_regular, said
+from probunet.io.dicom_attributes import Header, groups_of, number_of, numbers_of, required, text_of, value_of
 from probunet.io.dicom_pixels import check_deflated, read_stored
 from probunet.io.dicom_scan import scan
 
@@ -59,10 +58,6 @@ _TAGS = [
     "BitsAllocated",
     *_PHASES,
 ]
-
-
-Header = pydicom.Dataset | dict[str, Any]
-"""Attributes by keyword."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +147,12 @@ def read_slices(content: Content) -> list[Slice] | str:
             if whole.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
                 return "DICOMDIR"
             header = whole
-        modality = str(_required(header, "Modality", content.name))
+        modality = str(required(header, "Modality", content.name))
         if modality not in MODALITIES:
             return said(modality)
         _check_kind(header, content.name)
         frames = int(header.get("NumberOfFrames") or 1)
-        shape = int(_required(header, "Rows", content.name)), int(_required(header, "Columns", content.name))
+        shape = int(required(header, "Rows", content.name)), int(required(header, "Columns", content.name))
         bits = int(header.get("BitsAllocated") or 16)
         content.check((frames, *shape), max(bits // 8, 1))
         if frames > 1 or str(header.get("SOPClassUID")) in _ENHANCED:
@@ -178,7 +173,7 @@ def read_values(one: Slice) -> npt.NDArray[np.float32]:
     content = one.content
     with decoding(content.name, "DICOM"):
         dataset = _whole(content)
-        groups = _groups(dataset, one.frame)
+        groups = groups_of(dataset, one.frame)
         slope, intercept = _rescale(groups, one, content.name)
         stored = read_stored(content, dataset, one.frame or 0)
     if stored.shape != one.shape:
@@ -242,30 +237,30 @@ def _slice(
 ) -> Slice:
     """One slice out of the places where its attributes may be, the most special one first."""
     name = content.name
-    orientation = _numbers(groups, "ImageOrientationPatient", 6, name)
+    orientation = numbers_of(groups, "ImageOrientationPatient", 6, name)
     row, column = orientation[:3], orientation[3:]
     if max(abs(_dot(row, row) - 1), abs(_dot(column, column) - 1), abs(_dot(row, column))) > 1e-3:
         raise InputError(
             f"{name} has ImageOrientationPatient {said(list(orientation))}; orthogonal unit vectors are needed"
         )
-    spacing = _numbers(groups, "PixelSpacing", 2, name)
+    spacing = numbers_of(groups, "PixelSpacing", 2, name)
     if min(spacing) <= 0 or min(shape) <= 0:
         raise InputError(f"{name} has PixelSpacing {list(spacing)} and shape {shape}; all must be positive")
-    thickness = _optional(groups, "SliceThickness")
+    thickness = number_of(groups, "SliceThickness")
     return Slice(
         path=content.path,
         patient=str(header.get("PatientID") or "").strip(),
-        series=str(_required(header, "SeriesInstanceUID", name)),
-        sop_uid=str(_required(header, "SOPInstanceUID", name)),
-        position=_numbers(groups, "ImagePositionPatient", 3, name),
+        series=str(required(header, "SeriesInstanceUID", name)),
+        sop_uid=str(required(header, "SOPInstanceUID", name)),
+        position=numbers_of(groups, "ImagePositionPatient", 3, name),
         orientation=orientation,
         spacing=spacing,
         shape=shape,
-        location=_optional(groups, "SliceLocation"),
+        location=number_of(groups, "SliceLocation"),
         thickness=thickness if thickness and thickness > 0 else None,
         modality=str(header.get("Modality")),
         frame=frame,
-        phase=tuple((key, _text(groups, key)) for key in _PHASES),
+        phase=tuple((key, text_of(groups, key)) for key in _PHASES),
         content=content,
     )
 
@@ -274,61 +269,14 @@ def _frames(content: Content, header: pydicom.Dataset, frames: int, shape: tuple
     listed = header.get("PerFrameFunctionalGroupsSequence") or []
     if len(listed) != frames:
         raise InputError(f"{content.name} holds {frames} frame(s) and does not say where they lie; export slices")
-    return [_slice(content, header, _groups(header, k), k, shape) for k in range(frames)]
-
-
-def _groups(header: pydicom.Dataset, frame: int | None) -> list[pydicom.Dataset]:
-    """The datasets in which attributes of a frame may be: its own groups, the shared ones, the header itself."""
-    if frame is None:
-        return [header]
-    shared = header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
-    found = []
-    for group in (header.PerFrameFunctionalGroupsSequence[frame], shared[0]):
-        found += [element.value[0] for element in group if element.VR == "SQ" and element.value]
-    return [*found, header]
+    return [_slice(content, header, groups_of(header, k), k, shape) for k in range(frames)]
 
 
 def _rescale(groups: Sequence[Header], one: Slice, name: str) -> tuple[float, float]:
-    if one.modality != "CT" and _find(groups, "RescaleSlope") is None:
+    if one.modality != "CT" and value_of(groups, "RescaleSlope") is None:
         return 1.0, 0.0
-    return _numbers(groups, "RescaleSlope", 1, name)[0], _numbers(groups, "RescaleIntercept", 1, name)[0]
-
-
-def _find(groups: Sequence[Header], key: str) -> Any:
-    return next((g.get(key) for g in groups if g.get(key) not in (None, "")), None)
-
-
-def _text(groups: Sequence[Header], key: str) -> str:
-    value = _find(groups, key)
-    return "" if value is None else str(value)
-
-
-def _required(header: Header, key: str, name: str) -> Any:
-    value = header.get(key)
-    if value is None or value == "":
-        raise InputError(f"{name} lacks {key}, without which it is no image that can be used")
-    return value
-
-
-def _numbers(groups: Sequence[Header], key: str, count: int, name: str) -> tuple[float, ...]:
-    value = _find(groups, key)
-    if value is None:
-        raise InputError(f"{name} lacks {key}, without which it is no image that can be used")
-    several = isinstance(value, Sequence) and not isinstance(value, str)
-    numbers = tuple(float(number) for number in (value if several else [value]))
-    if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
-        raise InputError(f"{name} has the {key} {said(value)}; {count} finite numbers are needed")
-    return numbers
+    return numbers_of(groups, "RescaleSlope", 1, name)[0], numbers_of(groups, "RescaleIntercept", 1, name)[0]
 
 
 def _dot(first: Sequence[float], other: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(first, other, strict=True))
-
-
-def _optional(groups: Sequence[Header], key: str) -> float | None:
-    value = _find(groups, key)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
