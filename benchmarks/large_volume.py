@@ -23,7 +23,8 @@ from measure import DEVICE, machine, peak_memory_mib
 import probunet as pu
 from probunet.core.array_file import array_file
 from probunet.inference.predictor import Predictor
-from probunet.inference.results import Request, Results
+from probunet.inference.request import Request
+from probunet.inference.results import Results
 from probunet.io.search import read_picture
 
 SPACING = (2.5, 0.7, 0.7)

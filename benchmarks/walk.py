@@ -24,7 +24,8 @@ import probunet
 from probunet.core.console import speaking
 from probunet.core.shards import WHOLE
 from probunet.inference.predictor import Predictor
-from probunet.inference.results import Request, Results
+from probunet.inference.request import Request
+from probunet.inference.results import Results
 from probunet.io.search import Search
 from probunet.runs.trained import open_model
 

@@ -19,7 +19,8 @@ from probunet.core.files import check_out_folder, regular_file, shown
 from probunet.core.seeds import checked_count, checked_seed
 from probunet.core.shards import Shard, read_shard
 from probunet.inference.predictor import Predictor
-from probunet.inference.results import Kind, Request, Results
+from probunet.inference.request import Kind, Request
+from probunet.inference.results import Results
 from probunet.inference.writers import Format
 from probunet.io.pictures import Picture
 from probunet.io.search import Search
