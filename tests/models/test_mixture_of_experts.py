@@ -11,8 +11,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
-from probunet.distributions.base import SegmentationDistribution, cross_entropy
+from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.experts import Experts
+from probunet.distributions.references import cross_entropy
 from probunet.models.mixture_of_experts import pairwise_cross_entropy
 from probunet.nets.decode import Network
 from probunet.objectives.transport import transport_plan

@@ -10,8 +10,8 @@ from torch import nn
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label
-from probunet.distributions.base import check_label, cross_entropy
 from probunet.distributions.mixture import Members
+from probunet.distributions.references import check_label, cross_entropy
 from probunet.models.base import Parts, SegmentationModel, label_shape
 from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import MemberMaps

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE, Image, Label
-from probunet.distributions.base import SegmentationDistribution, check_label
+from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.experts import Experts
+from probunet.distributions.references import check_label
 from probunet.models.base import Parts, SegmentationModel, label_shape
 from probunet.nets.blocks import block_with
 from probunet.nets.combine import Combine, Decoder, Split
