@@ -6,7 +6,7 @@ import torch
 
 import probunet as pu
 from probunet.models.base import Parts
-from probunet.nets.tiling import View
+from probunet.nets.receptive_field import View
 from probunet.objectives.loss import Loss
 
 

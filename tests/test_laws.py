@@ -13,7 +13,7 @@ from probunet.core.types import IGNORE
 from probunet.distributions.latent import divergence
 from probunet.models.base import SegmentationModel
 from probunet.nets.prior import PriorFamily
-from probunet.nets.tiling import View
+from probunet.nets.receptive_field import View
 from probunet.testing import LAWS, check_model
 
 

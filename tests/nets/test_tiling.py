@@ -7,8 +7,9 @@ from test_laws import images
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.nets.decode import Network
+from probunet.nets.receptive_field import view_of
 from probunet.nets.scales import make_scales
-from probunet.nets.tiling import Span, Tiles, Tiling, make_tiling, reduced, view_of
+from probunet.nets.tiling import Span, Tiles, Tiling, make_tiling, reduced
 from probunet.nets.unet import FeatureUNet
 
 

@@ -21,7 +21,8 @@ from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.noise import Noise
 from probunet.nets.combine import Split
 from probunet.nets.decode import Decode
-from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, View, make_tiling, reduced
+from probunet.nets.receptive_field import View
+from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, make_tiling, reduced
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.objectives.loss import Loss
 
@@ -115,7 +116,7 @@ class SegmentationModel(nn.Module, ABC):
     @property
     @abstractmethod
     def view(self) -> View:
-        """What the network behind ``Parts.decode`` needs around a voxel; see ``probunet.nets.tiling``."""
+        """What the network behind ``Parts.decode`` needs around a voxel; see ``probunet.nets.receptive_field``."""
 
     @final  # type: ignore[misc]
     def __call__(self, image: Image, reader: Reader = None) -> SegmentationDistribution:

@@ -17,8 +17,8 @@ from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.fields import normal_field
 from probunet.nets.layers import initialise
+from probunet.nets.receptive_field import View, view_of
 from probunet.nets.scales import Dims, make_scales
-from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
 

@@ -14,8 +14,8 @@ from probunet.distributions.mixture import Members
 from probunet.models.base import Parts, SegmentationModel
 from probunet.models.unet import UNet
 from probunet.nets.decode import MemberMaps
+from probunet.nets.receptive_field import View
 from probunet.nets.scales import Dims
-from probunet.nets.tiling import View
 from probunet.objectives.loss import Loss
 
 

@@ -17,8 +17,8 @@ from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
 from probunet.nets.layers import cut, initialise
+from probunet.nets.receptive_field import View, view_of
 from probunet.nets.scales import Dims, make_scales
-from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import Encoder
 from probunet.objectives.elbo import ELBO, evidence_bound
 from probunet.objectives.geco import GECO

@@ -16,8 +16,8 @@ from probunet.nets.decode import Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.labels import centred, with_latent
 from probunet.nets.layers import initialise
+from probunet.nets.receptive_field import View, view_of
 from probunet.nets.scales import Dims, make_scales
-from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.elbo import ELBO, evidence_bound
 from probunet.objectives.geco import GECO

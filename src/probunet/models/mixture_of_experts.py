@@ -24,8 +24,8 @@ from probunet.nets.gaussian import bounded, sigma_of
 from probunet.nets.labels import one_hot
 from probunet.nets.layers import axes_of, cut, initialise
 from probunet.nets.readers import checked_shares
+from probunet.nets.receptive_field import View, view_of
 from probunet.nets.scales import Dims, make_scales
-from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
 from probunet.objectives.transport import transport_plan

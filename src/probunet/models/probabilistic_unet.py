@@ -25,8 +25,8 @@ from probunet.nets.labels import centred, with_latent
 from probunet.nets.layers import initialise
 from probunet.nets.prior import PriorFamily, Summary, prior_net
 from probunet.nets.readers import ReadersNet, checked_shares
+from probunet.nets.receptive_field import View, view_of
 from probunet.nets.scales import Dims, make_scales
-from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.elbo import ELBO, evidence_bound, evidence_bound_of_readers
 from probunet.objectives.geco import GECO

@@ -13,8 +13,8 @@ from probunet.models.base import Parts, SegmentationModel
 from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import MemberMaps
 from probunet.nets.layers import initialise
+from probunet.nets.receptive_field import View, view_of
 from probunet.nets.scales import Dims, make_scales
-from probunet.nets.tiling import View, view_of
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from probunet.drawing.pictures import new_figure, show
 from probunet.drawing.pixels import READER, as_rgb, class_palette, paint, titled_mosaic
-from probunet.evaluation.readers import REFERENCE, ReadCase, ReaderStudy
+from probunet.evaluation.read_cases import ReadCase
+from probunet.evaluation.readers import REFERENCE, ReaderStudy
 from probunet.report.rendering import DPI, write_page
 from probunet.report.section import COLOURS, Estimate, Picture, Section, Table
 

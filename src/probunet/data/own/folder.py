@@ -13,27 +13,22 @@ import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
-from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import AIR
 from probunet.core.types import IGNORE
-from probunet.data.manifest import LONGEST_NAME, Split, sentence
+from probunet.data.manifest import Split
+from probunet.data.own.dataset_json import ENDINGS, Facts, class_names, read_facts, splits_of
 from probunet.data.own.layout import find_files
-from probunet.io.formats import KINDS
 from probunet.io.geometry import Affine, Spacing
 from probunet.io.pictures import Picture, read_file
 
 log = logging.getLogger(__name__)
-
-ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name not in ("DICOM", "JPEG"))
-"""Of files that hold one image or one reading each; JPEG keeps no class ids."""
 
 
 @dataclass(frozen=True)
@@ -103,48 +98,6 @@ class Dataset:
     splits: dict[str, Split]
 
 
-Text = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
-
-
-class Facts(BaseModel):
-    """``dataset.json``: the three entries of nnU-Net, and ours.
-
-    Attributes:
-        channel_names: name of a channel by its number, "0", "1", ...
-        labels: value in label files by the name of the class, background first; ``ignore`` is the value of pixels that
-            count nowhere.
-        file_ending: of all files.
-        name: of the set.
-        licence: of images and readings.
-        patients: whose a case is.
-        splits: cases of each split.
-        persistent_readers: whether a reader's name is the same person in all cases.
-    """
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-    channel_names: Annotated[dict[Annotated[str, Field(pattern="^[0-9]{1,4}$")], Text], Field(min_length=1)]
-    labels: Annotated[dict[Text, int], Field(min_length=2)]
-    file_ending: Text
-    name: Annotated[str, Field(max_length=1000)] = ""
-    licence: Annotated[str, Field(max_length=20_000)] = "not given"
-    patients: dict[Text, Text | int] = {}
-    splits: dict[Split, list[str]] = {}
-    persistent_readers: bool = True
-
-
-NNUNET = {"numTraining", "numTest", "training", "test", "description", "reference", "release", "tensorImageSize"}
-NNUNET |= {
-    "modality",
-    "dataset_name",
-    "converted_by",
-    "overwrite_image_reader_writer",
-    "license",
-    "regions_class_order",
-}
-"""Further entries of nnU-Net, which change nothing here."""
-
-
 def open_folder(root: Path) -> Dataset:
     """Read dataset.json and find the files; no image is opened.
 
@@ -154,15 +107,15 @@ def open_folder(root: Path) -> Dataset:
     if not root.is_dir():
         raise InputError(f"{root} is {'a broken link' if root.is_symlink() else 'not a folder'}; give the data folder")
     where = root / "dataset.json"
-    facts = _facts(where)
-    classes, ignore = _class_names(facts, where)
+    facts = read_facts(where)
+    classes, ignore = class_names(facts, where)
     suffix = facts.file_ending.lower()
     if suffix not in ENDINGS:
         raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(ENDINGS)}")
     images, readings = find_files(root, suffix, len(facts.channel_names))
     readers = _reader_names([reader for reading in readings.values() for reader in reading], root)
     cases = tuple(_case_files(name, facts, images[name], readings[name], readers) for name in sorted(images))
-    for key, named in (("patients", facts.patients.keys()), ("splits", _splits(facts, where).keys())):
+    for key, named in (("patients", facts.patients.keys()), ("splits", splits_of(facts, where).keys())):
         if unknown := sorted(named - {case.name for case in cases}):
             raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but there is no image of it")
     single = any((root / "labelsTr" / (name + suffix)).is_file() for name in images)  # nobody knows whose it is
@@ -175,7 +128,7 @@ def open_folder(root: Path) -> Dataset:
         tuple(_text(reader) for reader in readers),
         facts.persistent_readers and not single,
         cases,
-        _splits(facts, where),
+        splits_of(facts, where),
     )
 
 
@@ -203,21 +156,6 @@ def _reader_names(named: list[str], folder: Path) -> tuple[str, ...]:
                 "give one person one name"
             )
     return tuple(readers)
-
-
-def _class_names(facts: Facts, where: Path) -> tuple[tuple[str, ...], int | None]:
-    """Names of the classes by value, and the value that means "not known"."""
-    labels = dict(facts.labels)
-    ignore = labels.pop("ignore", None)
-    classes = sorted(labels, key=lambda name: labels[name])
-    values = [labels[name] for name in classes]
-    if len(classes) > IGNORE:
-        raise InputError(f"{where} has {len(classes)} classes in labels; at most {IGNORE} can be stored")
-    if values != list(range(len(classes))) or len(classes) < 2:
-        raise InputError(f"{where} gives labels the values {str(values)[:80]}; they must be 0, 1, 2, ... without a gap")
-    if ignore is not None and not len(classes) <= ignore <= 1 << 16:
-        raise InputError(f"{where} gives the label 'ignore' the value {ignore}; it must be larger than the others")
-    return tuple(classes), ignore
 
 
 def is_ct(channel: str) -> bool:
@@ -260,30 +198,6 @@ def read_case(
             _check_fit(reading, parts[0])
             labels[:, reader] = _classes(path, reading.values(), classes, ignore)
     return Images(values, parts[0].spacing_mm, parts[0].affine), labels
-
-
-def _facts(file: Path) -> Facts:
-    if not file.exists():
-        raise InputError(f"{shown(file)} does not exist; write one with channel_names, labels and file_ending")
-    content = read_json(file)
-    with sentence(file, "see docs/data/own.md"):
-        facts = Facts.model_validate(content)
-    if sorted(map(int, facts.channel_names)) != list(range(len(facts.channel_names))):
-        numbers = ", ".join(facts.channel_names)
-        raise InputError(f"{shown(file)} numbers channel_names {numbers[:80]}; they must be 0, 1, 2, ...")
-    if unread := sorted(facts.model_extra.keys() - NNUNET if facts.model_extra else ()):
-        log.warning(f"note: {shown(file)} has '{unread[0][:80]}', which nothing here reads; see docs/data/own.md")
-    return facts
-
-
-def _splits(facts: Facts, where: Path) -> dict[str, Split]:
-    parts: dict[str, Split] = {}
-    for split, names in facts.splits.items():
-        for name in names:
-            if name in parts:
-                raise InputError(f"{where} names the case '{name[:80]}' twice in splits")
-            parts[name] = split
-    return parts
 
 
 def _check_fit(picture: Picture, first: Picture) -> None:
