@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from probunet import models as models
     from probunet import testing as testing
     from probunet.core.errors import InputError as InputError
+    from probunet.core.errors import Stopped as Stopped
     from probunet.core.intensity import Intensity as Intensity
     from probunet.core.version import VERSION as __version__  # noqa: F401
     from probunet.data.own.items import make_store as make_store
@@ -31,6 +32,7 @@ _HOMES = {
     "InputError": "core.errors",
     "Intensity": "core.intensity",
     "Predictor": "inference.predictor",
+    "Stopped": "core.errors",
     "Store": "data.store",
     "__version__": "core.version",
     "evaluate": "evaluation.evaluate",

@@ -1,6 +1,6 @@
 """The command ``probunet``: the name of a command, and the function whose signature and docstring are its help.
 
-A function is imported only when its command is called, so that the list of commands needs nothing but this file.
+A function is imported only when its command is called, so that the list of commands loads next to nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from probunet.core.errors import InputError, Stopped
 
 COMMANDS = {
     "prepare readers": "prepare:readers",
@@ -64,12 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if error.filename is None or error.strerror is None:
                 raise
             _stop(2, _readable(f"error: {os.fsdecode(error.filename)}: {error.strerror}"))
-        except ValueError as error:
-            from probunet.core.errors import InputError
-
-            if not isinstance(error, InputError):
-                raise
+        except InputError as error:
             _stop(2, _readable(f"error: {error}"))
+        except Stopped as stopped:
+            _stop(stopped.exit_code, str(stopped))
     if signals.received is not None:  # swallowed by what was at work when it came
         raise SystemExit(128 + signals.received)
 
@@ -137,8 +137,6 @@ def _list(words: list[str]) -> None:
     Raises:
         InputError: there is no such command.
     """
-    from probunet.core.errors import InputError
-
     group = " ".join(words[:1])
     listed = [name for name in COMMANDS if name.startswith(f"{group} ")]
     wrong = words[1:2] not in ([], ["-h"], ["--help"]) if listed else words and group not in ("-h", "--help")

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from small_data import DESCRIPTION, SIZE, blob
 
 import probunet as pu
@@ -19,6 +22,7 @@ from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.runs.checkpoints import read_checkpoint
 from probunet.runs.run import Run
+from probunet.training.placement import leave_to_first
 
 TINY = {"channels": [4, 4], "convolutions": 1}
 
@@ -114,3 +118,15 @@ def test_the_gradient_of_a_batch_is_the_mean_of_the_gradients_of_its_halves(mode
 def test_a_batch_that_cannot_be_shared_is_one_sentence(experiment_file, failing):
     message = failing("train", "--config", str(experiment_file), "--trainer.devices", "3", "--trainer.strategy", "ddp")
     assert "a batch of 4 cannot be shared evenly by 3 processes" in message
+
+
+def test_a_process_ends_quietly_where_lightning_launched_it_and_goes_on_where_a_user_did():
+    """An error code of the second process would make Lightning kill the first one before that has said why it stops."""
+
+    def process(rank: int, environment: type) -> Any:
+        return SimpleNamespace(is_global_zero=rank == 0, strategy=SimpleNamespace(cluster_environment=environment()))
+
+    with pytest.raises(SystemExit, match="0"):
+        leave_to_first(process(1, LightningEnvironment))
+    leave_to_first(process(0, LightningEnvironment))
+    leave_to_first(process(1, TorchElasticEnvironment))

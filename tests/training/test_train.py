@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -210,6 +211,29 @@ def test_ctrl_c_saves_the_state_and_the_same_command_goes_on(experiment_file, tm
     steps, _ = read_log(run / "log")["train/loss"]
     assert steps[0] == 0
     assert steps[-1] == reached + 2
+
+
+def test_sigterm_is_an_exception_of_python_and_the_same_call_goes_on(store, tmp_path):
+    """The program that called decides what the signal means; its handlers are as they were."""
+    model, settings = pu.UNet(channels=(4, 4), convolutions=1), {"batch_size": 4, "validate_every": 2, "device": "cpu"}
+    checkpoint = tmp_path / "UNet" / "checkpoints" / "last.ckpt"
+
+    def terminate() -> None:
+        while not checkpoint.is_file():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(pu.Stopped, match=r"stopped at step [0-9]+; the same command goes on") as stopped:
+        pu.train(model, store, tmp_path, steps=100_000, **settings)
+    assert stopped.value.received is signal.SIGTERM
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    reached = read_checkpoint(checkpoint)["global_step"]
+    assert reached >= 2
+    run = pu.train(model, store, tmp_path, steps=reached + 1, **settings)
+    assert run.training()["steps"] == reached + 1
 
 
 def test_training_time_counts_all_starts(trained):

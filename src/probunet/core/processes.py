@@ -25,7 +25,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from probunet.core.console import console
-from probunet.core.errors import InputError
+from probunet.core.errors import InputError, Stopped
 from probunet.core.machine import cores as core_count
 
 Tell = Callable[[float, str], None]
@@ -164,6 +164,8 @@ def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> Non
     except InputError as error:
         channel.send((None, str(error)))
         raise SystemExit(2) from error
+    except Stopped as stopped:
+        raise SystemExit(stopped.exit_code) from stopped
 
 
 def _stop_without_parent() -> None:

@@ -151,7 +151,8 @@ class Experiment:
 
         Raises:
             InputError: the loss is not finite in several steps in a row, or the run directory cannot be written.
-            KeyboardInterrupt: stopped by the user; the state was saved.
+            KeyboardInterrupt: stopped by Ctrl-C; the state was saved.
+            Stopped: by SIGTERM, likewise.
         """
         if self.is_complete(training):
             log.info(f"{training.folder} is trained already and is reused")

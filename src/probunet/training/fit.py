@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from probunet.core.descriptions import write_json
-from probunet.core.errors import InputError
+from probunet.core.errors import InputError, Stopped
 from probunet.core.machine import peak_memory_mb
 from probunet.core.processes import Tell
 from probunet.core.version import VERSION as PROBUNET
@@ -33,7 +33,7 @@ from probunet.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeC
 from probunet.training.compiled import CompileNetworks
 from probunet.training.data import TrainingData
 from probunet.training.nonfinite import SkipNotFinite
-from probunet.training.placement import ending_together, highest, is_first
+from probunet.training.placement import ending_together, highest, is_first, leave_to_first
 from probunet.training.precision import resolved
 from probunet.training.task import VALIDATION, Optimisation, SegmentationTask
 from probunet.training.trainer_arguments import VALIDATE_EVERY
@@ -75,7 +75,8 @@ class Fit:
         Raises:
             InputError: the loss is not finite in several steps in a row, the run directory cannot be written, or the
                 trainer does not take one of its arguments.
-            KeyboardInterrupt: stopped by the user; the state was saved.
+            KeyboardInterrupt: stopped by Ctrl-C; the state was saved.
+            Stopped: by SIGTERM, likewise.
         """
         trainer: pl.Trainer | None = None
 
@@ -103,7 +104,7 @@ class Fit:
             trainer.save_checkpoint(self.run.last)
             best = self._validated(trainer, task, loaders[1]) if stop.received is None else None
         if stop.received is not None:
-            _end(trainer, stop.received)
+            _stop(trainer, stop.received)
         if trainer.is_global_zero:
             summary = _summary(trainer, model, watch.seconds, skip.skipped, best)
             write_json(self.run.path / "training.json", summary)
@@ -158,12 +159,14 @@ class Fit:
             raise InputError(f"--trainer: {reason}; change precision, accelerator or devices") from error
 
 
-def _end(trainer: pl.Trainer, received: signal.Signals) -> None:
-    """End the process after a signal, in the way of that signal, once its state is saved."""
-    if not trainer.is_global_zero:
-        raise SystemExit(0)  # an error code would make Lightning kill the process that launched this one
-    log.info(f"stopped at step {trainer.global_step}; the same command goes on from there")
-    raise KeyboardInterrupt if received is signal.SIGINT else SystemExit(128 + received)
+def _stop(trainer: pl.Trainer, received: signal.Signals) -> None:
+    """Stop after a signal, once the state is saved."""
+    leave_to_first(trainer)
+    sentence = f"stopped at step {trainer.global_step}; the same command goes on from there"
+    if received is not signal.SIGINT:
+        raise Stopped(sentence, received)
+    log.info(sentence)
+    raise KeyboardInterrupt
 
 
 def _progress(trainer: pl.Trainer) -> float:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from probunet.core.errors import InputError
 from probunet.core.writing import writing_file
 from probunet.data.training_batches import Batch
+from probunet.training.placement import leave_to_first
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,7 @@ class SkipNotFinite(Callback):
         cases = trainer.train_dataloader.dataset.names(step)  # type: ignore[union-attr]
         file = self.folder / f"not_finite_step_{step}_process_{trainer.global_rank}.pt"
         self._dump(file, step, cases, pl_module)
-        if not trainer.is_global_zero:  # one sentence is enough
-            raise SystemExit(0)
+        leave_to_first(trainer)
         raise InputError(
             f"the loss or its gradient is not finite in {IN_A_ROW} steps in a row, the last one step {step} with the "
             f"cases {', '.join(cases)} (dumped to {file}); lower optimisation.learning_rate or look at these cases"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from probunet.core.errors import InputError
@@ -34,6 +35,17 @@ def highest(trainer: pl.Trainer, number: float) -> float:
         return number
     tensor = torch.tensor(number, dtype=torch.float32, device=trainer.strategy.root_device)
     return float(trainer.strategy.reduce(tensor, reduce_op="max"))
+
+
+def leave_to_first(trainer: pl.Trainer) -> None:
+    """End this process where Lightning launched it and the first one is about to say the same.
+
+    Lightning launches its processes for one training, with the command or script of the first. An error code of one of
+    them would make it kill the first, which still has something to say. A process that a user launched goes on.
+    """
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if not trainer.is_global_zero and isinstance(environment, LightningEnvironment):
+        raise SystemExit(0)
 
 
 @contextmanager

@@ -69,6 +69,8 @@ def train(
 
     Raises:
         InputError: something does not fit; the message says what.
+        KeyboardInterrupt: stopped by Ctrl-C; the state was saved, and the same call goes on from there.
+        Stopped: by SIGTERM, likewise.
 
     Returns:
         The run: ``run.model()`` is the trained model; ``evaluate``, ``Predictor.load`` and every command take it.
