@@ -27,7 +27,7 @@ def marked_places(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 def box_of(labels: npt.NDArray[Any]) -> list[tuple[int, int]] | None:
     """First position and end, along each axis, of all that label maps (R, *size) mark; ``None`` where it is nothing."""
-    marks = foreground(labels).any(axis=0)
+    marks = np.asarray(foreground(labels).any(axis=0))
     if not marks.any():
         return None
     axes = range(marks.ndim)

@@ -8,7 +8,7 @@ from probunet.core.errors import InputError
 from probunet.data.lidc.contours import Grid, rasterise
 from probunet.data.lidc_crops.slices import prepare_slices
 from probunet.data.lidc_crops.spacing import mask_sizes, match_spacing
-from probunet.data.resample import largest_size, resample_crop
+from probunet.data.resample import largest_size, resample
 
 
 def native_masks(item):
@@ -57,16 +57,16 @@ def test_a_ramp_stays_a_ramp_and_labels_are_those_under_the_middle():
     image = np.tile(np.arange(0, 80, 10, dtype=np.uint8), (8, 1))[None]
     labels = np.zeros((1, 8, 8), np.uint8)
     labels[0, :, 4:] = 1
-    drawn, masks = resample_crop(image, labels, 0.5, 1.0, 3)
+    drawn, masks = resample(image, labels, (0.5, 0.5), (1.0, 1.0), (3, 3))
     np.testing.assert_array_equal(drawn[0, 1], [15, 35, 55])  # the mean of the two columns; the middle one is odd
     np.testing.assert_array_equal(masks[0, 1], [0, 1, 1])  # middles at 2.0, 4.0 and 6.0 px from the left edge
-    drawn, masks = resample_crop(image, labels, 0.5, 0.25, 16)
+    drawn, masks = resample(image, labels, (0.5, 0.5), (0.25, 0.25))
     np.testing.assert_array_equal(masks[0], np.repeat(np.repeat(labels[0], 2, 0), 2, 1))
-    same, masks = resample_crop(image, labels, 0.7, 0.7, 8)
+    same, masks = resample(image, labels, (0.7, 0.7), (0.7, 0.7), (8, 8))
     np.testing.assert_array_equal(same, image)
     np.testing.assert_array_equal(masks, labels)
     with pytest.raises(ValueError, match="do not fit"):
-        resample_crop(image, labels, 0.5, 1.0, 5)
+        resample(image, labels, (0.5, 0.5), (1.0, 1.0), (5, 5))
 
 
 def test_the_largest_size_is_even_and_inside_of_every_crop():

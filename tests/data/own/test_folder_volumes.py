@@ -13,7 +13,7 @@ from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.folder_volumes import prepare_folder_volumes
-from probunet.data.resample import resample_volume
+from probunet.data.resample import resample
 from probunet.data.store import Store
 
 FACTS = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".nii"}
@@ -166,7 +166,7 @@ def test_a_straight_line_of_values_stays_one():
     planes, rows, columns = np.indices((6, 4, 4)).astype(float)
     image = (10 * planes + rows + 0.5 * columns)[None]
     labels = (planes < 2)[None].astype(np.uint8)
-    half, marks = resample_volume(image, labels, (2.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+    half, marks = resample(image, labels, (2.0, 1.0, 1.0), (1.0, 1.0, 1.0))
     assert half.shape == (1, 12, 4, 4)
     np.testing.assert_allclose(np.diff(half[0, 1:-1, 1, 1]), 5)
     assert marks[0, :, 0, 0].tolist() == [1] * 4 + [0] * 8

@@ -25,7 +25,7 @@ from probunet.data.lidc_crops.png_cases import Part, draw_case, find_cases
 from probunet.data.lidc_crops.spacing import Sizes, mask_sizes, match_spacing
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
-from probunet.data.resample import largest_size, resample_crop
+from probunet.data.resample import largest_size, resample
 from probunet.data.splits import FRACTIONS, split_by_patient
 from probunet.data.store import Store
 from probunet.io.archives import decode_png
@@ -151,7 +151,7 @@ def _resampled(
 
 
 def _draw_resampled(source: CaseSource, native: float, spacing: float, size: int) -> Drawn:
-    return resample_crop(*source.draw(), native, spacing, size)
+    return resample(*source.draw(), (native, native), (spacing, spacing), (size, size))
 
 
 def lesion_of(source: CaseSource) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
 from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
 from probunet.data.prepare import CaseSource, Drawn, write_store
-from probunet.data.resample import resample_plane
+from probunet.data.resample import counts_at, resample
 from probunet.data.splits import FRACTIONS, patient_of_nobody
 from probunet.data.store import Store
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
@@ -65,7 +65,7 @@ def draw_slice(
     images, labels = read_case(case, *arguments) if how is None else _agreed(case, arguments, how)
     image, label = images.values[number], labels[number]
     if spacing is not None and images.pixel_mm is not None:
-        image, label = resample_plane(image, label, images.pixel_mm, spacing)
+        image, label = resample(image, label, images.pixel_mm, (spacing, spacing))
     cut, pad = (..., *_window(image.shape[1:], size)), [(0, 0), *_missing(image.shape[1:], size)]
     return np.pad(image[cut], pad, mode="edge"), np.pad(label[cut], pad, constant_values=IGNORE)
 
@@ -207,7 +207,7 @@ def _target_shape(
         return shape[0], shape[1]
     if spacing is None:
         raise InputError(f"{shown(file)} does not say how large its pixels are; leave out --spacing")
-    height, width = (max(int(side * mm / target + 1e-6), 1) for side, mm in zip(shape, spacing, strict=True))
+    height, width = counts_at(shape, spacing, (target, target))
     if max(height, width) > 1 << 15:
         raise InputError(f"{shown(file)} would be {height}x{width} px at {target} mm; give a larger --spacing")
     return height, width

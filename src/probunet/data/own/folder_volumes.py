@@ -18,7 +18,7 @@ from probunet.data.manifest import Case
 from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
 from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
-from probunet.data.resample import counts_at, resample_volume
+from probunet.data.resample import counts_at, resample
 from probunet.data.splits import FRACTIONS, patient_of_nobody
 from probunet.data.store import Store
 from probunet.io.geometry import TILTED, tilt_of
@@ -52,7 +52,7 @@ def draw_volume(
     image, readings = np.moveaxis(images.values, 1, 0), np.moveaxis(labels, 1, 0)
     native, affine = _voxel(images.spacing_mm), images.affine
     if spacing is not None and native is not None:
-        image, readings = resample_volume(image, readings, native, spacing)
+        image, readings = resample(image, readings, native, spacing)
         affine = (
             None if affine is None else _resampled(affine, images.values[:, 0].shape, image.shape[1:], native, spacing)
         )
