@@ -20,6 +20,7 @@ from probunet.data.batches import EvaluationImages
 from probunet.data.store import Store
 from probunet.evaluation.calibrate import cost_of, observed_cases
 from probunet.evaluation.fit import check_fit
+from probunet.evaluation.shown import images_to_score
 from probunet.metrics.risk_control import Observed, losses_of, state
 from probunet.runs.trained import open_model
 
@@ -37,7 +38,7 @@ def main() -> None:
     asked = parser.parse_args()
     trained, store = open_model(asked.run), Store(asked.store)
     check_fit(trained, store, asked.split)
-    images = EvaluationImages(store, asked.split, trained.crop, intensity=trained.intensity)
+    images = images_to_score(store, asked.split, trained.crop, None, trained.intensity)
     images.indices = images.indices[_first_of_each(images, asked.most)]
     table = []
     for risk in asked.risks:

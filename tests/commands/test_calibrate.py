@@ -33,7 +33,7 @@ def test_it_says_the_risk_and_the_data(calibrated, store, capsys):
     said = content(calibrated)
     assert (said["risk"], said["hypotheses"]) == (0.25, 6)
     data = said["data"]
-    assert (data["patients"], data["cases"], data["readings"], data["crop"]) == (3, 6, 24, [24, 24])
+    assert (data["patients"], data["cases"], data["readings"], data["sizes"]) == (3, 6, 24, [[24, 24], [24, 24]])
     assert data["identity"] == store.identity().as_json()
     assert data["split"] == "validation"
     assert "chosen, among the checkpoints of one training" in said["notes"][1]

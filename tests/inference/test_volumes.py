@@ -12,8 +12,10 @@ import probunet as pu
 from probunet.cli import main
 from probunet.core.seeds import seed_of
 from probunet.inference import whole as whole_module
+from probunet.inference.calibrated import Calibrated
 from probunet.inference.grid import Grid, Through, weighted
 from probunet.inference.predictor import Predictor
+from probunet.runs.calibration import Calibration, ClassPart, DataPart
 
 SPACING = (2.0, 0.7, 0.7)
 SHAPE = (5, 18, 20)
@@ -198,6 +200,28 @@ def test_other_spacings_are_resampled_along_all_axes_and_back(predictor, values)
     assert shares.mean(axis=(0, 2, 3)) == pytest.approx(seen.mean(axis=(1, 2, 3)), abs=0.02)
     with pytest.raises(pu.InputError, match="resampled"):
         prediction.log_prob(labels[0])
+
+
+def test_calibrated_volumes_are_in_voxels_of_the_model_on_any_grid(predictor, values, monkeypatch):
+    """Twice as thick and twice as wide: every voxel of the picture is four of the model's, here of no widening."""
+    part = ClassPart(name="lesion", outer=0.4, inner=0.6, widening=0.0, empty=[(0.0, 1.0)] * 4, figures={})
+    data = DataPart(
+        title="", identity={}, split="test", patients=2, cases=2, readings=2, sizes=(SHAPE, SHAPE), spacing_mm=SPACING
+    )
+    made = Calibration(
+        format="probunet-calibration", version=1, model="0" * 64, risk=0.5, hypotheses=3, data=data, classes=[part]
+    )
+    monkeypatch.setitem(predictor.__dict__, "calibration", made)
+    prediction = predictor(values[:, None], spacing=(4.0, 1.4, 0.7), unit="HU")
+    calibrated = Calibrated(prediction, 0)
+    outer = np.stack([said.outer[0] for said in calibrated.slices()])
+    noise = prediction.noise(3, seed_of(0, "calibrated"))
+    assert (outer == (prediction.probabilities(noise)[:, 1] >= 0.4)).all()
+    sizes = np.log1p(4.0 * prediction.labels(noise).sum(axis=(1, 2, 3)))
+    low, high = np.expm1(np.quantile(sizes, [0.25, 0.75])) / 4
+    said = calibrated.facts(("mm3", 2.0))["classes"]["lesion"]["volume"]
+    assert said["low"] == pytest.approx({"pixels": low, "mm3": 2 * low})
+    assert said["high"] == pytest.approx({"pixels": high, "mm3": 2 * high})
 
 
 def test_a_volume_in_tiles_on_the_disk_is_the_whole_one(predictor, monkeypatch):

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ import yaml
 import probunet as pu
 from probunet.cli import main
 from probunet.core.errors import InputError
+from probunet.core.seeds import seed_of
 from probunet.data.augment import Augmentation
 from probunet.data.pictures import write_pictures
+from probunet.io.search import find_pictures
 
 SMALL = {"in_channels": 2, "channels": [4, 4], "convolutions": 1, "dims": 3}
 
@@ -66,9 +70,49 @@ def test_a_report_draws_the_most_marked_slice_of_a_volume(run):
     assert float(sizes["a reader"]) > 0
 
 
-def test_pictures_of_volumes_are_volumes(volumes, tmp_path):
-    [file, _] = write_pictures(volumes, tmp_path / "pictures", "test", 2)
-    np.testing.assert_array_equal(np.load(file), np.moveaxis(volumes.images[3], 1, 0))
+@pytest.fixture(scope="module")
+def calibrated(run, tmp_path_factory):
+    """A copy of the model, calibrated on its two validation patients."""
+    copy = tmp_path_factory.mktemp("calibrated") / "run"
+    shutil.copytree(run, copy)
+    main(["calibrate", str(copy), "--risk", "0.4", "-n", "4", "--check", "test", "--device", "cpu"])
+    return copy
+
+
+def test_statements_are_of_whole_volumes(calibrated, volumes):
+    said = json.loads((calibrated / "calibration.json").read_text())
+    assert said["data"]["sizes"] == [[6, 16, 18], [6, 16, 18]]  # both validation volumes
+    assert said["data"]["spacing_mm"] is None  # which differs between them
+    assert (said["data"]["patients"], said["data"]["readings"], said["checked"]["patients"]) == (2, 6, 2)
+    assert set(said["checked"]["lesion"]) == {"outer", "inner", "area", "cost"}
+    assert len(said["classes"][0]["empty"]) == 5
+    assert said["classes"][0]["figures"]["empty"]["share"] == pytest.approx(1 / 3)  # one of three readers
+
+
+def test_outlines_of_a_volume_lie_where_it_lies_and_say_its_volume(calibrated, volumes, tmp_path):
+    """By hand from the predictor; the interval is that of all voxels of a hypothesis."""
+    files = write_pictures(volumes, tmp_path / "pictures", "test", 1)
+    assert [file.name for file in files] == ["ball-3_0000.nii.gz", "ball-3_0001.nii.gz"]
+    words = ["--write", "inner", "outer", "--format", "nifti", "--device", "cpu"]
+    main(["sample", str(calibrated), *map(str, files), "--out", str(tmp_path / "out"), "-n", "2", *words])
+    said = json.loads((tmp_path / "out/ball-3/summary.json").read_text())["calibrated"]
+    predictor = pu.Predictor.load(calibrated, "cpu")
+    [picture] = find_pictures(files, channels=2)
+    prediction = predictor(picture)
+    noise = prediction.noise(4, seed_of(0, "calibrated"))
+    shares, labels = prediction.probabilities(noise)[:, 1], prediction.labels(noise)
+    statement = predictor.calibration.statement(predictor.calibration.classes[0])
+    written = nibabel.load(tmp_path / "out/ball-3/maps/outer-risk-0.4-lesion.nii.gz")
+    np.testing.assert_allclose(written.affine, volumes.affine(3))
+    np.testing.assert_array_equal(np.asarray(written.dataobj).T, shares >= statement.outer)
+    voxel = np.prod(volumes.spacing(3))
+    lesion = said["classes"]["lesion"]
+    ends = [lesion["volume"][end]["mm3"] / voxel for end in ("low", "high")]
+    assert ends == pytest.approx(statement.interval(labels.sum(axis=(1, 2, 3))))
+    assert lesion["volume"]["coverage"] == 0.6
+    empty = int((labels == 0).all(axis=(1, 2, 3)).sum())
+    assert lesion["nothing"]["probability"] == pytest.approx(statement.probability_of_nothing(empty)[0])
+    assert "calibrated on fields of 6x16x18 voxels; the model sees 9x17x16 voxels here" in said["notes"]
 
 
 def test_what_is_asked_from_python_is_the_same(run, volumes):

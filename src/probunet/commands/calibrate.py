@@ -35,7 +35,8 @@ def calibrate(
 
     Writes calibration.json beside the model: an outer outline, outside of which lies at most this share of a reader's
     pixels; an inner one, of whose pixels a reader left at most this share unmarked; an interval that misses a reader's
-    area at most so often; each on average over patients like these. 'sample --write inner outer' uses it.
+    area at most so often; each on average over patients like these. Of volumes, which are looked at whole, it is the
+    volume in place of the area. 'sample --write inner outer' uses it.
 
     Args:
         run: run directory, experiment with exactly one, or exported folder.
@@ -71,18 +72,19 @@ def calibrate(
 
 def _tell(made: Calibration, part: ClassPart) -> None:
     cost = part.figures["cost"]
+    pixels, area = ("pixels", "area") if len(made.data.sizes[0]) == 2 else ("voxels", "volume")
     inner = "there is none" if part.inner is None else f"p >= {part.inner:.4g}"
     say(f"{part.name}: outer outline p >= {part.outer:.4g}, inner outline {inner}")
     say(
-        f"  on average {cost['inner_pixels']:.1f} pixels inside the inner one, {cost['hypothesis_pixels']:.1f} in a "
-        f"hypothesis, {cost['outer_pixels']:.1f} inside the outer one; the interval of the area is "
+        f"  on average {cost['inner_pixels']:.1f} {pixels} inside the inner one, {cost['hypothesis_pixels']:.1f} in a "
+        f"hypothesis, {cost['outer_pixels']:.1f} inside the outer one; the interval of the {area} is "
         f"{cost['interval_pixels']:.1f} wide"
     )
     if made.checked:
         measured: dict[str, Any] = made.checked[part.name]
         risks = [
-            f"{name} {measured[name]['mean']:.3f} ({measured[name]['low']:.3f} to {measured[name]['high']:.3f})"
-            for name in ("outer", "inner", "area")
+            f"{word} {measured[name]['mean']:.3f} ({measured[name]['low']:.3f} to {measured[name]['high']:.3f})"
+            for name, word in (("outer", "outer"), ("inner", "inner"), ("area", area))
         ]
         where = f"{made.checked['patients']} patients of the {made.checked['split']} split"
         say(f"  realised on {where}: {', '.join(risks)}")

@@ -17,12 +17,11 @@ from probunet.io.pictures import Picture, picture_of
 
 def picture_of_case(store: Store, row: int) -> Picture:
     """The picture of a case, in raw values, where it lies; the values of a volume stay on disk."""
-    spacing = store.spacing(row)
+    spacing, values, known = store.spacing(row), store.images[row], None
     if store.dims == 3:
-        values = np.moveaxis(store.images[row], 0, 1)
-        known = None if spacing is None else (spacing[0], spacing[1], spacing[2])
-    else:
-        values, known = store.images[row], None if spacing is None else (None, spacing[0], spacing[1])
+        values = np.moveaxis(values, 0, 1)
+    if spacing is not None:
+        known = spacing[0] if store.dims == 3 else None, spacing[-2], spacing[-1]
     return picture_of(values, store.cases[row].name, store.intensity.unit, known, store.affine(row))
 
 

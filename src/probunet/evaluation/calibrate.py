@@ -53,7 +53,7 @@ def calibrate(
     seed: int = 0,
     device: str = "auto",
 ) -> Calibration:
-    """Choose what may be said of a reader, and measure what it costs.
+    """Choose what may be said of a reader, and measure what it costs; of whole volumes where the store holds them.
 
     Args:
         trained: the model.
@@ -75,9 +75,9 @@ def calibrate(
     others = None
     if check is not None:
         others = observed_cases(
-            model, EvaluationImages(store, check, images.size, intensity=trained.intensity), risk, n, seed
+            model, EvaluationImages(store, check, images.crop, intensity=trained.intensity), risk, n, seed
         )
-    spacing = store.manifest["spacing_mm"]
+    spacing, sizes = store.manifest["spacing_mm"], store.sizes[images.indices]
     parts, realised = [], {}
     for k, name in enumerate(trained.classes[1:]):
         statement = state(cases[k], n, risk)
@@ -97,8 +97,8 @@ def calibrate(
             patients=len({case.patient for case in cases[0]}),
             cases=len(cases[0]),
             readings=sum(len(case.empty) for case in cases[0]),
-            crop=(images.size[0], images.size[1]),
-            spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+            sizes=(images.crop or tuple(sizes.min(axis=0).tolist()), images.size),
+            spacing_mm=None if spacing is None else tuple(spacing),
         ),
         classes=parts,
         checked=None if check is None else {"split": check, "patients": len(set(store.patients(check))), **realised},
@@ -132,7 +132,7 @@ def observed_cases(
 def _drawn(
     model: SegmentationModel, images: EvaluationImages, n: int, seed: int
 ) -> Iterator[tuple[int, Floats, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-    """Number of each case, probabilities (K, H, W) of its hypotheses, these (n, H, W), its readings (R, H, W)."""
+    """Number of each case, probabilities (K, *size) of its hypotheses, these (n, *size), its readings (R, *size)."""
     device = next(model.parameters()).device
     with torch.inference_mode():
         for number, rows in enumerate(images.batches(batch_size(images))):
@@ -149,8 +149,6 @@ def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: in
     checked_count(n)
     if store.flips:
         raise InputError(f"{shown(store.path)} has label flips and no readers, of whom something could be said")
-    if store.dims != 2:
-        raise InputError(f"{shown(store.path)} holds volumes; statements are made of images alone, calibrate on slices")
     if check == split:
         raise InputError(f"the {split} split cannot check what was chosen on it; give --check another split")
     needed, patients = needed_patients(risk), len(store.patients(split))

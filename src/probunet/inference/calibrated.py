@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,17 +53,17 @@ class Calibrated:
         self._areas = np.zeros((len(self.statements), calibration.hypotheses), np.int64)
         self._pixels = np.zeros((2, len(self.statements)), np.int64)
 
-    def slice(self, index: int) -> Outlines:
-        """The outlines of a slice on the picture's own grid; each slice is to be asked for once, before ``facts``."""
-        piece = self.prediction.slice(index, self._noise, probabilities=True)
-        assert piece.probabilities is not None
-        shares = piece.probabilities[1:].astype(np.float64)
-        inner = np.stack([share >= said.inner for share, said in zip(shares, self.statements, strict=True)])
-        outer = np.stack([share >= said.outer for share, said in zip(shares, self.statements, strict=True)])
-        for k in range(len(self.statements)):
-            self._areas[k] += (piece.labels == k + 1).sum(axis=(1, 2))
-        self._pixels += np.stack([inner, outer]).sum(axis=(2, 3))
-        return Outlines(inner, outer)
+    def slices(self) -> Iterator[Outlines]:
+        """The outlines slice by slice on the picture's own grid; they are to be taken once, before ``facts``."""
+        for piece in self.prediction.slices(self._noise, probabilities=True):
+            assert piece.probabilities is not None
+            shares = piece.probabilities[1:].astype(np.float64)
+            inner = np.stack([share >= said.inner for share, said in zip(shares, self.statements, strict=True)])
+            outer = np.stack([share >= said.outer for share, said in zip(shares, self.statements, strict=True)])
+            for k in range(len(self.statements)):
+                self._areas[k] += (piece.labels == k + 1).sum(axis=(1, 2))
+            self._pixels += np.stack([inner, outer]).sum(axis=(2, 3))
+            yield Outlines(inner, outer)
 
     def facts(self, size: tuple[str, float] | None) -> dict[str, Any]:
         """All numbers as plain data, with the risk and the data that they were calibrated on.
@@ -70,39 +71,43 @@ class Calibrated:
         Args:
             size: ``mm2`` or ``mm3``, and how much of it a pixel is; ``None`` where nobody knows.
         """
-        calibration = self.calibration
-        flat = self.prediction.shape[0] == 1
+        calibration, view = self.calibration, self.prediction.view
+        whole = view.volumes or self.prediction.shape[0] == 1
         return {
             "words": calibration.words,
             "risk": calibration.risk,
             "data": calibration.data.model_dump(mode="json"),
             "hypotheses": calibration.hypotheses,
-            "classes": {part.name: self._class(k, size, flat) for k, part in enumerate(calibration.classes)},
-            "notes": [*calibration.notes, *self._notes(flat)],
+            "classes": {part.name: self._class(k, size, whole) for k, part in enumerate(calibration.classes)},
+            "notes": [*calibration.notes, *self._notes(whole)],
         }
 
-    def _class(self, k: int, size: tuple[str, float] | None, flat: bool) -> dict[str, Any]:
+    def _class(self, k: int, size: tuple[str, float] | None, whole: bool) -> dict[str, Any]:
         said = self.statements[k]
         facts: dict[str, Any] = {
             name: _measured(float(pixels), size)
             for name, pixels in zip(("inner", "outer"), self._pixels[:, k], strict=True)
         }
-        facts |= {"area": None, "nothing": None}
-        if flat:
-            scale = float(np.prod(self.prediction.view.grid.scale))
+        view = self.prediction.view
+        area = "volume" if view.volumes else "area"
+        facts |= {area: None, "nothing": None}
+        if whole:
+            scale = float(np.prod(view.grid.scale)) * view.through.scale  # pixels of the model in one of the picture
             low, high = said.interval(self._areas[k] * scale)
             ends = {"low": _measured(low / scale, size), "high": _measured(high / scale, size)}
-            facts["area"] = {"coverage": 1 - said.risk, **ends}
+            facts[area] = {"coverage": 1 - said.risk, **ends}
             probability, least, most = said.probability_of_nothing(int((self._areas[k] == 0).sum()))
             facts["nothing"] = {"probability": probability, "low": least, "high": most}
         return facts
 
-    def _notes(self, flat: bool) -> list[str]:
+    def _notes(self, whole: bool) -> list[str]:
         notes = []
-        seen, crop = self.prediction.view.grid.seen, tuple(self.calibration.data.crop)
-        if seen != crop:
-            notes.append(f"calibrated on fields of {crop[0]}x{crop[1]} px; the model sees {seen[0]}x{seen[1]} px here")
-        if not flat:
+        seen, (least, most) = self.prediction.view.seen, self.calibration.data.sizes
+        if not all(low <= size <= high for low, size, high in zip(least, seen, most, strict=True)):
+            sizes = _by(least) if least == most else f"{_by(least)} to {_by(most)}"
+            unit = "px" if len(seen) == 2 else "voxels"
+            notes.append(f"calibrated on fields of {sizes} {unit}; the model sees {_by(seen)} {unit} here")
+        if not whole:
             notes.append("calibrated on single slices: the outlines are of each slice, nothing is said of the volume")
         return notes
 
@@ -119,6 +124,10 @@ def needs_calibration(predictor: Predictor) -> Calibration:
             "'probunet calibrate' on patients it was not trained on"
         )
     return predictor.calibration
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))
 
 
 def _measured(pixels: float, size: tuple[str, float] | None) -> dict[str, float]:

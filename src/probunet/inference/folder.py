@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Folder:
             marginal = opened(self.maps / "marginal.npy", whole, np.float32) if "marginal" in request.write else None
             masks = depth, len(self.predictor.classes) - 1, height, width
             outlines = [opened(self.maps / f"{name}.npy", masks, np.bool_) for name in OUTLINES if self.calibrated]
-            most = -1.0
+            most, calibrated = -1.0, self.calibrated.slices() if self.calibrated else iter(())
             for piece in self.prediction.slices(noise, request.shares):
                 for i, labels in enumerate(piece.labels):
                     samples.put((i, piece.index), labels)
@@ -108,8 +109,7 @@ class Folder:
                     self.fullest, most = (piece.index, foreground) if foreground > most else (self.fullest, most)
                 if marginal is not None:
                     marginal.put((piece.index,), self.prediction.marginal(piece.index, request.seed))
-                if self.calibrated is not None:
-                    said = self.calibrated.slice(piece.index)
+                for said in islice(calibrated, 1):
                     for file, mask in zip(outlines, (said.inner, said.outer), strict=True):
                         file.put((piece.index,), mask)
                 tell()

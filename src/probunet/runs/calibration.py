@@ -24,6 +24,7 @@ FORMAT, VERSION = "probunet-calibration", 1
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1 << 40)]
+Size = Annotated[tuple[Count, ...], Field(min_length=2, max_length=3)]
 Name = Annotated[str, Field(max_length=1000)]
 
 
@@ -41,8 +42,8 @@ class DataPart(_Part):
         patients: how many; each is one unit.
         cases: how many.
         readings: how many.
-        crop: height and width of what the model saw.
-        spacing_mm: of its pixels, where it is known.
+        sizes: of what the model saw, the smallest and the largest along each axis; of crops the same.
+        spacing_mm: of its pixels or voxels, where it is known and the same for all.
     """
 
     title: Name
@@ -51,8 +52,8 @@ class DataPart(_Part):
     patients: Count
     cases: Count
     readings: Count
-    crop: tuple[Count, Count]
-    spacing_mm: tuple[float, float] | None
+    sizes: tuple[Size, Size]
+    spacing_mm: Annotated[tuple[float, ...], Field(min_length=2, max_length=3)] | None
 
 
 class ClassPart(_Part):
@@ -62,7 +63,7 @@ class ClassPart(_Part):
         name: of the class.
         outer: threshold of the outer outline.
         inner: threshold of the inner outline; ``None``: no pixel is inside.
-        widening: of the interval of the area.
+        widening: of the interval of the area, of volumes that of the volume.
         empty: bounds of the probability of an empty reading by the number of empty hypotheses.
         figures: what it costs, and how well the probability of an empty reading is calibrated.
     """
