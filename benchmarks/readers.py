@@ -24,7 +24,6 @@ import numpy.typing as npt
 import torch
 
 import probunet as pu
-from probunet.data.augment import Augmentation
 from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
 from probunet.evaluation.persons import SAMPLES, nearest_to_all
@@ -33,8 +32,6 @@ from probunet.metrics.convention import Convention
 from probunet.metrics.distance import Floats, pairwise_distance
 from probunet.metrics.significance import bootstrap_interval, compare
 from probunet.models.base import SegmentationModel
-from probunet.objectives.energy_score import EnergyScore
-from probunet.training.task import Optimisation
 
 OWN = ("own_median", "own_threshold")
 BLIND = ("any_median", "any_threshold", "blind_median", "blind_threshold")
@@ -110,9 +107,9 @@ def trained(store: Store, chosen: npt.NDArray[np.bool_], knows: bool, seed: int,
             steps=asked.steps,
             crop=asked.crop,
             batch_size=asked.batch,
-            augmentation=Augmentation(probability=0.5, elastic=0, mirror=True, turn=True),
-            optimisation=Optimisation(1e-3, 1e-5, "cosine"),
-            energy=EnergyScore(weight=asked.weight, samples=6),
+            augmentation=pu.Augmentation(probability=0.5, elastic=0, mirror=True, turn=True),
+            optimisation=pu.Optimisation(1e-3, 1e-5, "cosine"),
+            energy=pu.EnergyScore(weight=asked.weight, samples=6),
             validate_every=asked.steps,
             seed=seed,
             device="cpu",

@@ -1,14 +1,12 @@
 """The site of the guides: every page is in it, every public name is in the reference, its Python runs."""
 
-import json
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 import probunet as pu
-from probunet.cli import COMMANDS, main
+from probunet.cli import COMMANDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 SITE = yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))
@@ -48,14 +46,3 @@ def test_all_of_probunet_on_one_page_runs():
     assert names["labels"].shape == (16, 2, 32, 32)
     assert names["hypotheses"].shape == (4, 1, 128, 128)
     assert names["distance"].value.shape == (2,)
-
-
-def test_the_tutorial_on_scoring_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for block in re.findall(r"^```python\n(.*?)^```", (DOCS / "score.md").read_text(), re.DOTALL | re.MULTILINE):
-        exec(compile(block, "score.md", "exec"), names)
-    main(["score", "--samples", "samples.npy", "--references", "readers.npy", "--n", "16", "--out", "scores.json"])
-    rows = json.loads((tmp_path / "scores.json").read_text())["scores"]["samples"]
-    [mean] = [row["mean"] for row in rows if row["metric"] == "ged2"]
-    assert mean == pytest.approx(float(names["score"].value.mean()), abs=1e-6)

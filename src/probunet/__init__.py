@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from probunet.core.errors import Stopped as Stopped
     from probunet.core.intensity import Intensity as Intensity
     from probunet.core.version import VERSION as __version__  # noqa: F401
+    from probunet.data.augment import Augmentation as Augmentation
     from probunet.data.own.items import make_store as make_store
     from probunet.data.store import Store as Store
     from probunet.evaluation.evaluate import evaluate as evaluate
     from probunet.inference.predictor import Predictor as Predictor
     from probunet.models import *  # noqa: F403
+    from probunet.objectives.energy_score import EnergyScore as EnergyScore
     from probunet.runs.exported import save as save
     from probunet.runs.hub import push_to_hub as push_to_hub
     from probunet.runs.trained import from_pretrained as from_pretrained
     from probunet.runs.trained import load as load
+    from probunet.training.task import Optimisation as Optimisation
     from probunet.training.train import train as train
 
 _HOMES = {
+    "Augmentation": "data.augment",
+    "EnergyScore": "objectives.energy_score",
     "InputError": "core.errors",
     "Intensity": "core.intensity",
+    "Optimisation": "training.task",
     "Predictor": "inference.predictor",
     "Stopped": "core.errors",
     "Store": "data.store",
