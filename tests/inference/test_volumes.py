@@ -243,6 +243,42 @@ def test_a_volume_in_tiles_on_the_disk_is_the_whole_one(predictor, monkeypatch):
         tiled.marginal()
 
 
+def test_a_place_in_a_volume_is_seen_alone(folder, predictor, tmp_path):
+    """As many slices, rows and columns as the training had; all else is background, and no slice changes its place."""
+    volume = np.random.default_rng(1).integers(-300, 300, (12, 1, 18, 24)).astype(np.int16)
+    prediction = predictor(volume, spacing=SPACING, unit="HU", at=(7, 9, 20))
+    assert (prediction.view.seen, prediction.view.slices) == ((4, 16, 16), range(5, 9))
+    noise = prediction.noise(3)
+    labels, shares = prediction.labels(noise), prediction.probabilities(noise)
+    expected = predictor(volume[5:9, :, 1:17, 8:], spacing=SPACING, unit="HU").labels(noise)
+    assert 0 < expected.mean() < 1
+    assert np.array_equal(labels[:, 5:9, 1:17, 8:], expected)
+    assert labels.sum() == expected.sum()
+    assert shares.shape == (12, 2, 18, 24)
+    assert (shares[[0, 4, 9, 11], 0] == 1).all()
+    assert prediction.log_prob(labels[0]) < 0
+    assert prediction.marginal(8)[1].any()
+    assert not prediction.marginal(9)[1].any()
+    thick = predictor(volume, spacing=(4.0, 0.7, 0.7), unit="HU", at=(0, 9, 20))
+    assert (thick.view.seen, thick.view.slices) == ((4, 16, 16), range(2))
+    assert thick.labels(noise).shape == labels.shape
+    for place, words in (((12, 9, 20), "slice 12 is outside the 12 slices"), ((1,), "does not fit the model")):
+        with pytest.raises(pu.InputError, match=words):
+            predictor(volume, spacing=SPACING, unit="HU", at=place)
+    pytest.importorskip("nibabel")
+    file = nifti(tmp_path / "case.nii", *as_it_lies(volume[:, 0]))
+    words = ["--at", "7", "9", "20", "-n", "2", "--format", "nifti", "--write", "samples", "sheet", "--device", "cpu"]
+    main(["sample", str(folder), str(file), "--out", str(tmp_path / "out"), *words])
+    drawn = np.load(tmp_path / "out/case/samples.npy")
+    assert np.flatnonzero(drawn.any(axis=(0, 2, 3))).tolist() == [5, 6, 7, 8]
+
+
+def test_a_model_of_slices_takes_no_slice_for_a_place(tmp_path):
+    pu.save(pu.UNet(channels=(4, 4)).eval(), tmp_path / "model", input={**INPUT, "crop": [16, 16], "spacing_mm": None})
+    with pytest.raises(pu.InputError, match="the place 1 9 9 does not fit the model; give row and column; it sees"):
+        Predictor.load(tmp_path / "model", "cpu")(np.zeros((3, 1, 18, 20), np.int16), unit="HU", at=(1, 9, 9))
+
+
 def test_what_is_no_volume_is_refused(predictor, folder, tmp_path):
     (tmp_path / "picture.png").write_bytes(png(np.zeros((32, 32), np.uint8)))
     for picture in (tmp_path / "picture.png", np.zeros((1, 32, 32), np.int16)):

@@ -72,7 +72,9 @@ def sample(
             (of the model, from many more draws), sheet (a picture of all), likelihood (of each group), inner and outer
             (outlines with a risk, where 'probunet calibrate' was run).
         z: latents to decode in place of draws: a .npy file (n, D), or numbers separated by commas.
-        at: row and column, in pixels: only a field of the training size around this place is looked at.
+        at: row and column, in pixels: only a field of the training size around this place is looked at, in all slices;
+            with a model of volumes also slice, row and column. All count from 0, slices towards the head, as in
+            samples.npy.
         group_distance: average 1 - IoU from which on hypotheses belong to different groups.
         reader: the person who is meant to draw, where the model was trained with readers' names; any of them if not
             given.
@@ -87,6 +89,7 @@ def sample(
         probunet sample runs/demo/probabilistic_unet crop.png -n 16 --out hypotheses
         probunet sample runs/lidc/probabilistic_unet ct/ --format dicomseg --out hypotheses
         probunet sample runs/lidc/probabilistic_unet slice.dcm --at 310 140 --out hypotheses
+        probunet sample runs/nodules/mixture_of_experts ct.nii.gz --at 71 310 140 --format nifti --out hypotheses
         probunet sample runs/demo/probabilistic_unet crop.png --z 0,0,1.5,0,0,0 --out one
         probunet sample runs/demo/probabilistic_unet crops/ --write samples probabilities entropy --out maps
         probunet sample runs/lidc/probabilistic_unet archive/ --shard 0/4 --out hypotheses
@@ -101,8 +104,8 @@ def sample(
         raise InputError(f"group_distance={group_distance} is no distance; give above 0 and up to 1")
     if above and min(above) < 0:
         raise InputError(f"--above {min(above):g} is no volume; give 0 or more")
-    if at is not None and len(at) != 2:
-        raise InputError(f"--at needs a row and a column, got {at}")
+    if at is not None and len(at) not in (2, 3):
+        raise InputError(f"--at needs a row and a column, or a slice, a row and a column, got {at}")
     if unknown := set(write or ()) - set(get_args(Kind)):
         raise InputError(f"--write {sorted(unknown)[0]} is not known; choose from {', '.join(get_args(Kind))}")
     latents = None if z is None else read_latents(z)
@@ -110,7 +113,7 @@ def sample(
         n if latents is None else len(latents),
         checked_seed(seed),
         latents,
-        None if at is None else (at[0], at[1]),
+        None if at is None else tuple(at),
         group_distance,
         format,
         frozenset(cast("list[Kind]", write) if write else DEFAULT),

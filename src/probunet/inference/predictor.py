@@ -99,8 +99,8 @@ class Predictor:
         *,
         spacing: tuple[float, ...] | None = None,
         unit: str | None = None,
-        at: tuple[int, int] | None = None,
-        size: tuple[int, int] | None = None,
+        at: tuple[int, ...] | None = None,
+        size: tuple[int, ...] | None = None,
         reader: str | None = None,
     ) -> Prediction:
         """What the model says about a picture; nothing is computed before it is asked for.
@@ -111,8 +111,10 @@ class Predictor:
             spacing: of an array: mm between (slices,) rows and columns; ``None`` where nobody knows.
             unit: of an array: ``HU``, ``grey level`` or the unit of the model's own data; needed where the model was
                 trained on Hounsfield units.
-            at: row and column of the middle of the only field to look at; ``None`` for the whole picture.
-            size: height and width of that field in the model's pixels; of the training crops if not given.
+            at: row and column of the middle of the only field to look at, in all slices; for a model of volumes also
+                (slice, row, column); ``None`` for the whole picture.
+            size: height and width of that field in the model's pixels, or depth, height and width; of the training
+                crops if not given.
             reader: the person whose drawing is meant, where the model knows persons; any of them if not given.
 
         Raises:
@@ -276,7 +278,7 @@ class Prediction:
             raise InputError(f"{self.picture.source}: {reason}")
         if labels.shape != self.shape:
             raise InputError(f"labels of shape {labels.shape} do not fit {self.picture.source}; give {self.shape}")
-        seen = np.ascontiguousarray(self.view.field.of(labels))
+        seen = self.view.labels_seen(labels)
         label = torch.from_numpy(seen[None] if self.view.volumes else seen).to(self.predictor.device)
         generator = torch.Generator(self.predictor.device).manual_seed(seed_of(checked_seed(seed), "log_prob"))
         with torch.inference_mode():

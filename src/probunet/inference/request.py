@@ -26,7 +26,8 @@ class Request:
         n: how many hypotheses.
         seed: of the hypotheses; each picture draws from a generator of its own, made of this and its name.
         z: (n, D) latents to decode in place of draws, or ``None``.
-        at: row and column of the middle of the only field to segment, of the size that the model was trained on.
+        at: row and column, or slice, row and column, of the middle of the only field to segment, of the size that the
+            model was trained on.
         group_distance: average 1 - IoU from which on two hypotheses are in different groups.
         format: in which hypotheses and maps are written beside the arrays.
         write: what is written.
@@ -40,7 +41,7 @@ class Request:
     n: int
     seed: int
     z: npt.NDArray[np.float32] | None
-    at: tuple[int, int] | None
+    at: tuple[int, ...] | None
     group_distance: float
     format: Format
     write: frozenset[Kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from probunet.inference.units import Limits, crop_of_range, in_own_range, in_uni
 from probunet.io.pictures import Picture
 from probunet.runs.description import TrainedModel
 
+Values = TypeVar("Values", np.uint8, np.float32)
 SAME_SPACING = 0.01
 """Relative difference of pixel sizes up to which a picture is taken as it is."""
 
@@ -41,13 +42,16 @@ class View:
     Args:
         trained: the trained model.
         picture: what is looked at.
-        at: row and column of the middle of the only field to look at; ``None`` for the whole picture.
-        size: height and width of that field in the model's pixels; of the training crops if not given.
+        at: row and column of the middle of the only field to look at, in all slices; for a model of volumes also
+            (slice, row, column); ``None`` for the whole picture.
+        size: height and width of that field in the model's pixels, or depth, height and width; of the training crops
+            if not given.
 
     Attributes:
-        field: what is looked at.
-        grid: its pixels and the model's.
-        through: the slices of the picture and those of a model of volumes.
+        field: what is looked at in a slice.
+        slices: that are looked at; background lies beyond those of a model of volumes.
+        grid: the pixels of the field and the model's.
+        through: these slices and those of a model of volumes.
         notes: what the user should know; more come with every slice.
 
     Raises:
@@ -58,24 +62,31 @@ class View:
         self,
         trained: TrainedModel,
         picture: Picture,
-        at: tuple[int, int] | None = None,
-        size: tuple[int, int] | None = None,
+        at: tuple[int, ...] | None = None,
+        size: tuple[int, ...] | None = None,
     ) -> None:
         self.trained, self.picture = trained, picture
         self.spacing = None if trained.spacing_mm is None else list(trained.spacing_mm[-2:])
         self.notes: set[str] = set(picture.notes)
-        self.crop = trained.plane
+        self.crop = trained.sides
         self.volumes = trained.dims == 3
         if self.volumes and picture.shape[0] == 1:
             raise InputError(f"{shown(picture.source)} is a single slice; the model takes volumes")
-        scale = self._scale()
-        self._range = self._range_field(at)
-        if self._range and at is None:  # of crops around something, the middle
-            at = (picture.shape[1] // 2, picture.shape[2] // 2)
-            self.notes.add(f"only the middle {self.crop[0]}x{self.crop[1]} px are looked at, as in the training")
-        self.field = self._field(at, size or self.crop, scale)
+        if at is not None and len(at) not in ((2, 3) if self.volumes else (2,)):
+            places = "row and column, or slice, row and column" if self.volumes else "row and column; it sees slices"
+            raise InputError(f"the place {' '.join(map(str, at))} does not fit the model; give {places}")
+        scale, through = self._scale(), self._scale_through() if self.volumes else 1.0
+        plane = None if at is None else at[-2:]
+        self._range = self._range_field(plane)
+        if self._range and plane is None:  # of crops around something, the middle
+            plane = (picture.shape[1] // 2, picture.shape[2] // 2)
+            self.notes.add(f"only the middle {_by(self.crop)} px are looked at, as in the training")
+        self.field = self._field(plane, (size or self.crop)[-2:], scale)
+        self.slices = range(picture.shape[0])
+        if at is not None and len(at) == 3:
+            self.slices = self._slices(at[0], size[0] if size and len(size) == 3 else self.crop[0], through)
         self.grid = Grid((self.field.height, self.field.width), scale)
-        self.through = Through(picture.shape[0], self._scale_through() if self.volumes else 1.0)
+        self.through = Through(len(self.slices), through)
         self._note_on_grid()
 
     def _scale(self) -> tuple[float, float]:
@@ -94,20 +105,24 @@ class View:
             return 1.0
         return 1.0 if abs(between / its - 1) <= SAME_SPACING else between / its
 
-    def _field(self, at: tuple[int, int] | None, size: tuple[int, int], scale: tuple[float, float]) -> Field:
+    def _field(self, at: tuple[int, ...] | None, size: tuple[int, ...], scale: tuple[float, float]) -> Field:
         _, height, width = self.picture.shape
         if at is None:
             return Field(0, 0, height, width)
         row, column = at
         if not (0 <= row < height and 0 <= column < width):
             raise InputError(f"row {row}, column {column} is outside the {height}x{width} px; give a place inside")
-        rows, columns = (
-            max(min(round(wanted / s), most), 1) for wanted, s, most in zip(size, scale, (height, width), strict=True)
-        )
-        top, left = min(max(row - rows // 2, 0), height - rows), min(max(column - columns // 2, 0), width - columns)
-        return Field(top, left, rows, columns)
+        rows, columns = (_around(*axis) for axis in zip(at, size, scale, (height, width), strict=True))
+        return Field(rows.start, columns.start, len(rows), len(columns))
 
-    def _range_field(self, at: tuple[int, int] | None) -> Field | None:
+    def _slices(self, number: int, depth: int, scale: float) -> range:
+        """Those around a slice."""
+        most = self.picture.shape[0]
+        if not 0 <= number < most:
+            raise InputError(f"slice {number} is outside the {most} slices; give one from 0 to {most - 1}")
+        return _around(number, depth, scale, most)
+
+    def _range_field(self, at: tuple[int, ...] | None) -> Field | None:
         """The crop whose own range the model sees as 0 to 255; ``None`` for a model of absolute values."""
         crop = crop_of_range(self.trained.intensity.unit)
         _, height, width = self.picture.shape
@@ -128,11 +143,11 @@ class View:
             self.notes.add(f"resampled from {mine} to the model's {its} mm and back")
         elif self.spacing and mine is None:
             self.notes.add(f"pixel size not known; taken to be the model's {self.spacing} mm")
-        (rows, columns), (height, width) = self.grid.seen, self.crop
-        if rows > 1.5 * height or columns > 1.5 * width:
+        if any(sees > 1.5 * saw for sees, saw in zip(self.seen, self.crop, strict=True)):
+            unit = "voxels" if self.volumes else "px"
             self.notes.add(
-                f"the model was trained on {height}x{width} px and sees {rows}x{columns} px; if those were crops "
-                "around something, choose a place with --at"
+                f"the model was trained on {_by(self.crop)} {unit} and sees {_by(self.seen)} {unit}; if those were "
+                "crops around something, choose a place with --at"
             )
 
     @property
@@ -147,9 +162,9 @@ class View:
 
     @cached_property
     def _limits(self) -> Limits:
-        """Of the field in all slices."""
+        """Of the field in all slices that are looked at."""
         low, high = np.inf, -np.inf
-        for index in range(self.picture.shape[0]):
+        for index in self.slices:
             values = self.field.of(self.picture.slice(index))
             low, high = min(low, float(values.min())), max(high, float(values.max()))
         return low, high
@@ -172,11 +187,12 @@ class View:
 
     def volume(self) -> Iterator[npt.NDArray[np.float32]]:
         """What a model of volumes sees, slice by slice (C, h, w) on its own grid; see :meth:`image`."""
-        return map(weighted, self.through.to_model(map(self.image, range(self.picture.shape[0]))))
+        return map(weighted, self.through.to_model(map(self.image, self.slices)))
 
     def labels_seen(self, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Class ids (..., H, W) of the whole picture as (..., h, w) on the model's grid."""
-        return np.ascontiguousarray(self.grid.labels_to_model(self.field.of(labels)))
+        """Class ids (..., H, W) of the whole picture as (..., h, w) on the model's grid; of volumes its own slices."""
+        seen = labels[..., self.slices.start : self.slices.stop, :, :] if self.volumes else labels
+        return np.ascontiguousarray(self.grid.labels_to_model(self.field.of(seen)))
 
     def labels(self, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Class ids (..., h, w) of the model as (..., H, W) of the whole picture; background where nobody looked."""
@@ -184,11 +200,23 @@ class View:
 
     def volume_labels(self, seen: Iterable[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
         """Slices (..., h, w) of class ids of the model, in their order, as those (..., H, W) of the picture."""
-        return (self._on_whole(self.grid.slices_to_picture(terms)) for terms in self.through.to_picture(seen))
+        inside = (self._on_whole(self.grid.slices_to_picture(terms)) for terms in self.through.to_picture(seen))
+        return self._all_slices(inside)
 
     def volume_probabilities(self, seen: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
         """Slices (K, h, w) of probabilities of the model, in their order, as those (K, H, W) of the picture."""
-        return (self.probabilities(weighted(terms)) for terms in self.through.to_picture(seen))
+        return self._all_slices(self.probabilities(weighted(terms)) for terms in self.through.to_picture(seen))
+
+    def _all_slices(self, inside: Iterator[npt.NDArray[Values]]) -> Iterator[npt.NDArray[Values]]:
+        """Every slice of the picture, from those that are looked at."""
+        first = next(inside)
+        beyond = np.zeros_like(first)
+        if first.dtype != np.uint8:  # probabilities (K, H, W)
+            beyond[0] = 1
+        yield from (beyond.copy() for _ in range(self.slices.start))
+        yield first
+        yield from inside
+        yield from (beyond.copy() for _ in range(self.slices.stop, self.picture.shape[0]))
 
     def _on_whole(self, mine: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         whole = np.zeros((*mine.shape[:-2], *self.picture.shape[1:]), np.uint8)
@@ -201,6 +229,17 @@ class View:
         whole[0] = 1
         self.field.of(whole)[...] = self.grid.to_picture(seen)
         return whole
+
+
+def _around(middle: int, wanted: int, scale: float, most: int) -> range:
+    """Pixels of a picture around a place, along one axis: as many of them as are so many of the model's."""
+    count = max(min(round(wanted / scale), most), 1)
+    first = min(max(middle - count // 2, 0), most - count)
+    return range(first, first + count)
+
+
+def _by(sides: Iterable[int]) -> str:
+    return "x".join(map(str, sides))
 
 
 def with_channels(picture: Picture, channels: int) -> Picture:

@@ -148,9 +148,14 @@ class TrainedModel(ABC):
         return dims
 
     @property
+    def sides(self) -> tuple[int, ...]:
+        """Those of the crop that it was trained on, by axis."""
+        return (self.crop,) * self.dims if isinstance(self.crop, int) else tuple(self.crop)
+
+    @property
     def plane(self) -> tuple[int, int]:
         """Height and width of the crop that it was trained on, in pixels."""
-        return (self.crop, self.crop) if isinstance(self.crop, int) else (self.crop[-2], self.crop[-1])
+        return self.sides[-2], self.sides[-1]
 
     def knows(self, patients: Iterable[str], splits: Sequence[str]) -> list[str]:
         """Which of some patients were in these splits of its training data, as far as its description says.
