@@ -2,15 +2,19 @@
 
 import json
 import re
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 import yaml
 
 from probunet.cli import main, parse
+from probunet.core.descriptions import read_yaml
 from probunet.core.shipped import named
 from probunet.data.own import street_folder
 from probunet.runs.specification import Specification
@@ -99,3 +103,55 @@ def test_a_name_means_a_shipped_file_and_only_one_thing(tmp_path, monkeypatch, f
     Path("demo").write_text("seed: 1")
     assert "give the path for the second" in failing("train", "--config", "demo", "--only", "unet")
     assert "there is no option --sead" in failing("train", "--config=lidc", "--sead", "1")
+
+
+@pytest.fixture(scope="module")
+def schema():
+    with redirect_stdout(StringIO()) as printed:
+        main(["configs", "--schema"])
+    content = json.loads(printed.getvalue())
+    kind = jsonschema.validators.validator_for(content)
+    kind.check_schema(content)
+    return kind(content)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_the_schema_for_editors_takes_every_configuration(file, schema):
+    assert [error.message[:200] for error in schema.iter_errors(read_yaml(file))] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("datas", {"store": "x"}),
+        ("data.croop", 64),
+        ("data.augmentation.mirror", "sometimes"),
+        ("models.mixture_of_experts.class_path", "probunet.Mixture"),
+        ("models.mixture_of_experts.init_args.chanels", [4]),
+        ("models.mixture_of_experts.init_args.experts", "four"),
+        ("models.mixture_of_experts.init_args.pixels", {"class_path": "probunet.TopK", "init_args": {"shares": 0.1}}),
+        ("energy.relaxation", "hard"),
+        ("optimisation.schedule", "linear"),
+        ("trainer.max_step", 10),
+    ],
+)
+def test_the_schema_refuses_what_the_command_line_refuses(key, value, schema, tmp_path, failing):
+    content = read_yaml(FOLDER / "lidc_best.yaml")
+    *places, last = key.split(".")
+    part = content
+    for place in places:
+        part = part[place]
+    part[last] = value
+    assert list(schema.iter_errors(content))
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(content))
+    failing("train", "--config", str(tmp_path / "wrong.yaml"))
+
+
+def test_a_configuration_may_name_its_schema_and_a_model_of_ones_own_but_not_trust_it(schema, tmp_path):
+    content = read_yaml(FOLDER / "demo.yaml")
+    assert list(schema.iter_errors(content | {"trust": ["mine"]}))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"$schema": "probunet.schema.json", **content}))
+    with torch.device("meta"):
+        assert parse("train", ["--config", str(tmp_path / "mine.yaml")])["seed"] == content.get("seed", 0)
+    content["models"] = {"mine": {"class_path": "my_package.Mine", "init_args": {"width": 3}}}
+    assert not list(schema.iter_errors(content))

@@ -102,7 +102,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: an unknown option, a value of the wrong kind, or something missing.
     """
-    from probunet import arguments
+    from probunet.commands import arguments
 
     return arguments.parse(load(name), name, words)
 

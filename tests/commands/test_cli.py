@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from probunet import arguments
 from probunet.cli import COMMANDS, load, main, summary
+from probunet.commands import arguments
 
 
 def test_help_lists_every_command_with_a_line_of_its_own(capsys):

@@ -49,7 +49,7 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     signature = inspect.signature(function).parameters
     if "--help-trainer" in words and "trainer" in signature:
         _print_trainer(name)
-    parser = _make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
+    parser = make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
     booleans = {key for key, kind in get_type_hints(function).items() if kind is bool}
     words = _with_files(list(_spelled(words, booleans)))
     _check_configurations(words)
@@ -87,7 +87,14 @@ def examples(docstring: str) -> list[str]:
     return [line.strip() for line in rest.partition("\n\n")[0].splitlines()]
 
 
-def _make_parser(function: Callable[..., Any], name: str, help_only: bool) -> ArgumentParser:
+def make_parser(function: Callable[..., Any], name: str, help_only: bool = False) -> ArgumentParser:
+    """Make the parser of a command.
+
+    Args:
+        function: what the command calls.
+        name: of the command.
+        help_only: whether the many arguments of Lightning's Trainer are one line that names their own help.
+    """
     doc = parse_docstring((function.__doc__ or "").replace("    Examples:\n", "    Example:\n"))
     described = {p.arg_name: p.description or "" for p in doc.params}
     parser = ArgumentParser(
