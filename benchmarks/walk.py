@@ -22,7 +22,6 @@ from PIL import Image
 
 import probunet
 from probunet.core.console import speaking
-from probunet.core.shards import WHOLE
 from probunet.inference.predictor import Predictor
 from probunet.inference.request import Request
 from probunet.inference.results import Results
@@ -34,8 +33,6 @@ SOURCE = Path(probunet.__file__).parent
 
 def walk(folder: Path) -> dict[str, list[str]]:
     """Files whose functions run while the command goes through one picture, by room."""
-    from probunet.commands.sample import _all
-
     (folder / "crop.png").parent.mkdir(exist_ok=True)
     for name in ("first", "second"):
         Image.fromarray(np.full((128, 128), 120, np.uint8)).save(folder / f"{name}.png")
@@ -43,15 +40,20 @@ def walk(folder: Path) -> dict[str, list[str]]:
     results = Results(folder / "out", Predictor(open_model(write_model(folder)), "cpu"), request)
     files: dict[str, None] = {}
 
+    def sample(name: str) -> None:
+        for picture in Search([folder / name]):
+            if not results.has(picture):
+                results.write(picture, lambda: None)
+
     def note(frame: FrameType, event: str, _: Any) -> None:
         if event == "call" and (file := Path(frame.f_code.co_filename)).is_relative_to(SOURCE):
             files[file.relative_to(SOURCE).as_posix()] = None
 
     with speaking(quiet=True):
-        _all(Search([folder / "first.png"]), WHOLE, results)
+        sample("first.png")
         sys.setprofile(note)
         try:
-            _all(Search([folder / "second.png"]), WHOLE, results)
+            sample("second.png")
         finally:
             sys.setprofile(None)
     rooms: dict[str, list[str]] = {}
