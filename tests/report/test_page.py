@@ -76,10 +76,15 @@ def test_named_readers_have_a_row_each(trained):
     assert case.painted(class_palette(2, ()), 9)[1][3].endswith(": empty")
 
 
-def test_dice_by_hand():
-    first = np.array([[0, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
-    second = np.array([[0, 1, 2, 1], [0, 0, 0, 255], [255, 1, 1, 1]], np.uint8)
-    np.testing.assert_allclose(overlaps.dice(first, second), [[0.8, 0, 0.8], [0, 1, 0]])
+def test_dice_and_sizes_are_over_the_pixels_that_every_reader_knows():
+    """Of four pixels the last is left open by the second reader, so that three count, for every pair and every size."""
+    samples = np.array([[[0, 1, 1, 1]], [[0, 0, 0, 0]]], np.uint8)
+    readings = np.array([[[0, 1, 2, 0]], [[0, 0, 0, 255]], [[1, 1, 1, 1]]], np.uint8)
+    measured = overlaps.compared(samples, readings)
+    np.testing.assert_allclose(1 - measured.cross[0], [[1, 0, 0.8], [0, 1, 0]])
+    np.testing.assert_allclose(1 - measured.references[0], [[1, 0, 0.8], [0, 1, 0], [0.8, 0, 1]])
+    assert measured.sample_area.ravel().tolist() == [2, 0]
+    assert measured.reference_area.ravel().tolist() == [2, 0, 3]
 
 
 def test_numbers_in_the_plane_do_not_lie_on_each_other():

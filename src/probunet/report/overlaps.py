@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from probunet.core.marks import foreground
 from probunet.core.types import IGNORE
-from probunet.metrics import bootstrap_interval
+from probunet.metrics import Convention, Distances, bootstrap_interval, pairwise_distances
 from probunet.metrics.consensus import majority
 from probunet.report.results import SAMPLES, Floats, Results
 from probunet.report.section import Estimate, Section, Table
 
 Labels = npt.NDArray[np.uint8]
+
+DICE = Convention(2, ignore=IGNORE, overlap="dice")
+"""All classes but background count together, as one; pixels that any reader does not know count nowhere."""
 
 
 def section(results: Results) -> Section | None:
@@ -24,24 +26,28 @@ def section(results: Results) -> Section | None:
         return None
     unit, sizes = _units(results)
     labels = [results.images[i]["labels"].numpy() for i in results.spread]
-    outlines = [majority(readings)[None] for readings in labels]
     maps = {name: results.spread_samples(name) for name in results.names}
-    maps["majority of the readers"] = outlines
-    rows: list[list[Any]] = [[name, *_row(results, drawn, labels, sizes)] for name, drawn in maps.items()]
-    between = [_off_diagonal(dice(readings, readings)) for readings in labels]
-    theirs = [_size(readings, size) for readings, size in zip(labels, sizes, strict=True)]
-    empty = [float(np.mean(_marks(readings).sum(axis=1) == 0)) for readings in labels]
-    rows.append(["a reader", *(_over(results, values) for values in (between, theirs, empty))])
+    maps["majority of the readers"] = [majority(readings)[None] for readings in labels]
+    measured = {
+        name: [compared(maps_of, readings) for maps_of, readings in zip(drawn, labels, strict=True)]
+        for name, drawn in maps.items()
+    }
+    rows = [[name, *_row(results, images, sizes)] for name, images in measured.items()]
+    outlines = measured["majority of the readers"]
+    between = [_off_diagonal(image.references[0]) for image in outlines]
+    areas = [_areas(image, image.reference_area, pixel) for image, pixel in zip(outlines, sizes, strict=True)]
+    rows.append(["a reader", *(_over(results, list(values)) for values in (between, *zip(*areas, strict=True)))])
     columns = ["", "Dice with a reader", f"size ({unit})", "share empty"]
     text = [
         f"{SAMPLES} hypotheses of each of {len(labels)} {'images' if results.store.dims == 2 else 'volumes'}, spread "
         "over all. All classes but background count together, as one. Dice is 1 where both are empty; of a reader it "
         "is that with the others. The majority saw the very readings that it is compared with. Dice of single outlines "
-        "rewards the middle of the readers: whether a model draws all of them is what D²_GED says."
+        "rewards the middle of the readers: whether a model draws all of them is what D²_GED says. Pixels that a "
+        "reader of an image leaves open count in no Dice and no size of it."
     ]
     tables = [Table("overlaps", "", columns, rows, muted=2)]
     if results.store.reader_names:
-        tables.append(_readers(results, labels, outlines, sizes, unit))
+        tables.append(_readers(results, measured[results.reference], outlines, sizes, unit))
     else:
         text.append(
             "The readers of this data have no names, as a column is not always the same person: no row for each."
@@ -49,28 +55,16 @@ def section(results: Results) -> Section | None:
     return Section("Dice, sizes, and each reader", text, tables)
 
 
-def dice(first: Labels, second: Labels) -> Floats:
-    """Dice of every map (n, *size) with every other one (m, *size), (n, m); 1 where both mark nothing.
-
-    Pixels with ``IGNORE`` in either count in neither.
-    """
-    a, b = _marks(first).astype(np.float32), _marks(second).astype(np.float32)
-    known_a, known_b = ((maps.reshape(len(maps), -1) != IGNORE).astype(np.float32) for maps in (first, second))
-    both, either = 2.0 * (a @ b.T), a @ known_b.T + known_a @ b.T
-    return np.where(either > 0, both / np.maximum(either, 1), 1.0)
+def compared(samples: Labels, readings: Labels) -> Distances:
+    """1 - Dice and areas of label maps (n, *size) and readings (R, *size) of one image, see ``DICE``."""
+    first, second = (np.where(maps == IGNORE, np.uint8(IGNORE), foreground(maps)) for maps in (samples, readings))
+    return pairwise_distances(first[None], second[None], DICE, workers=1)
 
 
-def _marks(maps: Labels) -> npt.NDArray[np.bool_]:
-    return foreground(maps.reshape(len(maps), -1))
-
-
-def _off_diagonal(values: Floats) -> float:
-    count = len(values)
-    return float("nan") if count < 2 else float(values[~np.eye(count, dtype=bool)].mean())
-
-
-def _size(maps: Labels, pixel: float) -> float:
-    return float(_marks(maps).sum(axis=1).mean() * pixel)
+def _off_diagonal(distances: Floats) -> float:
+    """The mean Dice of any two readers, out of their distances (R, R)."""
+    count = len(distances)
+    return float("nan") if count < 2 else 1 - float(distances[~np.eye(count, dtype=bool)].mean())
 
 
 def _units(results: Results) -> tuple[str, list[float]]:
@@ -82,11 +76,17 @@ def _units(results: Results) -> tuple[str, list[float]]:
     return names[1], [math.prod(spacing or ()) for spacing in spacings]
 
 
-def _row(results: Results, maps: list[Labels], labels: list[Labels], sizes: list[float]) -> list[Estimate]:
-    overlap = [float(dice(drawn, readings).mean()) for drawn, readings in zip(maps, labels, strict=True)]
-    size = [_size(drawn, pixel) for drawn, pixel in zip(maps, sizes, strict=True)]
-    empty = [float(np.mean(_marks(drawn).sum(axis=1) == 0)) for drawn in maps]
-    return [_over(results, values) for values in (overlap, size, empty)]
+def _row(results: Results, images: list[Distances], sizes: list[float]) -> list[Estimate]:
+    overlap = [1 - float(image.cross.mean()) for image in images]
+    areas = [_areas(image, image.sample_area, pixel) for image, pixel in zip(images, sizes, strict=True)]
+    return [_over(results, list(values)) for values in (overlap, *zip(*areas, strict=True))]
+
+
+def _areas(image: Distances, areas: npt.NDArray[np.int64], pixel: float) -> tuple[float, float]:
+    """Mean size of some maps and the share of empty ones; NaN of an image of which no pixel counts."""
+    if image.left_out[0]:
+        return float("nan"), float("nan")
+    return float(areas.mean() * pixel), float(np.mean(areas == 0))
 
 
 def _over(results: Results, values: list[float]) -> Estimate:
@@ -99,25 +99,23 @@ def _over(results: Results, values: list[float]) -> Estimate:
     return interval.mean, interval.low, interval.high
 
 
-def _readers(results: Results, labels: list[Labels], outlines: list[Labels], sizes: list[float], unit: str) -> Table:
+def _readers(
+    results: Results, drawn: list[Distances], outlines: list[Distances], sizes: list[float], unit: str
+) -> Table:
     """A row for each person, over the images that this person looked at."""
     name, people = results.reference, [results.images[i]["readers"].tolist() for i in results.spread]
-    samples, rows = results.spread_samples(name), []
+    rows = []
     for column, reader in enumerate(results.store.reader_names or ()):
         looked = [(i, columns.index(column)) for i, columns in enumerate(people) if column in columns]
         if not looked:
             rows.append([reader, 0, None, None, None, None, None])
             continue
-        own = [labels[i][r : r + 1] for i, r in looked]
+        areas = [_areas(outlines[i], outlines[i].reference_area[:, r], sizes[i]) for i, r in looked]
         values = [
-            [_size(reading, sizes[i]) for reading, (i, _) in zip(own, looked, strict=True)],
-            [float(not _marks(reading).any()) for reading in own],
-            [
-                _mean(dice(reading, np.delete(labels[i], r, axis=0)))
-                for reading, (i, r) in zip(own, looked, strict=True)
-            ],
-            [_mean(dice(reading, outlines[i])) for reading, (i, _) in zip(own, looked, strict=True)],
-            [_mean(dice(reading, samples[i])) for reading, (i, _) in zip(own, looked, strict=True)],
+            *map(list, zip(*areas, strict=True)),
+            [1 - _mean(np.delete(outlines[i].references[0, r], r)) for i, r in looked],
+            [1 - _mean(outlines[i].cross[0, :, r]) for i, r in looked],
+            [1 - _mean(drawn[i].cross[0, :, r]) for i, r in looked],
         ]
         rows.append([reader, len(looked), *(_shown(column) for column in values)])
     columns = ["reader", "readings", f"size ({unit})", "share empty", "Dice with the others", "with the majority"]
