@@ -20,6 +20,7 @@ from probunet.metrics.convention import Convention
 from probunet.metrics.distance import Floats, pairwise_distance
 from probunet.metrics.reader_quality import Finding, outliers, reader_quality
 from probunet.metrics.significance import Groups, Interval, bootstrap_interval
+from probunet.metrics.values import defined_mean
 
 KEPT = 2
 """Cases of each kind that are kept to be drawn."""
@@ -118,7 +119,7 @@ class ReaderStudy:
     def table(self, label: int, seed: int = 0) -> list[dict[str, Any]]:
         """One row for each reader, with 95 % intervals, patients drawn as a whole."""
         rows, groups = self.rows[label], independent_groups(self.patients)[0]
-        distance = _mean_of_defined(np.stack(self.distances))
+        distance = defined_mean(np.stack(self.distances))
         table = []
         for r, reader in enumerate(self.readers):
             empty = np.stack(rows.empty)[:, r]
@@ -136,7 +137,7 @@ class ReaderStudy:
 
     def mean_distances(self) -> Floats:
         """(R, R) mean distance between any two readers; NaN on the diagonal and for two who never met."""
-        return _mean_of_defined(np.moveaxis(np.stack(self.distances), 0, -1))
+        return defined_mean(np.moveaxis(np.stack(self.distances), 0, -1))
 
     def copies(self) -> list[dict[str, Any]]:
         """Pairs of readers with equal readings, in how many cases, of those in which both marked something."""
@@ -220,10 +221,3 @@ def _estimate(values: Floats, groups: Groups, seed: int) -> dict[str, Any] | Non
         return None
     interval: Interval = bootstrap_interval(values, groups, seed=seed)
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "readings": interval.n}
-
-
-def _mean_of_defined(values: Floats) -> Floats:
-    """Mean along the last axis of what is no NaN; NaN where nothing is."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=-1)
-    return np.divide(np.where(known, values, 0).sum(axis=-1), count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Floats
 from probunet.metrics.energy import Draws
-from probunet.metrics.values import ImageValues
+from probunet.metrics.values import ImageValues, defined_mean, ratio
 
 
 def area_crps(
@@ -82,7 +82,7 @@ def gaussian_area_crps(distances: Distances, pixel: float = 1.0, *, relative: bo
     weights = np.full(readers.shape[1], 1 / readers.shape[1])
     middle, deviation = readers.mean(axis=1), readers.std(axis=1)
     away = samples.mean(axis=1) - middle
-    z = np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 0)
+    z = ratio(away, deviation, 0.0)
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     score = deviation * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
     score = np.where(deviation > 0, score, np.abs(away))
@@ -100,9 +100,6 @@ def _averaged(
     """Mean over the classes of scores (B, K), relative to the readers' mean areas (B, R, K) where asked for."""
     if relative:
         mean = np.einsum("r,brk->bk", weights, readers) * pixel
-        score = np.divide(score, mean, out=np.full_like(score, np.nan), where=mean > 0)
-    known = ~np.isnan(score)
-    count = known.sum(axis=1)
-    total = np.where(known, score, 0).sum(axis=1)
-    value = np.divide(total, count, out=np.full(len(score), np.nan), where=(count > 0) & ~distances.left_out)
+        score = ratio(score, mean)
+    value = np.where(distances.left_out, np.nan, defined_mean(score, axis=1))
     return ImageValues(value, np.isnan(value), distances.convention)

@@ -13,6 +13,7 @@ from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps
 from probunet.metrics.matching import best_dice
 from probunet.metrics.overlap import Maps, as_array, count_overlaps
+from probunet.metrics.values import ratio
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _combined_sensitivity(
         wanted = (references == label).any(axis=1) & known
         covered = (wanted & (samples == label).any(axis=1)).sum(axis=1)
         total = wanted.sum(axis=1)
-        of_classes.append(np.divide(covered, total, out=np.ones(len(total)), where=total > 0))
+        of_classes.append(ratio(covered, total, 1.0))
     return np.asarray(np.mean(of_classes, axis=0))
 
 

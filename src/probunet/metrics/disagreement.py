@@ -11,6 +11,7 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.metrics.distance import Distances, Floats
+from probunet.metrics.values import ratio
 
 
 @dataclass(frozen=True)
@@ -124,5 +125,5 @@ def _area_spread(area: npt.NDArray[np.int64]) -> Floats:
         return np.zeros(len(area))
     i, j = np.triu_indices(count, 1)
     larger = np.maximum(area[:, i], area[:, j])
-    ratio = np.divide(np.minimum(area[:, i], area[:, j]), larger, out=np.ones(larger.shape), where=larger > 0)
-    return np.asarray((1.0 - ratio).mean(axis=1))
+    smaller = ratio(np.minimum(area[:, i], area[:, j]), larger, 1.0)
+    return np.asarray((1.0 - smaller).mean(axis=1))

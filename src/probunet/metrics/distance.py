@@ -17,6 +17,7 @@ from probunet.core.machine import cores
 from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention, Overlap
 from probunet.metrics.overlap import Maps, count_overlaps
+from probunet.metrics.values import defined_mean
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -207,12 +208,7 @@ def _distance(shared: npt.NDArray[np.int64], convention: Convention, overlap: Ov
 
 
 def _class_mean(distance: Floats, convention: Convention) -> Floats:
-    if convention.empty != "skip":
-        return distance.mean(axis=1)
-    present = ~np.isnan(distance)
-    count = present.sum(axis=1)
-    total = np.where(present, distance, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return defined_mean(distance, axis=1) if convention.empty == "skip" else distance.mean(axis=1)
 
 
 def _in_threads(work: Any, items: Any, workers: int | None) -> None:

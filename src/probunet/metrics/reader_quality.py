@@ -12,6 +12,7 @@ from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.metrics.consensus import Consensus, staple_quality
 from probunet.metrics.distance import Floats
+from probunet.metrics.values import ratio
 
 Labels: TypeAlias = npt.NDArray[np.integer[Any]]
 Kind: TypeAlias = Literal["copy", "elsewhere", "far", "size"]
@@ -81,13 +82,13 @@ def reader_quality(labels: Labels, label: int = 1, reference: Consensus = "major
     else:
         others = marks.sum(axis=0) - marks
         agreed = 2 * others > len(marks) - 1
-        sensitivity = _share((marks & agreed).sum(axis=1), agreed.sum(axis=1))
-        specificity = _share((~marks & ~agreed).sum(axis=1) + outside, (~agreed).sum(axis=1) + outside)
+        sensitivity = ratio((marks & agreed).sum(axis=1), agreed.sum(axis=1))
+        specificity = ratio((~marks & ~agreed).sum(axis=1) + outside, (~agreed).sum(axis=1) + outside)
     seen = area > 0
-    of_others = _share(area.sum() - area, seen.sum() - seen)
+    of_others = ratio(area.sum() - area, seen.sum() - seen)
     with np.errstate(divide="ignore"):
-        ratio = np.log(np.where(seen & (of_others > 0), area, np.nan) / of_others)
-    return Quality(sensitivity, specificity, ratio, ~seen, ~seen & (seen.sum() == len(marks) - 1))
+        log_ratio = np.log(np.where(seen & (of_others > 0), area, np.nan) / of_others)
+    return Quality(sensitivity, specificity, log_ratio, ~seen, ~seen & (seen.sum() == len(marks) - 1))
 
 
 def outliers(labels: Labels, label: int = 1) -> list[Finding]:
@@ -127,9 +128,9 @@ def outliers(labels: Labels, label: int = 1) -> list[Finding]:
             if mine < FAR * expected:
                 findings.append(Finding("far", int(i), value=mine / float(expected)))
         if len(others) > 1:
-            for ratio, striking in ((area[i] / area[others].max(), 1), (area[i] / area[others].min(), -1)):
-                if striking * np.log(ratio) > np.log(SIZE):
-                    findings.append(Finding("size", int(i), value=float(ratio)))
+            for factor, striking in ((area[i] / area[others].max(), 1), (area[i] / area[others].min(), -1)):
+                if striking * np.log(factor) > np.log(SIZE):
+                    findings.append(Finding("size", int(i), value=float(factor)))
     return findings
 
 
@@ -142,7 +143,3 @@ def _marks(labels: Labels, label: int) -> tuple[npt.NDArray[np.bool_], int]:
     known = (flat[:, marked] != IGNORE).all(axis=0)
     outside = int((flat[:, ~marked] != IGNORE).all(axis=0).sum())
     return np.asarray(flat[:, marked][:, known] == label), outside
-
-
-def _share(count: npt.NDArray[Any], total: npt.NDArray[Any]) -> Floats:
-    return np.divide(count, total, out=np.full(np.shape(count), np.nan), where=np.asarray(total) > 0)

@@ -18,6 +18,7 @@ from scipy.optimize import isotonic_regression
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.metrics.distance import Floats
+from probunet.metrics.values import ratio
 
 Marks = npt.NDArray[np.bool_]
 
@@ -150,8 +151,8 @@ def observe(
     inside = _at_least(place)
     marked_inside = np.stack([_at_least(place[reader]) for reader in marks])
     areas = marks.sum(axis=1)
-    outer = 1 - _share(marked_inside, areas[:, None], 1.0)
-    inner = _share(inside - marked_inside, inside[None], 0.0)
+    outer = 1 - ratio(marked_inside, areas[:, None], 1.0)
+    inner = ratio(inside - marked_inside, inside[None], 0.0)
     sizes = hypotheses.reshape(len(hypotheses), -1)[:, known].sum(axis=1)
     low, middle, high = area_quantiles(sizes, risk)
     sized = np.log1p(areas)
@@ -244,11 +245,6 @@ def _at_least(place: npt.NDArray[np.int64]) -> Floats:
     """(thresholds,) how many pixels have p >= t, from the number of thresholds that are at most p."""
     counts = np.bincount(place, minlength=len(THRESHOLDS) + 1)
     return counts[::-1].cumsum()[::-1][1:].astype(np.float64)
-
-
-def _share(count: Floats, total: Floats, without: float) -> Floats:
-    total = np.broadcast_to(total, count.shape)
-    return np.divide(count, total, out=np.full(count.shape, without), where=total > 0)
 
 
 def _counts(cases: Sequence[Observed]) -> dict[str, int]:

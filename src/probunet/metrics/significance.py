@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.metrics.distance import Floats
+from probunet.metrics.values import ratio
 
 Groups = Sequence[Any] | npt.NDArray[Any]
 STEP = 100
@@ -133,7 +134,7 @@ def _over_seeds(sums: Floats, times: npt.NDArray[np.int64]) -> Floats:
     weights = times * (counts > 0)
     weighted = (weights * values / np.maximum(counts, 1)).sum(axis=1)
     total = weights.sum(axis=1)
-    return np.divide(weighted, total, out=np.full(len(sums), np.nan), where=total > 0)
+    return ratio(weighted, total)
 
 
 def bootstrap_sums(

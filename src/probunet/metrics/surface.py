@@ -14,7 +14,7 @@ from probunet.core.errors import InputError
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps
 from probunet.metrics.overlap import Maps, as_array
-from probunet.metrics.values import ImageValues
+from probunet.metrics.values import ImageValues, defined_mean
 
 Mask = npt.NDArray[np.bool_]
 
@@ -136,7 +136,5 @@ def _surface(mask: Mask) -> Mask:
 
 def _class_mean(values: Floats) -> Floats:
     """(2, N, R) mean over the first axis of what is no NaN; NaN where nothing is, or some distance is infinite."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    mean = np.divide(np.where(known, values, 0).sum(axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean = defined_mean(values, axis=0)
     return np.where(np.isinf(mean), np.nan, mean)

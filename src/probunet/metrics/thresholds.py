@@ -12,7 +12,7 @@ from probunet.metrics.calibration import Probabilities, pixel_pairs
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats
 from probunet.metrics.overlap import Maps
-from probunet.metrics.values import ImageValues
+from probunet.metrics.values import ImageValues, defined_mean, ratio
 
 QUBIQ = tuple(k / 10 for k in range(10))
 """0, .1, ..., .9: the levels of the QUBIQ challenge (Li et al. 2024); at 0 the unions are compared."""
@@ -56,7 +56,7 @@ def dice_at_thresholds(
     for b, predicted, observed in pixel_pairs(probabilities, references, convention, mask):
         if predicted.shape[1]:
             of_classes = [_dice(predicted[k] > cuts, observed[k] > cuts, convention) for k in convention.evaluated]
-            value[b] = _mean_of_defined(np.concatenate(of_classes))
+            value[b] = defined_mean(np.concatenate(of_classes))
     return ImageValues(value, np.isnan(value), convention)
 
 
@@ -64,9 +64,4 @@ def _dice(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], conventio
     """Of the rows of two boolean arrays."""
     total = first.sum(axis=1) + second.sum(axis=1)
     both_empty = {"zero": 1.0, "one": 0.0, "skip": np.nan}[convention.empty]
-    return np.divide(2 * (first & second).sum(axis=1), total, out=np.full(len(total), both_empty), where=total > 0)
-
-
-def _mean_of_defined(values: Floats) -> float:
-    kept = values[~np.isnan(values)]
-    return float(kept.mean()) if len(kept) else float("nan")
+    return ratio(2 * (first & second).sum(axis=1), total, both_empty)

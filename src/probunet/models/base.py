@@ -66,6 +66,8 @@ class SegmentationModel(nn.Module, ABC):
     """The persons who drew the labels, where the model knows them: the components of its distribution."""
     reader_parameters: tuple[str, ...] = ()
     """Parameters whose row r is reader r and nothing else, so that a new reader is fitted by one more row of each."""
+    reader_shares: str = ""
+    """Buffer of the shares of the readings that each reader drew, of a model with ``reader_names``."""
     split: Split | None = None
     """The two halves of a model that runs f_comb once a hypothesis: for ONNX and for the page."""
     learns_from_readers: bool = False

@@ -67,7 +67,7 @@ class MixtureOfExperts(SegmentationModel):
     """
 
     learns_from_readers = True
-    reader_parameters = ("mean", "log_sigma")
+    reader_parameters, reader_shares = ("mean", "log_sigma"), "shares"
 
     def __init__(
         self,
@@ -158,13 +158,13 @@ class MixtureOfExperts(SegmentationModel):
             check_label(label, label_shape(image), self.num_classes)
         distribution = self.forward(image)
         hypotheses, log_weights = distribution.strata(self.draws, generator)
-        cost = pairwise_cross_entropy(hypotheses, labels)
         looked = (labels != IGNORE).flatten(2).any(dim=2)
         if self.reader_names:
-            own = cost.unflatten(1, (-1, self.draws)).diagonal(dim1=1, dim2=3)  # (B, draws, R)
+            own = own_cross_entropy(hypotheses.unflatten(0, (-1, self.draws)), labels)
             each = (math.log(self.draws) - torch.logsumexp(-own, dim=1)) * looked
             total = each.sum(dim=1).div(looked.sum(dim=1).clamp(min=1)).mean()
             return Loss(total, {"reconstruction": total.detach()}, distribution, (hypotheses, log_weights))
+        cost = pairwise_cross_entropy(hypotheses, labels)
         plan = transport_plan(cost, looked, self.limit)
         reconstruction = (plan * cost).sum(dim=(1, 2)).mean()
         got = plan.sum(dim=2).unflatten(1, (len(self.mean), self.draws)).sum(dim=2)
@@ -209,3 +209,17 @@ def pairwise_cross_entropy(hypotheses: torch.Tensor, labels: torch.Tensor) -> to
     with torch.autocast(hypotheses.device.type, enabled=False):
         log_probabilities = F.log_softmax(hypotheses.float(), dim=2).flatten(2).movedim(0, 1)
         return -torch.bmm(log_probabilities, readers.transpose(1, 2))
+
+
+def own_cross_entropy(hypotheses: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the hypotheses of every reader's expert with that reader; see :func:`pairwise_cross_entropy`.
+
+    Args:
+        hypotheses: logits (R, N, B, K, *size), reader by reader.
+        labels: (B, R, *size) class ids or ``IGNORE``.
+
+    Returns:
+        (B, N, R) nats.
+    """
+    pairs = zip(hypotheses, labels.split(1, dim=1), strict=True)
+    return torch.cat([pairwise_cross_entropy(drawn, label) for drawn, label in pairs], dim=2)

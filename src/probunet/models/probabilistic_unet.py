@@ -77,7 +77,7 @@ class ProbabilisticUNet(SegmentationModel):
             prior than a conditional, axis-aligned one.
     """
 
-    reader_parameters = ("prior.embedding",)
+    reader_parameters, reader_shares = ("prior.embedding",), "prior.shares"
 
     def __init__(
         self,

@@ -106,6 +106,5 @@ def _with_one_more(trained: TrainedModel, reader: str) -> tuple[SegmentationMode
     model = replace(trained.specification, arguments=arguments).build(trained.trust)
     for name in model.reader_parameters:
         weights[name] = torch.cat([weights[name], weights[name].mean(dim=0, keepdim=True)])
-    of_shares = {name: value for name, value in model.state_dict().items() if name.endswith("shares")}
-    model.load_state_dict(weights | of_shares)
+    model.load_state_dict(weights | {model.reader_shares: model.get_buffer(model.reader_shares)})
     return model.eval(), len(names)

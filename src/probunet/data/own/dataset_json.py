@@ -103,7 +103,7 @@ def read_facts(file: Path) -> Facts:
     return facts
 
 
-def splits_of(facts: Facts, where: Path) -> dict[str, Split]:
+def fixed_splits(facts: Facts, where: Path) -> dict[str, Split]:
     """The split of every case for which one is fixed.
 
     Raises:

@@ -23,7 +23,7 @@ from probunet.core.files import shown
 from probunet.core.intensity import AIR
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Split
-from probunet.data.own.dataset_json import ENDINGS, Facts, class_names, read_facts, splits_of
+from probunet.data.own.dataset_json import ENDINGS, Facts, class_names, fixed_splits, read_facts
 from probunet.data.own.layout import find_files
 from probunet.io.geometry import Affine, Spacing
 from probunet.io.pictures import Picture, read_file
@@ -115,7 +115,7 @@ def open_folder(root: Path) -> Dataset:
     images, readings = find_files(root, suffix, len(facts.channel_names))
     readers = _reader_names([reader for reading in readings.values() for reader in reading], root)
     cases = tuple(_case_files(name, facts, images[name], readings[name], readers) for name in sorted(images))
-    for key, named in (("patients", facts.patients.keys()), ("splits", splits_of(facts, where).keys())):
+    for key, named in (("patients", facts.patients.keys()), ("splits", fixed_splits(facts, where).keys())):
         if unknown := sorted(named - {case.name for case in cases}):
             raise InputError(f"{where} names the case '{unknown[0]}' in {key}, but there is no image of it")
     single = any((root / "labelsTr" / (name + suffix)).is_file() for name in images)  # nobody knows whose it is
@@ -128,7 +128,7 @@ def open_folder(root: Path) -> Dataset:
         tuple(_text(reader) for reader in readers),
         facts.persistent_readers and not single,
         cases,
-        splits_of(facts, where),
+        fixed_splits(facts, where),
     )
 
 

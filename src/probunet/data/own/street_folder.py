@@ -25,6 +25,7 @@ from probunet.core.intensity import Intensity
 from probunet.core.names import path_below
 from probunet.core.shipped import named
 from probunet.core.types import IGNORE
+from probunet.data.blocks import majority_of_blocks
 from probunet.data.flips import with_flips
 from probunet.data.manifest import SPLITS, Case, Split, sentence
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
@@ -142,7 +143,7 @@ def draw_photograph(image: Path, label: Path, lookup: npt.NDArray[np.int16], siz
     if (classes < 0).any():
         raise InputError(f"{label} holds label id {int(ids[classes < 0][0])}, which the class table does not know")
     reduced = np.asarray(PILImage.fromarray(rgb).resize((size[1], size[0]), PILImage.Resampling.BOX))
-    return np.moveaxis(reduced, -1, 0), _majority(classes.astype(np.uint8), int(factors.pop()))[None]
+    return np.moveaxis(reduced, -1, 0), majority_of_blocks(classes.astype(np.uint8), int(factors.pop()))[None]
 
 
 def prepare_labelled(root: Path, classes: Path, out: Path, jobs: int = -1) -> Store:
@@ -213,15 +214,6 @@ def _lookup(table: ClassTable) -> npt.NDArray[np.int16]:
     for number, name in table.ids.items():
         lookup[number] = order.index(name)
     return lookup
-
-
-def _majority(classes: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
-    """The most frequent class of every block, the lower id where two are even."""
-    h, w = classes.shape[0] // factor, classes.shape[1] // factor
-    blocks = classes.reshape(h, factor, w, factor).swapaxes(1, 2).reshape(h, w, -1)
-    present = np.unique(classes)
-    votes = np.stack([(blocks == k).sum(axis=-1) for k in present])
-    return present[votes.argmax(axis=0)]
 
 
 def _rgb(file: Path) -> npt.NDArray[np.uint8]:

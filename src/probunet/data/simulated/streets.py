@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import zoom
 
+from probunet.data.blocks import majority_of_blocks
 from probunet.data.simulated.street_objects import (
     BUILDING,
     CAR,
@@ -53,7 +54,7 @@ def draw_scene(rng: np.random.Generator, height: int, width: int) -> tuple[Pixel
     """
     while True:
         canvas = _compose(rng, OVERSAMPLED * height, OVERSAMPLED * width)
-        label = _majority(np.asarray(canvas.label))
+        label = majority_of_blocks(np.asarray(canvas.label), OVERSAMPLED)
         counts = np.bincount(label.ravel(), minlength=len(CLASSES))
         if counts.min() > 0 and counts[list(FLIPPABLE)].min() >= MINIMUM * label.size:
             image = canvas.image.resize((width, height), Image.Resampling.BOX)
@@ -131,14 +132,6 @@ def _traffic(canvas: Canvas, rng: np.random.Generator) -> None:
         things.append((rng.uniform(0.5, 1.15), person, metres))
     for scale, paint, metres in sorted(things, key=lambda thing: thing[0]):
         paint(canvas, rng, float(metres), float(scale))
-
-
-def _majority(label: Pixels) -> Pixels:
-    """The most frequent class of every block."""
-    h, w = label.shape[0] // OVERSAMPLED, label.shape[1] // OVERSAMPLED
-    blocks = label.reshape(h, OVERSAMPLED, w, OVERSAMPLED)
-    votes = np.stack([(blocks == k).sum(axis=(1, 3)) for k in range(len(CLASSES))])
-    return votes.argmax(axis=0).astype(np.uint8)
 
 
 def _photograph(rng: np.random.Generator, image: npt.NDArray[np.float64], label: Pixels) -> Pixels:
