@@ -140,6 +140,15 @@ def test_training_from_python_needs_a_crop_where_volumes_differ(volumes, tmp_pat
     assert run.model()(image).sample(1).shape == (1, 1, *volumes.size(3))
 
 
+def test_volumes_in_memory_need_no_store(volumes, tmp_path):
+    """Lists of volumes of two depths; what was trained samples one of them whole."""
+    images = [volumes.normalised(np.array([i]), volumes.images[i][None])[0] for i in range(5)]
+    labels = [np.asarray(volumes.labels[i]) for i in range(5)]
+    arguments = {"steps": 1, "crop": (3, 16, 16), "batch_size": 2, "augmentation": Augmentation(), "device": "cpu"}
+    run = pu.train(pu.UNet(**SMALL), (images, labels), tmp_path / "run", **arguments)
+    assert pu.Predictor.load(run.path, "cpu")(images[1].swapaxes(0, 1)).sample(1).shape == (1, 9, 17, 16)
+
+
 def test_models_and_data_of_other_dimensions_are_refused(run, store, volumes, tmp_path):
     flat = pu.UNet(in_channels=2, channels=[4, 4])
     with pytest.raises(InputError, match=r"'UNet' has 2 dimensions, the images of .* 3; set dims"):

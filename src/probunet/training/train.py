@@ -50,7 +50,8 @@ def train(
         model: what to train: its class and arguments. The object itself stays as it is; weights begin from the seed.
         data: a prepared store. Or a ``torch.utils.data.Dataset`` of image (C, H, W) and labels (R, H, W) or (H, W),
             or the two arrays (N, C, H, W) and (N, R, H, W) or (N, H, W); a store is made of them, OUT/data, of which
-            a fifth of the items is for validation. ``make_store`` can do more: patients, units, names, splits.
+            a fifth of the items is for validation. Volumes have a depth before H, and may differ in size where images
+            and labels are lists. ``make_store`` can do more: patients, units, names, splits.
         out: folder of the experiment, OUT/<class of the model> becomes the run directory; a new temporary folder,
             which stays, if not given.
         steps: batches to train on.
