@@ -248,6 +248,11 @@ def test_bad_files_are_named(tmp_path):
         ({"samples": "empty"}, "holds no case folders"),
         ({"patients": "text.csv"}, "header case,patient"),
         ({"patients": "some.csv"}, "no patient for the case 1"),
+        ({"patients": "blank.csv"}, "no patient for the case 1"),
+        ({"patients": "alike.csv"}, "the patients 'Q' and 'q'"),
+        ({"patients": "two.csv"}, "gives the case 0 to the patients p and q"),
+        ({"patients": "comma.csv"}, "a line of 3 values below 2 columns"),
+        ({"patients": "twice.csv"}, "header case,patient"),
         ({"patients": "none.csv"}, "does not exist"),
     ],
 )
@@ -256,7 +261,16 @@ def test_bad_input_is_one_sentence(tmp_path, change, message):
     np.save(tmp_path / "float.npy", SAMPLES * 0.5)
     (tmp_path / "text.npy").write_text("hello")
     (tmp_path / "text.csv").write_text("hello")
-    (tmp_path / "some.csv").write_text("case,patient\n0,a\n")
+    rest = "1,q\n2,q\n3,q\n4,q\n"
+    for name, rows in {
+        "some": "0,a\n",
+        "blank": "0,a\n1,  \n",
+        "alike": f"0,Q\n{rest}",
+        "two": f"0,p\n0,q\n{rest}",
+    }.items():
+        (tmp_path / f"{name}.csv").write_text("case,patient\n" + rows)
+    (tmp_path / "comma.csv").write_text(f"case,patient\n0,Smith, John\n{rest}")
+    (tmp_path / "twice.csv").write_text("case,patient,patient\n0,p,q\n")
     np.save(tmp_path / "short.npy", SAMPLES[:3])
     np.save(tmp_path / "wide.npy", np.repeat(SAMPLES, 2, axis=3))
     np.savez(tmp_path / "two.npz", a=SAMPLES, b=SAMPLES)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from probunet.commands.tables import print_comparisons, print_row_checks, print_
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs
+from probunet.core.names import refuse_alike
 from probunet.core.writing import writing_file
 from probunet.evaluation.field_scores import checked_figures
 from probunet.evaluation.map_scores import Asked, partners, score_maps, score_on_cluster
@@ -164,10 +167,29 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 
 
 def _patients(path: Path, names: Sequence[str]) -> list[str]:
-    table = list(csv.DictReader(read_text(path).splitlines()))
-    if not table or not {"case", "patient"} <= set(table[0]):
+    """The patient of every case, out of a table.
+
+    Raises:
+        InputError: no such table, a case without a patient or with two, or two patients of whom nobody can say whether
+            they are one.
+    """
+    try:
+        header, *rows = [row for row in csv.reader(io.StringIO(read_text(path), newline="")) if row] or [[]]
+    except csv.Error as error:
+        raise InputError(f"{path} is no table ({error}); save it as CSV") from error
+    if any(header.count(column) != 1 for column in ("case", "patient")) or not rows:
         raise InputError(f"{path} needs the header case,patient and a line for each case")
-    patient = {row["case"]: row["patient"] for row in table}
+    if long := next((row for row in rows if len(row) > len(header)), None):
+        raise InputError(
+            f"{path} has a line of {len(long)} values below {len(header)} columns; quote those with commas"
+        )
+    table = [dict(zip_longest(header, row, fillvalue="")) for row in rows]
+    patient: dict[str, str] = {}
+    for row in table:
+        who = row["patient"].strip()
+        if (other := patient.setdefault(row["case"], who)) != who:
+            raise InputError(f"{path} gives the case {row['case']} to the patients {other} and {who}; keep one line")
+    refuse_alike(patient.values(), "patients", str(path))
     unknown = [name for name in names if not patient.get(name)]
     if unknown:
         raise InputError(f"{path} names no patient for the case {unknown[0]} ({len(unknown)} such cases)")

@@ -59,6 +59,26 @@ def safe_name(text: str, taken: Iterable[str] = ()) -> str:
     return numbered
 
 
+def refuse_alike(names: Iterable[str], what: str, source: str) -> None:
+    """Refuse two names of which people would say that they are one.
+
+    Args:
+        names: of persons or classes; the same one may come again and again.
+        what: they are names of, in the plural, for the message.
+        source: where they were read, for the message.
+
+    Raises:
+        InputError: two differ in upper and lower case, in blanks, or in the form of an accent, and in nothing else.
+    """
+    seen: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        if (other := seen.setdefault(_key(" ".join(name.split())), name)) != name:
+            raise InputError(
+                f"{source} has the {what} {other[:80]!a} and {name[:80]!a}, which differ in upper and lower "
+                "case, blanks or the form of an accent only; write one name always in one way"
+            )
+
+
 def path_below(text: str, source: str) -> str:
     """The text of a description, if it is the path of something below a folder.
 

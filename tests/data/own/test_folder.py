@@ -316,8 +316,26 @@ def test_readers_are_persons_unless_nobody_knows(tmp_path):
     with pytest.raises(InputError, match=r"Anna\.png belongs to no case"):
         open_folder(root)
     (root / "labelsTr/Anna.png").rename(root / "labelsTr/case3/ANNA.png")
-    with pytest.raises(InputError, match="the readers 'ANNA' and 'anna', which differ in upper and lower case only"):
+    with pytest.raises(InputError, match="the readers 'ANNA' and 'anna', which differ in upper and lower case"):
         open_folder(root)
+
+
+@pytest.mark.parametrize("other", ["anna ", "  anna", "Anna"])
+def test_a_reader_whose_name_is_written_in_two_ways_is_no_two_persons(tmp_path, other):
+    root = make(tmp_path / "mine")
+    (root / "labelsTr/case3/anna.png").rename(root / f"labelsTr/case3/{other}.png")
+    with pytest.raises(InputError, match="write one name always in one way"):
+        open_folder(root)
+
+
+@pytest.mark.parametrize(("first", "other"), [("p1", "p1 "), ("P1", "p1"), ("Zo\u00eb", "Zoe\u0308"), ("a b", "a  b")])
+def test_a_patient_who_is_written_in_two_ways_is_not_on_both_sides_of_a_split(tmp_path, first, other):
+    root = make(tmp_path / "mine", patients={"case0": first, "case1": other})
+    with pytest.raises(InputError, match=r"dataset\.json has the patients .* write one name always in one way"):
+        open_folder(root)
+    items = np.zeros((2, 1, 16, 16), np.float32), np.zeros((2, 1, 16, 16), np.uint8)
+    with pytest.raises(InputError, match="the list of patients has the patients"):
+        make_store(items, tmp_path / "items", patients=[first, other])
 
 
 def test_names_that_are_no_utf8_are_written_as_numbers(tmp_path):

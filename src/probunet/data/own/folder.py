@@ -21,6 +21,7 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import AIR
+from probunet.core.names import refuse_alike
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Split
 from probunet.data.own.dataset_json import ENDINGS, Facts, class_names, fixed_splits, read_facts
@@ -109,6 +110,8 @@ def open_folder(root: Path) -> Dataset:
     where = root / "dataset.json"
     facts = read_facts(where)
     classes, ignore = class_names(facts, where)
+    refuse_alike(facts.labels, "classes", str(where))
+    refuse_alike(map(str, facts.patients.values()), "patients", str(where))
     suffix = facts.file_ending.lower()
     if suffix not in ENDINGS:
         raise InputError(f"{where} has the file_ending '{suffix}'; use one of {', '.join(ENDINGS)}")
@@ -148,13 +151,7 @@ def _text(name: str) -> str:
 
 def _reader_names(named: list[str], folder: Path) -> tuple[str, ...]:
     readers = sorted(set(named))
-    alike: dict[str, str] = {}
-    for reader in readers:
-        if (other := alike.setdefault(reader.casefold(), reader)) != reader:
-            raise InputError(
-                f"{folder} has the readers '{other}' and '{_text(reader)}', which differ in upper and lower case only; "
-                "give one person one name"
-            )
+    refuse_alike(map(_text, readers), "readers", str(folder))
     return tuple(readers)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import FAR, Intensity
+from probunet.core.names import refuse_alike
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
@@ -84,6 +85,7 @@ def make_store(
     names = [f"item-{i}" for i in range(count)] if patients is None else [str(patient) for patient in patients]
     if len(names) != count:
         raise InputError(f"there are {count} items and {len(names)} patients; give one patient for each item")
+    refuse_alike(names, "patients", "the list of patients")
     parts = split_by_patient(names, shares, seed)
     if not count:
         raise InputError("there are no items to make a store of; give at least one for training and one for validation")
