@@ -203,6 +203,9 @@ def _figure(results: Results) -> Figure:
             axis.plot(place + offset + jitter, values[chosen], ".", ms=1.5, alpha=0.25, color=look["color"])
         means = [results.evaluations[name]["ged2"][str(n)]["mean"] for n in results.numbers]
         axis.plot(places + offset, means, **look, mec="white", ms=6, lw=1.3, label=label(results, name), zorder=3)
+    perfect = np.stack([results.values(results.names[0], f"perfect_model_n{n}") for n in results.numbers])
+    if not np.isnan(perfect).all():
+        axis.plot(places, np.nanmean(perfect, axis=1), color="0.4", lw=1, label="perfect model")
     for line, (name, values) in zip((":", "--", "-."), results.first["reference_points"].items(), strict=False):
         means = [values["ged2"][str(n)]["mean"] for n in results.numbers]
         axis.plot(places, means, line, color="0.4", lw=1, label=name.replace("_", " "))
