@@ -80,7 +80,8 @@ def halves(cases: list[Observed], risk: float, n: int, count: int) -> dict[str, 
         }
         for name, means in realised.items()
     }
-    return {**summary, "binomial_upper": highest, "cost": {name: float(np.mean(pixels)) for name, pixels in costs.items()}}
+    cost = {name: float(np.mean(pixels)) for name, pixels in costs.items()}
+    return {**summary, "binomial_upper": highest, "cost": cost}
 
 
 def _first_of_each(images: EvaluationImages, most: int) -> list[int]:
