@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from probunet import cli
+from probunet.commands.listed import load
 
 NUMBERS = ("-1", "0", "nan", "inf", "-inf", "1e400", "100000000000000000000", "", "text", "0x10", "1,5", "[1]", "{}")
 """Values of numeric flags."""
@@ -247,7 +248,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 def flags() -> Iterator[Trial]:
     """Every numeric flag of every command with ``NUMBERS``."""
     for name, words in COMMANDS.items():
-        hints, parameters = get_type_hints(cli.load(name)), inspect.signature(cli.load(name)).parameters
+        hints, parameters = get_type_hints(load(name)), inspect.signature(load(name)).parameters
         for key, parameter in parameters.items():
             kinds = {*get_args(hints[key]), hints[key], *(k for a in get_args(hints[key]) for k in get_args(a))}
             counts = bool(kinds & {int, float}) or key in ("z", "shard", "device")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from probunet.cli import COMMANDS, parse
+from probunet.cli import parse
+from probunet.commands.listed import COMMANDS
 from probunet.training.configurations import FOLDER
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINES = [
-    (page.name, line.split("#")[0].strip())
+    (page.name, line.split("#")[0].split(" > ")[0].strip())
     for page in PAGES
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     if not language

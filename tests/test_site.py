@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 import probunet as pu
-from probunet.cli import COMMANDS
+from probunet.commands.listed import COMMANDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 SITE = yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))

@@ -1,57 +1,24 @@
-"""The command ``probunet``: the name of a command, and the function whose signature and docstring are its help.
-
-A function is imported only when its command is called, so that the list of commands loads next to nothing.
-"""
+"""The command ``probunet``: it finds the command, runs it, and turns every way to end into an exit code."""
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
+from probunet.commands.listed import COMMANDS, load, summary
 from probunet.core.errors import InputError, Stopped
-
-COMMANDS = {
-    "prepare readers": "prepare:readers",
-    "prepare streets": "prepare:streets",
-    "prepare slices": "prepare_lidc:slices",
-    "prepare lidc": "prepare_lidc:lidc",
-    "prepare import": "prepare_lidc:import_crops",
-    "prepare folder": "prepare:folder",
-    "prepare labelled": "prepare:labelled",
-    "prepare cityscapes": "prepare:cityscapes",
-    "prepare inspect": "prepare:inspect",
-    "prepare pictures": "prepare:pictures",
-    "prepare verify": "prepare:verify",
-    "configs": "configs:configs",
-    "plan": "plan:plan",
-    "train": "train:train",
-    "adapt": "adapt:adapt",
-    "compare": "compare:compare",
-    "evaluate": "evaluate:evaluate",
-    "sample": "sample:sample",
-    "export": "export:export",
-    "explore": "explore:explore",
-    "score": "score:score",
-    "report": "report:report",
-    "doctor": "doctor:doctor",
-    "readers": "readers:readers",
-    "calibrate": "calibrate:calibrate",
-}
-"""Module of ``probunet.commands`` and function of every command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
-    Exits with 0, with 2 after one sentence on the user's mistake, with 130 after Ctrl-C and 143 after SIGTERM.
+    Exits with 0, with 2 after one sentence on the user's mistake, with 130 after Ctrl-C and 143 after SIGTERM, and with
+    141 where nobody reads any more what is printed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     quiet = "--quiet" in words
@@ -62,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _run(words, signals, quiet)
         except KeyboardInterrupt:
             _stop(130, "interrupted; what was finished is kept, nothing half-written is left")
+        except BrokenPipeError:  # who reads what is printed has seen enough, as head has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
         except OSError as error:
             if error.filename is None or error.strerror is None:
                 raise
@@ -72,28 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _stop(stopped.exit_code, str(stopped))
     if signals.received is not None:  # swallowed by what was at work when it came
         raise SystemExit(128 + signals.received)
-
-
-def load(name: str) -> Callable[..., Any]:
-    """Import the function of a command.
-
-    Raises:
-        InputError: a package of an extra is missing, without which the command cannot work.
-    """
-    from probunet.core.packages import needed_by
-
-    module, function = COMMANDS[name].split(":")
-    with needed_by(f"probunet {name}"):
-        loaded: Callable[..., Any] = getattr(import_module(f"probunet.commands.{module}"), function)
-    return loaded
-
-
-def summary(name: str) -> str:
-    """First line of the help of a command, read from its source without importing it."""
-    module, function = COMMANDS[name].split(":")
-    tree = ast.parse((Path(__file__).parent / "commands" / f"{module}.py").read_text(encoding="utf-8"))
-    written = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return (ast.get_docstring(written) or "").split("\n")[0].rstrip(".")
 
 
 def parse(name: str, words: Sequence[str]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from probunet.cli import COMMANDS, load, main, summary
+from probunet.cli import main
 from probunet.commands import arguments
+from probunet.commands.listed import COMMANDS, load, summary
 
 
 def test_help_lists_every_command_with_a_line_of_its_own(capsys):
@@ -22,6 +23,17 @@ def test_help_lists_every_command_with_a_line_of_its_own(capsys):
     assert len({summary(name) for name in COMMANDS}) == len(COMMANDS)
     main(["prepare"])
     assert "train" not in capsys.readouterr().out.split("COMMAND --help")[0]
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)  # as head does
+    with open(writer, "w", buffering=1) as out, monkeypatch.context() as patch:  # noqa: PTH123
+        patch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as stopped:
+            main(["configs"])
+    assert stopped.value.code == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_version(capsys):

@@ -12,7 +12,8 @@ import time
 
 import torch
 
-from probunet.cli import load, main
+from probunet.cli import main
+from probunet.commands.listed import load
 
 KILLED = -signal.SIGKILL
 TERMINATED = 4

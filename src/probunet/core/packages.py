@@ -26,6 +26,7 @@ EXTRAS = {
     "tensorboard": "train",
     "matplotlib": "train",
     "jinja2": "train",
+    "shtab": "completion",
 }
 """Name of an importable package, and the extra that installs it."""
 
