@@ -1,6 +1,7 @@
 """Hypotheses for image files: what is written, on which grid, in which units, and what is refused."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def test_many_inputs_go_on_where_they_stopped(trained, image, tmp_path, capsys):
     assert (tmp_path / "out/a/samples.npy").stat().st_mtime_ns == before
     assert (tmp_path / "out/b/summary.json").is_file()
     assert "1 of them were there already" in " ".join(capsys.readouterr().err.split())
+
+
+def test_results_of_another_picture_or_model_are_not_taken_for_those_asked_for(trained, image, tmp_path, failing):
+    words = [str(trained / "unet"), str(image), "-n", "1", "--out", str(tmp_path / "out")]
+    run_sample(*words)
+    before = (tmp_path / "out/image/samples.npy").read_bytes()
+    shutil.copytree(trained / "unet", tmp_path / "unet")
+    settings = (tmp_path / "unet/run.yaml").read_text()
+    (tmp_path / "unet/run.yaml").write_text(re.sub(r"(?m)^(\s+offset:).*$", r"\1 7.0", settings))
+    assert settings != (tmp_path / "unet/run.yaml").read_text()
+    assert "asked for differently" in failing("sample", str(tmp_path / "unet"), *words[1:])
+    image.write_bytes(png(blob(3)[0][0]))
+    assert "was changed since" in failing("sample", *words)
+    assert (tmp_path / "out/image/samples.npy").read_bytes() == before
 
 
 def test_shards_write_what_one_process_writes(trained, image, tmp_path):

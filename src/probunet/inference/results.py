@@ -56,7 +56,13 @@ class Results:
                 f"{shown(folder)} exists and is no result of this command; remove it or choose another --out"
             ) from error
         asked = self._question(picture)
-        if question != asked and {**question, "input": asked["input"]} == asked:
+        of_picture = {key: asked[key] for key in ("input", "sha256")}
+        if question != asked and {**question, **of_picture} == asked:
+            if question["input"] == asked["input"]:
+                raise InputError(
+                    f"{asked['input']} is not what {shown(folder)} holds the samples of: it was changed since; remove "
+                    "these or choose another --out"
+                )
             raise InputError(
                 f"{shown(folder)} holds the samples of {question['input']}, and {asked['input']} has that name too; "
                 "take them one by one, each with its own --out"
@@ -68,7 +74,13 @@ class Results:
         return True
 
     def _question(self, picture: Picture) -> dict[str, Any]:
-        question = {"input": shown(picture.source), "weights": self.predictor.identity, **self.request.as_json()}
+        question = {
+            "input": shown(picture.source),
+            "sha256": picture.checksum,
+            "weights": self.predictor.identity,
+            "model": self.predictor.trained.identity,
+            **self.request.as_json(),
+        }
         return question | ({"calibration": self.calibration} if self.calibration else {})
 
     def write(self, picture: Picture, tell: Callable[[], None]) -> list[str]:

@@ -38,7 +38,8 @@ def files_as_pictures(folder: Path, names: Sequence[str], channels: int) -> list
         parts = [read_file(folder / files[number]) for number in sorted(files)]
         numbers = None if sorted(files) == list(range(channels)) else sorted(files)
         open_all = partial(_joined, parts, channels, numbers)
-        pictures.append(Picture(safe_name(case), parts[0].source, open_all, files=len(parts)))
+        sources = tuple(part.source for part in parts)
+        pictures.append(Picture(safe_name(case), parts[0].source, open_all, parts=sources))
     return pictures
 
 

@@ -6,6 +6,7 @@ the same. A header is read when something of it is asked for, and pixels when a 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.files import shown
+from probunet.core.files import regular_file, sha256, shown
 from probunet.core.names import safe_name
 from probunet.io.content import Content, finite
 from probunet.io.formats import read_stored, stem
@@ -48,14 +49,29 @@ class Picture:
         source: file or folder that it was read from; of an upload the name that it was given.
         open: reads the header.
         is_labels: whether the values are class ids, so that places in a table of colours are meant.
-        files: how many it was read from; of a DICOM series one for each slice.
+        parts: the files that it is read from, where these are several; of a DICOM series one for each slice.
     """
 
     name: str
     source: Path
     open: Callable[[], Stored] = field(repr=False)
     is_labels: bool = False
-    files: int = 1
+    parts: tuple[Path, ...] = field(default=(), repr=False)
+
+    @property
+    def files(self) -> int:
+        """How many it is read from."""
+        return len(self.parts) or 1
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of its file, or of the checksums of its files one after the other.
+
+        Raises:
+            InputError: a file is missing, or may not be read.
+        """
+        each = [sha256(regular_file(file)) for file in self.parts or (self.source,)]
+        return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
 
     @cached_property
     def stored(self) -> Stored:
@@ -65,8 +81,8 @@ class Picture:
             InputError: the file cannot be read, or is refused.
         """
         stored = self.open()
-        if self.is_labels and stored.kind == "JPEG":
-            raise InputError(f"{shown(self.source)} is a JPEG picture, which keeps no class ids; save it as PNG")
+        if self.is_labels and stored.lossy:
+            raise InputError(f"{shown(self.source)} is compressed with loss and keeps no class ids; save it as PNG")
         if stored.colours and not self.is_labels:
             raise InputError(f"{shown(self.source)} is a picture with a colour palette; save it as grey or RGB")
         return stored

@@ -218,14 +218,15 @@ def _phases(slices: Sequence[Slice], damage: InputError | None) -> list[Picture]
         images, own = [list(slices)], error
     pictures = []
     for number, image in enumerate(images, start=1):
-        first, count = image[0], len({one.path for one in image})
+        first, files = image[0], tuple(dict.fromkeys(one.path for one in image))
+        count = len(files)
         patient = first.patient if safe_name(first.patient) == first.patient else "series"
         name = stem(first.path) if count == 1 else f"{patient}-{first.series[-8:]}"
         name = name if len(images) == 1 else f"{name}-{number}"
         source = first.path if count == 1 else first.path.parent
         refusal = own or (damage if count > 1 else None)
         read = partial(_stored, image) if refusal is None else partial(_refuse, refusal)
-        pictures.append(Picture(safe_name(name), source, read, files=count))
+        pictures.append(Picture(safe_name(name), source, read, parts=files))
     return pictures
 
 

@@ -11,6 +11,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal
@@ -170,6 +171,18 @@ class TrainedModel(ABC):
         """Its patients by split, none of them by name."""
         mine = self.settings.get("patients") or {}
         return {split: sorted(who if CHECKSUM.fullmatch(who) else hashed(who) for who in mine[split]) for split in mine}
+
+    @property
+    def identity(self) -> str:
+        """Checksum of all but the weights that decides what it says of a picture: class, arguments and its input."""
+        facts = {
+            "model": self.specification.as_plain(),
+            "intensity": asdict(self.intensity),
+            "crop": self.crop,
+            "spacing_mm": self.spacing_mm,
+            "classes": self.classes,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
     @abstractmethod
