@@ -285,6 +285,40 @@ def test_bad_input_is_one_sentence(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plane_for_each_class_is_no_volume(tmp_path):
+    samples, readers = (np.stack([1 - maps, maps], 2) for maps in (SAMPLES, READERS))
+    for axis, name in ((2, "2"), (4, "4")):
+        np.save(tmp_path / f"s{name}.npy", np.moveaxis(samples, 2, axis))
+        np.save(tmp_path / f"r{name}.npy", np.moveaxis(readers, 2, axis))
+        with pytest.raises(InputError, match=rf"a plane for each class along axis {axis} \(one-hot\)"):
+            run(tmp_path, tmp_path / f"r{name}.npy", tmp_path / f"s{name}.npy", [4])
+    samples[0, 0, 0, 0, 0] ^= 1  # of a volume, slices are no complement of each other
+    np.save(tmp_path / "s2.npy", samples)
+    readers[0, 0, 0, 0, 0] ^= 1
+    np.save(tmp_path / "r2.npy", readers)
+    assert len(run(tmp_path, tmp_path / "r2.npy", tmp_path / "s2.npy", [4])[1]) == 5
+    np.save(tmp_path / "none.npy", SAMPLES[..., :0])
+    with pytest.raises(InputError, match="no image has a pixel"):
+        run(tmp_path, tmp_path / "none.npy", tmp_path / "none.npy", [4])
+
+
+def test_a_map_that_is_not_read_is_named_and_not_left_out(tmp_path):
+    samples, readers = write_folder(tmp_path / "s", SAMPLES), write_folder(tmp_path / "r", READERS)
+    (readers / "case1/notes.txt").write_text("looked twice")
+    run(tmp_path, readers, samples, [4])
+    Image.fromarray(READERS[1, 0] * 255).save(readers / "case1/3.jpg")
+    with pytest.raises(InputError, match=r"3\.jpg is a picture of a kind that is not read as a label map"):
+        run(tmp_path, readers, samples, [4])
+
+
+def test_a_spacing_against_that_of_the_files_is_refused(tmp_path):
+    samples = write_folder(tmp_path / "s", SAMPLES[:1], NAMES[:1], "nii.gz")
+    readers = write_folder(tmp_path / "r", READERS[:1], NAMES[:1], "nii.gz")
+    run(tmp_path, readers, samples, [4], also=["areas"], spacing=[1.001, 1])
+    with pytest.raises(InputError, match="says that its pixels have 1 1 mm"):
+        run(tmp_path, readers, samples, [4], also=["areas"], spacing=[0.5, 1])
+
+
 def test_the_excess_is_first_and_a_perfect_model_beside_every_number(tmp_path, capsys):
     samples, readers = write_arrays(tmp_path)
     result, _ = run(tmp_path, readers, samples, [2, 4])

@@ -172,7 +172,13 @@ def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, as
     """Of a case, where lengths are asked for: as given, or as its files say."""
     if not {"areas", "surfaces", "sizes"} & set(asked.figures):
         return None
-    spacing = asked.spacing or spacing_of_case([samples, references], name)
+    said = spacing_of_case([samples, references], name)
+    spacing = asked.spacing or said
+    if said and asked.spacing and len(said) == len(asked.spacing) and not np.allclose(said, asked.spacing, rtol=0.01):
+        words = " ".join(f"{mm:g}" for mm in said)
+        raise InputError(
+            f"{samples.place(name)} says that its pixels have {words} mm; leave --spacing out, or correct it"
+        )
     if spacing is not None and (len(spacing) != maps.ndim - 1 or not all(0 < mm < math.inf for mm in spacing)):
         words = " ".join(map(str, spacing))
         raise InputError(

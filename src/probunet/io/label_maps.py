@@ -27,6 +27,12 @@ SAMPLES = "samples"
 """Name of the folder in which ``probunet sample`` writes the hypotheses of a case; other files lie beside it."""
 
 
+BESIDE = f"{SAMPLES}.npy"
+"""What ``probunet sample`` writes beside the files of the hypotheses: the same once more."""
+_PICTURES = {".bmp", ".gif", ".webp", ".jp2", ".mhd", ".nhdr", ".hdr", ".img", ".mgz"}
+"""Endings of pictures that nothing here reads."""
+
+
 class MapSet(ABC):
     """Cases with names, and several label maps of each."""
 
@@ -145,8 +151,14 @@ class _Folder(MapSet):
 def _maps_in(case: Path) -> list[Path]:
     """The label maps of a case: those in its folder of samples where it has one, as ``probunet sample`` writes it."""
     folder = case / SAMPLES if (case / SAMPLES).is_dir() else case
-    files = (file for file in folder.iterdir() if not is_left_behind(file.name))
-    return sorted((f for f in files if ending(f) in ENDINGS or (f.is_dir() and any(f.glob(SLICES)))), key=_natural)
+    files = [file for file in folder.iterdir() if not is_left_behind(file.name)]
+    maps = [file for file in files if ending(file) in ENDINGS or (file.is_dir() and any(file.glob(SLICES)))]
+    for file in files if maps else ():
+        if file not in maps and (ending(file) or file.suffix.lower() in _PICTURES) and file.name != BESIDE:
+            raise InputError(
+                f"{file} is a picture of a kind that is not read as a label map; save it as PNG, or move it"
+            )
+    return sorted(maps, key=_natural)
 
 
 def _of_slices(folder: Path) -> Picture:

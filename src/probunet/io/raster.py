@@ -19,6 +19,8 @@ PILImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, by the limits of wha
 _MODES = {"1": 1, "L": 1, "P": 1, "I": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "F": 1, "RGB": 3, "RGBA": 3, "LA": 1}
 _TAGS = {"bits": 258, "photometric": 262, "orientation": 274, "format": 339}
 _UPRIGHT = 1
+_LOSSY = {"tiff_jpeg", "jpeg", "webp"}
+"""Compressions within TIFF, by Pillow's names for them."""
 
 
 def read_raster(content: Content, kind: str) -> Stored:
@@ -42,8 +44,9 @@ def read_raster(content: Content, kind: str) -> Stored:
         content.check((_MODES[mode], *shape[1:]), depth.itemsize)
         if kind != "PNG":  # Pillow decodes a PNG to find its tags, so those are asked for with the pixels
             _check_upright(picture, content.name)
+        lossy = kind == "JPEG" or picture.info.get("compression") in _LOSSY
     decode = partial(_decode, content, kind, depth)
-    return Stored(kind, shape, depth, decode, _MODES[mode], colours=mode == "P")
+    return Stored(kind, shape, depth, decode, _MODES[mode], colours=mode == "P", lossy=lossy)
 
 
 def _opened(file: Any, kind: str, name: str) -> PILImage.Image:

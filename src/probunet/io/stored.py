@@ -32,6 +32,7 @@ class Stored:
         unit: ``HU`` for CT, otherwise an empty text: nobody knows.
         notes: sentences that the user should read.
         colours: whether values are places in a table of colours: fine for class ids, no intensities.
+        lossy: whether its values are no longer those that were saved, as in JPEG: fine for intensities, no class ids.
         series: the DICOM slices behind it, or ``None``.
         nifti: header of a NIfTI file, or ``None``.
     """
@@ -49,6 +50,7 @@ class Stored:
     unit: str = ""
     notes: tuple[str, ...] = ()
     colours: bool = False
+    lossy: bool = False
     series: Series | None = None
     nifti: Any = None
 

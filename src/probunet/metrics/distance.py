@@ -21,6 +21,8 @@ from probunet.metrics.values import defined_mean
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
+_PLANE = 64
+"""Pixels from which on it is no accident that every one is marked in one slice alone."""
 _TASK_BYTES = 1 << 24  # of counts that one thread holds at a time
 
 
@@ -113,6 +115,8 @@ def _measured(
     """The distances of each kind of overlap, from pixels that are counted once."""
     samples, references = images_first(samples), images_first(references)
     check_maps(samples, references)
+    refuse_planes(references, convention.num_classes, "references")
+    refuse_planes(samples, convention.num_classes, "samples")
     images, count, readers = len(samples), samples.shape[1], references.shape[1]
     reference_probabilities(convention, readers)
     flat_mask = None if mask is None else checked_mask(mask, samples).reshape(images, -1)
@@ -163,11 +167,31 @@ def check_maps(samples: Maps, references: Maps) -> None:
                 f"{name} have the shape {tuple(maps.shape)}; needed is (images, maps, ...spatial), "
                 "with the image axis first"
             )
+        if 0 in maps.shape[2:]:
+            raise InputError(f"{name} have the shape {tuple(maps.shape)}, in which no image has a pixel")
     if len(samples) != len(references) or samples.shape[2:] != references.shape[2:]:
         raise InputError(
             f"samples {tuple(samples.shape)} and references {tuple(references.shape)} must have the same "
             "number of images (axis 0) and the same spatial shape (from axis 2)"
         )
+
+
+def refuse_planes(maps: Maps, num_classes: int, name: str) -> None:
+    """Refuse a plane for each class (one-hot) in place of class ids, which would pass for slices of a volume.
+
+    Raises:
+        InputError: an axis has as many places as there are classes, and every pixel of every map is 1 at one of them
+            and 0 at all others.
+    """
+    pixels = math.prod(maps.shape[2:]) // num_classes
+    for axis in (2, maps.ndim - 1):
+        if maps.ndim < 5 or maps.shape[axis] != num_classes or pixels < _PLANE or not len(maps) or not maps.shape[1]:
+            continue
+        if all(bool((image.sum(axis - 1) == 1).all()) and int(image.max()) == 1 for image in maps):
+            raise InputError(
+                f"{name} {tuple(maps.shape)} hold a plane for each class along axis {axis} (one-hot); give class ids, "
+                f"argmax along that axis"
+            )
 
 
 def checked_mask(mask: Maps, maps: Maps) -> Maps:
