@@ -120,6 +120,7 @@ def test_a_copy_of_a_file_is_read_once_but_another_image_of_that_name_is_refused
         {"PixelSpacing": [0.5, 0.7]},
         {"Rows": 24},
         {"PatientID": "LIDC-IDRI-0002"},
+        {"RescaleType": "MGML"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -150,10 +151,13 @@ def test_impossible_headers_are_named(tmp_path, changes, message):
     ("changes", "message"),
     [
         ({"RescaleSlope": None}, "lacks RescaleSlope"),
+        ({"RescaleSlope": 0}, "has the RescaleSlope 0"),
+        ({"RescaleType": "Z_EFF"}, "is no CT in HU but Z_EFF"),
+        ({"BitsStored": 12, "HighBit": 15}, "has its 12 bits up to bit 15 of 16"),
         ({"PixelData": b"\0" * 100}, "declares 4,608 bytes of pixels and can hold 100"),
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, r"is a colour image \(RGB\)"),
     ],
-    ids=["no slope", "pixels cut short", "colour"],
+    ids=["no slope", "slope 0", "atomic numbers", "bits at the other end", "pixels cut short", "colour"],
 )
 def test_pixels_that_are_no_hu_are_named(tmp_path, changes, message):
     path = save(ct_slice(SERIES, 0, (0, 0, 0), **changes), tmp_path / "a.dcm")

@@ -323,6 +323,9 @@ def test_names_with_dots_and_without_endings_are_found_and_what_systems_leave_is
         path.rename(tmp_path / name)
     for name in (".DS_Store", "._x.png", "Thumbs.db", "notes.txt"):
         (tmp_path / name).write_bytes(b"\0\5\x16\7" * 50)
+    for name in ("$RECYCLE.BIN", "@eaDir", "__MACOSX"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name / "thrown.png")
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "scan.v2.PNG", format="PNG")
     pictures = find_pictures([tmp_path])
     assert sorted(picture.shape[0] for picture in pictures) == [1, 4]
@@ -404,6 +407,38 @@ def test_a_header_that_says_no_length_does_not_mean_millimetres(tmp_path, name, 
     }
     (tmp_path / name).write_bytes(header[name].encode() + bytes(24))
     assert read_file(tmp_path / name).spacing_mm == spacing
+
+
+def test_a_size_below_zero_is_no_size(tmp_path):
+    line = "spacings: 0.5 0.25 -2\n"
+    header = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 3 2\n{line}encoding: raw\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(24))
+    with pytest.raises(InputError, match=r"a\.nrrd has the spacing .*-2"):
+        read_file(tmp_path / "a.nrrd").slice(0)
+
+
+def test_an_iodine_map_is_no_ct_in_hu(tmp_path):
+    """Its values are kept as they are: those below -1,024 are no padding."""
+    for name, changes in {"iodine": {"RescaleType": "MGML", "RescaleIntercept": -5000}, "plain": {}}.items():
+        save(ct_slice(SERIES, 0, (0, 0, 0), **changes), tmp_path / f"{name}.dcm")
+    iodine, plain = read_picture(tmp_path / "iodine.dcm"), read_picture(tmp_path / "plain.dcm")
+    assert (iodine.unit, plain.unit) == ("", "HU")
+    dataset = pydicom.dcmread(tmp_path / "iodine.dcm")
+    expected = dataset.pixel_array * float(dataset.RescaleSlope) - 5000
+    assert expected.min() < -1024
+    np.testing.assert_allclose(iodine.slice(0)[0], expected)
+
+
+def test_a_label_map_that_was_compressed_with_loss_is_refused(tmp_path):
+    labels = np.zeros((32, 32), np.uint8)
+    labels[8:20, 8:20] = 1
+    for name, options in {"a.jpg": {}, "a.tif": {"compression": "jpeg"}}.items():
+        Image.fromarray(labels).save(tmp_path / name, **options)
+        assert read_file(tmp_path / name).slice(0).shape == (1, 32, 32)  # an image may be
+        with pytest.raises(InputError, match="is compressed with loss and keeps no class ids"):
+            read_file(tmp_path / name, class_ids=True).labels()
+    Image.fromarray(labels).save(tmp_path / "b.tif", compression="tiff_lzw")
+    np.testing.assert_array_equal(read_file(tmp_path / "b.tif", class_ids=True).labels()[0], labels)
 
 
 @pytest.mark.parametrize("units", ['"mm" "um" "um"', '"parsec" "parsec" "parsec"'])

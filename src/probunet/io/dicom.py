@@ -24,6 +24,9 @@ from probunet.io.dicom_scan import scan
 
 MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
 """What is read, with the unit of its values."""
+_HOUNSFIELD = ("", "HU", "HU_MOD", "US")
+"""Rescale types of CT in HU (DICOM PS3.3, C.11.1.1.2): not said, HU, modified HU, unspecified. Others are maps of
+atomic numbers, densities or iodine, which scanners of two energies call CT, too."""
 _ENHANCED = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "128.1", "130")}
 """SOP classes of many frames: enhanced and legacy converted CT, MR and PET."""
 _PHASES = (
@@ -56,6 +59,7 @@ _TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "BitsAllocated",
+    "RescaleType",
     *_PHASES,
 ]
 
@@ -76,6 +80,7 @@ class Slice:
         location: mm, SliceLocation, or ``None``.
         thickness: mm, or ``None``.
         modality: ``CT``, ``MR`` or ``PT``.
+        rescale_type: what the values are after slope and intercept, as the file says it; empty where it does not.
         frame: number of the frame in a file of many, from 0; ``None`` in a file of one.
         phase: name and value of what may tell images at one place apart.
         content: bytes of the file.
@@ -92,14 +97,15 @@ class Slice:
     location: float | None
     thickness: float | None
     modality: str
+    rescale_type: str
     frame: int | None
     phase: tuple[tuple[str, str], ...]
     content: Content = field(compare=False, repr=False)
 
     @property
     def unit(self) -> str:
-        """``HU`` for CT, empty for others."""
-        return MODALITIES[self.modality]
+        """``HU`` for CT, empty for others and for CT whose values are said to be something else."""
+        return MODALITIES[self.modality] if self.rescale_type in _HOUNSFIELD else ""
 
 
 def is_dicom(path: Path) -> bool:
@@ -181,11 +187,17 @@ def read_values(one: Slice) -> npt.NDArray[np.float32]:
     values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"{content.name} holds values that are NaN or infinite; clean it first")
-    return np.maximum(values, np.float32(AIR)) if one.modality == "CT" else values
+    return np.maximum(values, np.float32(AIR)) if one.unit == "HU" else values
 
 
 def read_hu(one: Slice) -> npt.NDArray[np.float32]:
-    """The pixels of a CT slice in HU, see :func:`read_values`."""
+    """The pixels of a CT slice in HU, see :func:`read_values`.
+
+    Raises:
+        InputError: see there; or values that are said to be something else.
+    """
+    if one.unit != "HU":
+        raise InputError(f"{one.content.name} is no CT in HU but {said(one.rescale_type or one.modality)}")
     return read_values(one)
 
 
@@ -259,6 +271,7 @@ def _slice(
         location=number_of(groups, "SliceLocation"),
         thickness=thickness if thickness and thickness > 0 else None,
         modality=str(header.get("Modality")),
+        rescale_type=text_of(groups, "RescaleType").strip().upper(),
         frame=frame,
         phase=tuple((key, text_of(groups, key)) for key in _PHASES),
         content=content,
@@ -275,7 +288,10 @@ def _frames(content: Content, header: pydicom.Dataset, frames: int, shape: tuple
 def _rescale(groups: Sequence[Header], one: Slice, name: str) -> tuple[float, float]:
     if one.modality != "CT" and value_of(groups, "RescaleSlope") is None:
         return 1.0, 0.0
-    return numbers_of(groups, "RescaleSlope", 1, name)[0], numbers_of(groups, "RescaleIntercept", 1, name)[0]
+    slope, intercept = (numbers_of(groups, key, 1, name)[0] for key in ("RescaleSlope", "RescaleIntercept"))
+    if slope == 0:
+        raise InputError(f"{name} has the RescaleSlope 0, which makes all values one; export it again")
+    return slope, intercept
 
 
 def _dot(first: Sequence[float], other: Sequence[float]) -> float:

@@ -47,6 +47,12 @@ def read_stored(content: Content, dataset: pydicom.Dataset, frame: int) -> npt.N
     frames, rows, columns = (int(dataset.get(key) or 1) for key in ("NumberOfFrames", "Rows", "Columns"))
     if bits not in (8, 16, 32) or "PixelData" not in dataset:
         raise InputError(f"{content.name} holds no pixels of 8, 16 or 32 bits; is it complete?")
+    used = int(dataset.get("BitsStored") or bits)
+    if int(dataset.get("HighBit") or used - 1) != used - 1:
+        raise InputError(
+            f"{content.name} has its {used} bits up to bit {dataset.HighBit} of {bits}, as DICOM no longer allows; "
+            "export it again"
+        )
     content.check((rows, columns), bits // 8)
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:  # of the time before file meta: implicit little endian, as it was read

@@ -56,8 +56,10 @@ KINDS = {
 }
 """Kinds of files by their ending, in small letters."""
 ENDINGS = tuple(KINDS)
-_LEFT_BEHIND = {"thumbs.db", "desktop.ini", "__macosx"}
-"""What systems leave beside pictures; names that begin with a dot (.DS_Store, ._x) too."""
+_LEFT_BEHIND = {
+    *("thumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information"),
+}
+"""What systems leave beside pictures, thumbnails and wastebaskets too; and names that begin with a dot (.DS_Store)."""
 
 
 def ending(path: Path) -> str:
@@ -73,7 +75,10 @@ def stem(path: Path) -> str:
 
 
 def is_left_behind(name: str) -> bool:
-    """Whether a system made a file of this name, not a person: dot files, Thumbs.db, what a Mac adds to archives."""
+    """Whether a system made a file of this name, not a person: dot files, Thumbs.db, what a Mac adds to archives.
+
+    Wastebaskets and folders of thumbnails are such, too.
+    """
     return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 

@@ -83,6 +83,8 @@ def read_itk(content: Content, kind: str) -> Stored:
     packed = kind == "MetaImage" and re.search(rb"(?im)^CompressedData[ \t]*=[ \t]*(True|1)", start)
     place = (len(start), math.prod(shape) * itemsize) if packed else None
     affine, unit = None, _unit(kind, start, content.name)
+    if min(spacing) <= 0:
+        raise InputError(f"{content.name} has the spacing {said(list(spacing))}; sizes above 0 are needed")
     spacing, origin = [unit * size for size in spacing], [unit * place for place in origin]
     if _says_where(kind, start):
         affine = checked_affine(content.name, _affine(dims, spacing, origin, direction))

@@ -102,6 +102,7 @@ def make_series(slices: Sequence[Slice]) -> Series:
             ("Rows and Columns", first.shape, one.shape),
             ("ImageOrientationPatient", first.orientation, one.orientation),
             ("PixelSpacing", first.spacing, one.spacing),
+            ("RescaleType", first.rescale_type, one.rescale_type),
         ):
             same = (
                 mine == its
