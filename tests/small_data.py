@@ -1,8 +1,10 @@
 """Small data for tests: blobs with four readers, and the LIDC-IDRI-slices layout around them."""
 
 import io
-import signal
+import resource
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -135,6 +137,12 @@ def write_tar(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def listen_to_ctrl_c() -> None:
-    """For a child process: a shell starts background jobs with Ctrl-C ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """A limit on the bytes of a file stands for a disk that is full: writing fails in the same place."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

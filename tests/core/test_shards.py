@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from copies import command
 from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main
@@ -189,14 +188,12 @@ def test_two_processes_side_by_side_give_the_numbers_of_this_one(trained, tmp_pa
         (run / "evaluation.json").unlink()
     store = write_store(tmp_path / "more", blobs(320), DESCRIPTION, np.uint8, jobs=1)  # 80 to test: three batches
     words = ["--data", str(store.path), *NUMBERS]
-    command = [sys.executable, "-m", "probunet", "evaluate", str(runs[1]), *words, "--shard", "auto"]
     started = []
     for rank in "01":
         launcher = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank}
-        environment = {**os.environ, **launcher, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": rank}
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    told = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], told
+        started.append(command("evaluate", runs[1], *words, "--shard", "auto", variables=os.environ | launcher))
+    codes, _, told = zip(*(evaluation.end(120) for evaluation in started), strict=True)
+    assert codes == (0, 0), told
     assert told[1] == ""  # one process of a machine speaks
     main(["evaluate", str(runs[0]), *words])
     assert found(runs[1]) == found(runs[0])

@@ -2,11 +2,8 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_data import DESCRIPTION, blob, blobs, listen_to_ctrl_c, nothing, refuse
+from copies import command
+from small_data import DESCRIPTION, blob, blobs, full_disk, nothing, refuse
 
 from probunet.core.errors import InputError
 from probunet.core.files import sha256
@@ -295,27 +293,20 @@ def test_an_item_that_cannot_be_drawn_leaves_nothing_behind(tmp_path):
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path):
-    """A limit on the file size stands for a disk that is full: writing fails in the same place."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    try:
-        with pytest.raises(InputError, match=r"cannot write .*store.*free some space"):
-            write_store(tmp_path / "store", blobs(24), DESCRIPTION, np.uint8, jobs=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk(10_000), pytest.raises(InputError, match=r"cannot write .*store.*free some space"):
+        write_store(tmp_path / "store", blobs(24), DESCRIPTION, np.uint8, jobs=1)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_preparation_leaves_nothing_behind(tmp_path, number, code):
-    command = [sys.executable, "-m", "probunet", "prepare", "readers", "--out", str(tmp_path / "store")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c)
-    while process.poll() is None and not list(tmp_path.iterdir()):
+    preparation = command("prepare", "readers", "--out", tmp_path / "store")
+    while preparation.runs() and not list(tmp_path.iterdir()):
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    preparation.send(number)
+    ended, _, errors = preparation.end()
+    assert ended == code
     assert "nothing half-written is left" in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())

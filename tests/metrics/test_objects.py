@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from copies import CONTEXT, begin
 from ddp_worker import score_in_process
 from torchmetrics import MetricCollection
 
@@ -97,10 +98,10 @@ def test_two_processes_give_the_same_as_one():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    results = context.Queue()
+    begin()
+    results = CONTEXT.Queue()
     workers = [
-        context.Process(target=score_in_process, args=(rank, port, results, SAMPLES, READERS)) for rank in range(2)
+        CONTEXT.Process(target=score_in_process, args=(rank, port, results, SAMPLES, READERS)) for rank in range(2)
     ]
     for worker in workers:
         worker.start()

@@ -4,7 +4,6 @@ import hashlib
 import json
 import pickle
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from copies import command
 
 import probunet as pu
 from probunet.cli import main
@@ -133,10 +133,9 @@ def test_the_program_itself_runs_none_of_it(attack, marker, trained, tmp_path):
     else:
         pu.save(pu.UNet(channels=(4, 6)), folder)
         poison(folder, pickle.dumps(Evil(marker)))
-    words = [sys.executable, "-m", "probunet", "sample", str(folder), "image.npy", "--out", "out"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+    code, _, said = command("sample", folder, "image.npy", "--out", "out").end(120)
+    assert code == 2
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
     assert not marker.exists()
     assert not Path("out").exists()

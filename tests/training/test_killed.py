@@ -3,14 +3,16 @@
 import errno
 import itertools
 import os
-import subprocess
-import sys
+import random
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from copies import command
 
 from probunet.cli import main
 from probunet.runs.checkpoints import read_checkpoint
@@ -29,22 +31,32 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 
 
-KILLS = int(os.environ.get("PROBUNET_KILLS", "6"))
-"""How often a training is killed; more, up to 20 for its 100 steps, in a longer job."""
+KILLS = int(os.environ.get("PROBUNET_KILLS", "3"))
+"""How often a training is killed; more in a longer job."""
+SIGNALS = [signal.SIGTERM] * 2 + [signal.SIGKILL] * KILLS
 
 
 def test_kills_at_random_moments_change_nothing(experiment_file, tmp_path):
-    text = experiment_file.read_text().replace("max_steps: 6", "max_steps: 100").replace("interval: 3", "interval: 7")
-    experiment_file.write_text(text.replace("log_every_n_steps: 1", "log_every_n_steps: 50"))
-    server = Path(__file__).with_name("kill_server.py")
-    only = ["--only", "probabilistic_unet", "--optimisation.schedule", "cosine"]
-    command = [sys.executable, server, tmp_path / "whole", tmp_path / "killed", str(KILLS), "1.0"]
-    done = subprocess.run([*command, "--config", experiment_file, *only], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= KILLS / 2  # else the trainings are too short for this test
-    whole, killed = (Run(tmp_path / name / "probabilistic_unet") for name in ("whole", "killed"))
-    train(experiment_file, *only, "--out", str(tmp_path / "here"))  # the same seed in another process
-    assert_same(weights(whole), weights(Run(tmp_path / "here" / "probabilistic_unet")))
+    """Each comes soon after the training went on and left another checkpoint."""
+    text = experiment_file.read_text().replace("max_steps: 6", f"max_steps: {15 * len(SIGNALS)}")
+    text = text.replace("every_n_steps: 1", "every_n_steps: 50").replace("check_interval: 3", "check_interval: 5")
+    experiment_file.write_text(text)
+    words = ["train", "--config", str(experiment_file), "--only", "probabilistic_unet"]
+    last = tmp_path / "run" / "probabilistic_unet" / "checkpoints" / "last.ckpt"
+    main([*words, "--out", str(tmp_path / "whole")])
+    moments, ends, before = random.Random(0), [], 0
+    for number in SIGNALS:
+        training = command(*words)
+        while training.runs() and not (last.is_file() and last.stat().st_mtime_ns > before):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.1))
+        training.send(number)
+        ends.append(training.end()[0])
+        before = last.stat().st_mtime_ns
+    assert set(ends) <= {-signal.SIGKILL, 128 + signal.SIGTERM, 0}
+    assert ends.count(-signal.SIGKILL) >= KILLS / 2  # else the trainings are too short for this test
+    main(words)
+    whole, killed = (Run(tmp_path / name / "probabilistic_unet") for name in ("whole", "run"))
     assert_same(weights(whole), weights(killed))
     assert_same(read_checkpoint(whole.best)["state_dict"], read_checkpoint(killed.best)["state_dict"])
     assert whole.training()["best_validation_ged2"] == killed.training()["best_validation_ged2"]

@@ -1,7 +1,5 @@
 """What comes out of a training does not depend on the number of its processes."""
 
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import two_processes
 import yaml
+from copies import Copy
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from small_data import DESCRIPTION, SIZE, blob
 
@@ -68,12 +68,9 @@ def test_two_processes_train_and_validate_like_one(calm_store, tmp_path):
     content = yaml.safe_load(learns.read_text())
     content["models"]["model"]["init_args"] = {**TINY, "batch_norm": True}  # normalised over both processes
     learns.write_text(yaml.safe_dump(content))
-    script = Path(__file__).with_name("two_processes.py")
-    done = subprocess.run(
-        [sys.executable, script, learns, samples], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("100%") == 2  # one bar for each training: the second process is silent
+    code, _, said = Copy(two_processes.train, [str(learns), str(samples)]).end(300)
+    assert code == 0, said
+    assert said.count("100%") == 2  # one bar for each training: the second process is silent
     for config in (learns, samples):
         two = Run(config.parent / "out" / "model")
         assert int(two.settings["trainer"]["devices"]) == 2

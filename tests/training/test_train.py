@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from small_data import listen_to_ctrl_c
+from copies import command
 
 import probunet as pu
 from probunet.cli import main
@@ -190,23 +188,21 @@ def test_a_diverging_training_is_one_sentence(experiment_file, tmp_path, failing
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_saves_the_state_and_the_same_command_goes_on(experiment_file, tmp_path, number, code):
-    command = [sys.executable, "-m", "probunet", "train", "--config", str(experiment_file), "--only", "unet"]
-    process = subprocess.Popen(
-        [*command, "--trainer.max_steps", "100000"], stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
-    )
+    words = ["train", "--config", str(experiment_file), "--only", "unet", "--trainer.max_steps"]
+    training = command(*words, 100_000)
     run = tmp_path / "run" / "unet"
-    while process.poll() is None and not (run / "checkpoints" / "last.ckpt").is_file():
+    while training.runs() and not (run / "checkpoints" / "last.ckpt").is_file():
         time.sleep(0.05)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    training.send(number)
+    ended, _, errors = training.end()
+    assert ended == code
     assert "Traceback" not in errors
     assert "the same command goes on from there" in " ".join(errors.split())
     reached = read_checkpoint(Run(run).last)["global_step"]
     assert reached > 0
     assert max(read_log(run / "log")["train/loss"][0]) <= reached
     assert Run(run).training() is None
-    main([*command[3:], "--trainer.max_steps", str(reached + 3)])
+    main([*words, str(reached + 3)])
     assert json.loads((run / "training.json").read_text())["steps"] == reached + 3
     steps, _ = read_log(run / "log")["train/loss"]
     assert steps[0] == 0
