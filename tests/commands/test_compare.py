@@ -2,19 +2,18 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from copies import begin
 
 import probunet as pu
 from probunet.cli import main
+from probunet.core import processes
 from probunet.data.store import Store
+from probunet.report import page
 from probunet.runs.checkpoints import read_checkpoint
 from probunet.runs.run import Run
 from probunet.runs.trained import load
@@ -32,6 +31,12 @@ workers: 2
 """
 
 
+@pytest.fixture(autouse=True)
+def loaded():
+    """Trainings and evaluations are copies of a process that has loaded what they need, whoever started it."""
+    begin()
+
+
 def config(tmp_path: Path, store: Store, crop: str = "24") -> Path:
     init = f"{{in_channels: {store.images.shape[1]}, num_classes: {len(store.classes)}, channels: [4, 4]}}"
     file = tmp_path / "compare.yaml"
@@ -39,7 +44,7 @@ def config(tmp_path: Path, store: Store, crop: str = "24") -> Path:
     return file
 
 
-def test_trains_evaluates_reports_and_reuses(trained, store, tmp_path, capsys):
+def test_trains_evaluates_reports_and_reuses(trained, store, tmp_path, capsys, monkeypatch):
     """With a model that is trained already and takes part as it is: it is only read."""
     published, out = tmp_path / "published", tmp_path / "out"
     main(["export", str(trained / "probabilistic_unet"), "--out", str(published)])
@@ -72,26 +77,36 @@ def test_trains_evaluates_reports_and_reuses(trained, store, tmp_path, capsys):
     assert {tuple(e["ged2"]) for e in found.values()} == {("1", "4")}
     files = {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
     capsys.readouterr()
+    monkeypatch.setattr(page, "write_report", lambda folder, **_: folder / "report.html")  # drawn above
     main(command)
     assert "4 of 4 models are evaluated already" in capsys.readouterr().err
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("best.ckpt")}
 
 
-def test_killed_it_goes_on_where_it_was(store, tmp_path):
+def test_killed_it_goes_on_where_it_was(store, tmp_path, monkeypatch):
+    """One training is killed after its first checkpoint, which terminates the other; then the same command again."""
     file = config(tmp_path, store)
     content = yaml.safe_load(file.read_text())
     models = {name: content["models"][name] for name in ("unet", "probabilistic_unet")}
-    trainer = {**content["trainer"], "max_steps": 60}
+    trainer = {**content["trainer"], "max_steps": 30}
     file.write_text(yaml.safe_dump({**content, "models": models, "trainer": trainer}))
     out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-m", "probunet", "compare", "--config", str(file)])
-    while process.poll() is None and not list(out.glob("*/checkpoints/last.ckpt")):
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not (out / "report.html").exists()
+    reports, listen = [], processes._listen
+
+    def kill(job, display):
+        if (out / job.task.name / "checkpoints" / "last.ckpt").is_file():
+            job.process.kill()
+        return listen(job, display)
+
+    monkeypatch.setattr(page, "write_report", lambda folder, **_: reports.append(folder) or folder / "report.html")
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_listen", kill)
+        with pytest.raises(RuntimeError, match="ended with exit code -9"):
+            main(["compare", "--config", str(file)])
+    assert reports == []
+    assert {read_checkpoint(file)["global_step"] for file in out.glob("*/checkpoints/last.ckpt")} - {30}
     main(["compare", "--config", str(file)])
-    assert (out / "report.html").is_file()
+    assert reports == [out]
     whole = {key: value for key, value in content.items() if key not in ("n", "workers")}
     file.write_text(yaml.safe_dump({**whole, "models": models, "trainer": trainer}))
     main(["train", "--config", str(file), "--out", str(tmp_path / "whole")])
