@@ -30,8 +30,8 @@ from probunet.evaluation.fit import check_patients
 from probunet.metrics.areas import area_crps
 from probunet.metrics.distance import pairwise_distances
 from probunet.metrics.energy import energy_distance_from
+from probunet.metrics.measures import gap_share
 from probunet.metrics.significance import bootstrap_interval, compare
-from probunet.metrics.sizes import gap_share
 from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
 from probunet.runs.trained import open_model

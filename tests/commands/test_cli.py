@@ -71,10 +71,12 @@ import probunet
 probunet.InputError, probunet.__version__
 heavy = {"torch", "numpy", "pytorch_lightning", "jsonargparse", "rich", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
+import probunet.commands.prepare, probunet.commands.prepare_lidc, probunet.metrics
+assert probunet.metrics.Convention and "torch" not in sys.modules
 """
 
 
-def test_lists_and_the_import_need_no_torch():
+def test_lists_and_the_import_and_the_preparation_of_data_need_no_torch():
     subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, check=True)
 
 

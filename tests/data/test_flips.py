@@ -10,8 +10,8 @@ import torch
 from probunet.core.errors import InputError
 from probunet.data.augment import Augmentation
 from probunet.data.batches import EvaluationImages
-from probunet.data.flips import PAPER, Flip, draw_flips, mode_probabilities, modes, with_flips
-from probunet.data.training_batches import TrainingBatches
+from probunet.data.flips import PAPER, Flip, mode_probabilities, modes, with_flips
+from probunet.data.training_batches import TrainingBatches, draw_flips
 
 FLIPS = (Flip(1, 3, 0.25), Flip(2, 4, 0.5))
 

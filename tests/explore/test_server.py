@@ -23,7 +23,7 @@ from probunet.explore.guard import LOOPBACK
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
 from probunet.metrics.clusters import groups
-from probunet.metrics.sizes import sizes
+from probunet.metrics.measures import sizes
 from probunet.runs.run import Run
 from probunet.runs.trained import open_model
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 from probunet.core.errors import InputError
 from probunet.evaluation.field_scores import field_scores
 from probunet.metrics import Convention, area_crps, area_error, gap_share, pairwise_distances, sizes
-from probunet.metrics.sizes import Spread
+from probunet.metrics.measures import Spread
 
 MM = (2.0, 0.5, 0.25)
 RANDOM = np.random.default_rng(0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probunet.core.console import say
 from probunet.data.store import Store
-from probunet.runs.run import Run
+
+if TYPE_CHECKING:
+    from probunet.runs.run import Run
 
 
 def tell_store(store: Store) -> None:

@@ -12,11 +12,9 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.data.lidc.readers import CROP, SPACING_MM
 from probunet.data.manifest import Split
-from probunet.data.own.fingerprint import fingerprint
 from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.folder_volumes import prepare_folder_volumes
 from probunet.data.own.street_folder import prepare_cityscapes, prepare_labelled
-from probunet.data.pictures import write_pictures
 from probunet.data.simulated.builtin import IMAGES, SIZE, prepare_readers, prepare_streets
 from probunet.data.splits import FRACTIONS
 from probunet.data.store import Store
@@ -205,6 +203,8 @@ def inspect(data: Path, /, picture: Path | None = None) -> None:
         probunet prepare inspect mine
         probunet prepare inspect data/mine --picture mine.png
     """
+    from probunet.data.own.fingerprint import fingerprint  # agreement needs torch, which takes seconds to load
+
     print("\n".join(fingerprint(data, picture).lines()))
 
 
@@ -224,6 +224,8 @@ def pictures(store: Path, /, out: Path, split: Split = "test", n: int = 4) -> No
     Examples:
         probunet prepare pictures data/demo --out pictures
     """
+    from probunet.data.pictures import write_pictures  # as above
+
     opened = Store(store)
     files = write_pictures(opened, out, split, n)
     names = ", ".join(file.name for file in files)

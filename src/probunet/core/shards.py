@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-
 from probunet.core.errors import InputError
 
 LAUNCHERS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
@@ -37,7 +35,11 @@ class Shard:
 
     def device(self, device: str) -> str:
         """Turn ``cuda`` into the GPU of this process, where a launcher started several on one machine."""
-        if device == "cuda" and self.local is not None and torch.cuda.device_count():
+        if device != "cuda" or self.local is None:
+            return device
+        import torch  # preparing data deals out work too, and needs none
+
+        if torch.cuda.device_count():
             return f"cuda:{self.local % torch.cuda.device_count()}"
         return device
 

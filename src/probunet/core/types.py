@@ -3,20 +3,21 @@
 B images in a batch, C channels, size (H, W) of an image or (D, H, W) of a volume, K classes, D latents.
 """
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-Image: TypeAlias = torch.Tensor
+Image: TypeAlias = "torch.Tensor"
 """(B, C, *size) float32, normalised intensities."""
 
-Label: TypeAlias = torch.Tensor
+Label: TypeAlias = "torch.Tensor"
 """(B, *size) integer class ids, or ``IGNORE`` where nothing is known."""
 
-Logits: TypeAlias = torch.Tensor
+Logits: TypeAlias = "torch.Tensor"
 """(B, K, *size) float32 unnormalised class scores (nats)."""
 
-Latent: TypeAlias = torch.Tensor
+Latent: TypeAlias = "torch.Tensor"
 """(B, D) float32."""
 
 IGNORE = 255

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from probunet.core.errors import InputError
 
@@ -56,24 +55,6 @@ def with_flips(classes: Sequence[str], probabilities: Mapping[str, float]) -> tu
         flips.append(Flip(classes.index(name), len(names), probability))
         names.append(f"{name} flipped")
     return tuple(names), tuple(flips)
-
-
-def draw_flips(label: torch.Tensor, flips: Sequence[Flip], generator: torch.Generator) -> torch.Tensor:
-    """Flip classes at random, each image and each class independently.
-
-    Args:
-        label: (B, H, W) class ids.
-        flips: the possible ones.
-        generator: source of randomness.
-
-    Returns:
-        (B, H, W), a new tensor.
-    """
-    draws = torch.rand((len(label), len(flips)), generator=generator, device=label.device)
-    table = torch.arange(256, device=label.device).repeat(len(label), 1)
-    for flip, draw in zip(flips, draws.T, strict=True):
-        table[:, flip.class_id] = torch.where(draw < flip.probability, flip.flipped_id, flip.class_id)
-    return table.gather(1, label.flatten(1).long()).reshape(label.shape).to(label.dtype)
 
 
 def modes(label: npt.NDArray[np.uint8], flips: Sequence[Flip]) -> npt.NDArray[np.uint8]:

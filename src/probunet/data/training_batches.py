@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from probunet.data.augment import (
     warp_labels,
 )
 from probunet.data.batches import Crop, checked_crop
-from probunet.data.flips import draw_flips
+from probunet.data.flips import Flip
 from probunet.data.patches import Patches
 from probunet.data.store import Store
 
@@ -194,3 +194,21 @@ class TrainingBatches(IterableDataset[Batch]):
 
     def _order(self, round_: int) -> npt.NDArray[np.int64]:
         return np.random.default_rng([self.seed, round_]).permutation(len(self.indices))
+
+
+def draw_flips(label: torch.Tensor, flips: Sequence[Flip], generator: torch.Generator) -> torch.Tensor:
+    """Flip classes at random, each image and each class independently.
+
+    Args:
+        label: (B, H, W) class ids.
+        flips: the possible ones.
+        generator: source of randomness.
+
+    Returns:
+        (B, H, W), a new tensor.
+    """
+    draws = torch.rand((len(label), len(flips)), generator=generator, device=label.device)
+    table = torch.arange(256, device=label.device).repeat(len(label), 1)
+    for flip, draw in zip(flips, draws.T, strict=True):
+        table[:, flip.class_id] = torch.where(draw < flip.probability, flip.flipped_id, flip.class_id)
+    return table.gather(1, label.flatten(1).long()).reshape(label.shape).to(label.dtype)

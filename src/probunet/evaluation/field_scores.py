@@ -11,13 +11,13 @@ import numpy as np
 from probunet.core.errors import InputError
 from probunet.metrics.areas import area_crps, area_error, gaussian_area_crps
 from probunet.metrics.calibration import class_frequencies
-from probunet.metrics.collective_insight import collective_insight
 from probunet.metrics.convention import Convention
-from probunet.metrics.cross_correlation import cross_correlation
+from probunet.metrics.correlation import cross_correlation
 from probunet.metrics.distance import Floats, iou_and_dice
 from probunet.metrics.energy import Draws
+from probunet.metrics.insight import collective_insight
 from probunet.metrics.matching import matched_dice_from, nearest_dice_from
-from probunet.metrics.sizes import Spread, gap_share, sizes
+from probunet.metrics.measures import Spread, gap_share, sizes
 from probunet.metrics.surface import best_surface_distance, surface_distances
 from probunet.metrics.thresholds import CURVAS, QUBIQ, SOFT, dice_at_thresholds
 

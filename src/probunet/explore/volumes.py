@@ -11,7 +11,7 @@ import numpy.typing as npt
 from probunet.core.marks import foreground
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import groups
-from probunet.metrics.sizes import Sizes, sizes
+from probunet.metrics.measures import Sizes, sizes
 
 Labels = npt.NDArray[np.uint8]
 MOST_VOXELS = 2**26

@@ -25,7 +25,7 @@ from probunet.inference.request import OUTLINES, Request
 from probunet.inference.slices import Latents
 from probunet.inference.writers import MAPS, WRITERS, Drawn, pixel_size
 from probunet.metrics.clusters import Group, groups
-from probunet.metrics.sizes import sizes
+from probunet.metrics.measures import sizes
 
 SUMMARY, SAMPLES = "summary.json", "samples.npy"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.io.itk import simpleitk
-from probunet.metrics.distance import Floats
+
+if TYPE_CHECKING:
+    from probunet.metrics.distance import Floats
 
 Consensus: TypeAlias = Literal["majority", "staple"]
 """How readers become one: the class that most of them give, or STAPLE's (Warfield et al. 2004)."""
