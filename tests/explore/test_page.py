@@ -187,6 +187,32 @@ def test_a_volume_is_scrolled_through(page):
     assert page.complaints == []
 
 
+def test_a_click_in_any_plane_goes_to_its_place(page):
+    """Sections in millimetres: five slices of 2 mm are 10 mm tall, 24 columns of 0.5 mm are 12 mm wide."""
+    assert page.is_hidden("#sections")
+    page.select_option("#cases", label="scan.nii")
+    idle = "document.getElementById('view').getAttribute('aria-busy') === null"
+    until(page, f"!document.getElementById('sections').hidden && {idle}")
+    drawn = "document.getElementById('coronal').getContext('2d').getImageData(%d, %d, 1, 1).data[0] > 20"
+    box = page.locator("#coronal").bounding_box()
+    middle = box["width"] / 2, box["height"] / 2
+    until(page, drawn % (middle[0] + 20, middle[1] + 3))
+    wide = 0.94 * min(box["width"] / 12, box["height"] / 10)  # of a mm
+    assert not page.evaluate(drawn % (middle[0] + 20, middle[1] + 5 * wide + 4))
+    assert page.evaluate(drawn % (middle[0] + 20, middle[1] + 5 * wide - 4))
+    before = page.evaluate("document.getElementById('sagittal').toDataURL()")
+    page.mouse.click(box["x"] + middle[0] - 5 * wide, box["y"] + middle[1] - 4 * wide)
+    until(page, f"{idle} && document.getElementById('slice').value === '4'")
+    until(page, f"document.getElementById('sagittal').toDataURL() !== {before!r}")
+    before = page.evaluate("document.getElementById('coronal').toDataURL()")
+    box = page.locator("#view").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 - 40)
+    until(page, f"document.getElementById('coronal').toDataURL() !== {before!r}")
+    page.select_option("#cases", index=0)
+    until(page, f"document.getElementById('sections').hidden && {idle}")
+    assert page.complaints == []
+
+
 def test_the_handle_and_the_window_stay_from_slice_to_slice(page):
     page.select_option("#cases", label="scan.nii")
     idle = "document.getElementById('view').getAttribute('aria-busy') === null"

@@ -20,6 +20,7 @@ from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
+from probunet.explore.recent import Recent
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
 from probunet.metrics.clusters import groups
@@ -264,6 +265,30 @@ def test_hypotheses_of_a_model_of_volumes_are_volumes(scanned):
     assert answer["volume"]["hypotheses"]["pixels"] == np.count_nonzero(whole, axis=(2, 3)).tolist()
     assert answer["groups"] == [vars(group) for group in groups(whole, 2, 0.3)]
     assert client.get(f"/api/cases/0?{query}&slice=6").status_code == 422
+
+
+def test_sections_are_cut_from_picture_readings_and_hypotheses(scanned):
+    """By hand from the slices: rows and columns count in the picture, and sections have the field's."""
+    client, engine, folder = scanned
+    where, query = "/api/cases/0/sections", "n=4&seed=3&row=9&column=9"
+    prediction = engine.predictor(folder / "scan.nii", at=(9, 9), size=(16, 16))
+    field, whole = prediction.view.field, prediction.sample(4, 3)
+    values, columns = prediction.picture.values(), slice(field.left, field.left + 16)
+    cut = numbers(client.get(f"{where}/row/7/picture?{query}"), "<f4")
+    assert np.array_equal(cut[0], values[:, 0, 7, columns])
+    assert np.array_equal(numbers(client.get(f"{where}/row/7/labels?{query}"), np.uint8), whole[:, :, 7, columns])
+    cut = numbers(client.get(f"{where}/column/9/labels?{query}&slice=5"), np.uint8)
+    assert np.array_equal(cut, whole[..., field.top : field.top + 16, 9])
+    assert numbers(client.get(f"{where}/column/9/readers?{query}"), np.uint8).shape == (0, 6, 16)
+    assert client.get(f"{where}/slice/9/picture?{query}").status_code == 422
+
+
+def test_a_volume_larger_than_the_page_holds_is_not_cut(scanned, monkeypatch):
+    client, engine, _ = scanned
+    monkeypatch.setattr("probunet.explore.engine.REMEMBERED_BYTES", 100)
+    engine._values = Recent(100)
+    answer = client.get("/api/cases/0/sections/row/7/picture?row=9&column=9")
+    assert (answer.status_code, "more of a volume than the page cuts" in answer.text) == (422, True)
 
 
 def test_the_page_decodes_a_slice_of_a_volume_from_its_features(scanned):

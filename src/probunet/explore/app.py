@@ -20,7 +20,8 @@ from probunet.explore.engine import Engine
 from probunet.explore.export import packed, written
 from probunet.explore.guard import HEALTH, UPLOADS, Guard
 from probunet.explore.limits import Load
-from probunet.explore.schema import BINARY, array_answer, describe_schema, file_answer, file_body
+from probunet.explore.schema import BINARY, array_answer, binary, describe_schema, file_answer, file_body
+from probunet.explore.sections import add_sections
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
 from probunet.metrics.clusters import groups
@@ -43,6 +44,7 @@ def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token:
     _uploads(app, cases)
     _pictures(app)
     _hypotheses(app)
+    add_sections(app)
     describe_schema(app, token is not None)
     app.mount("/", StaticFiles(directory=str(resources.files("probunet.explore") / "static"), html=True))
     return app
@@ -125,13 +127,13 @@ def _pictures(app: FastAPI) -> None:
     def values(asked: A) -> Response:
         """Raw intensities of a slice: float32 (C, H, W), little endian."""
         shown = asked.case.load()
-        return _binary(shown.picture.slice(asked.index(shown)).astype("<f4"))
+        return binary(shown.picture.slice(asked.index(shown)).astype("<f4"))
 
     @app.get("/api/cases/{case}/readers", dependencies=[Depends(computing)], **array_answer("uint8"))
     def readers(asked: A) -> Response:
         """What the readers who looked said of a slice: uint8 class ids (R, H, W)."""
         shown = asked.case.load()
-        return _binary(shown.readers[:, asked.index(shown)])
+        return binary(shown.readers[:, asked.index(shown)])
 
     @app.get("/api/cases/{case}/features", dependencies=[Depends(computing)], **array_answer("float32"))
     def features(asked: A) -> Response:
@@ -139,7 +141,7 @@ def _pictures(app: FastAPI) -> None:
         projected = asked.engine.features(asked.encoded()[0])
         if projected is None:
             raise InputError("there are no features from which labels could be decoded here; ask /decode for them")
-        return _binary(projected.astype("<f4", copy=False))
+        return binary(projected.astype("<f4", copy=False))
 
 
 def _hypotheses(app: FastAPI) -> None:
@@ -161,17 +163,17 @@ def _hypotheses(app: FastAPI) -> None:
     @app.get("/api/cases/{case}/labels", dependencies=[Depends(computing)], **array_answer("uint8"))
     def labels(drawn: D) -> Response:
         """The hypotheses themselves: uint8 class ids (n, h, w)."""
-        return _binary(drawn.draws()[0].labels)
+        return binary(drawn.draws()[0].labels)
 
     @app.get("/api/cases/{case}/probabilities", dependencies=[Depends(computing)], **array_answer("float32"))
     def probabilities(drawn: D) -> Response:
         """Pixel-wise probability of every class, of these hypotheses: float32 (K, h, w), little endian."""
-        return _binary(drawn.draws()[0].probabilities.astype("<f4", copy=False))
+        return binary(drawn.draws()[0].probabilities.astype("<f4", copy=False))
 
     @app.get("/api/cases/{case}/decode", dependencies=[Depends(computing)], **array_answer("uint8"))
     def decode(asked: A, z: Annotated[str, Query(max_length=2000, description="numbers with commas")]) -> Response:
         """The hypothesis of one latent: uint8 class ids (h, w)."""
-        return _binary(asked.engine.decode(asked.encoded()[0], numbers(z)))
+        return binary(asked.engine.decode(asked.encoded()[0], numbers(z)))
 
     @app.get("/api/cases/{case}/export", dependencies=[Depends(computing)], **file_answer())
     def export(
@@ -184,8 +186,3 @@ def _hypotheses(app: FastAPI) -> None:
         name, content = packed(written(drawn, pick, z), format, drawn.case.name)
         where = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=BINARY, headers=where)
-
-
-def _binary(array: np.ndarray[Any, Any]) -> Response:
-    shape = ",".join(map(str, array.shape))
-    return Response(np.ascontiguousarray(array).tobytes(), media_type=BINARY, headers={"X-Shape": shape})

@@ -111,6 +111,7 @@ class Engine:
         self._encoded: Recent[Encoded] = Recent(REMEMBERED_BYTES)
         self._draws: Recent[Draws] = Recent(REMEMBERED_BYTES // 2)
         self._volumes: Recent[Volume] = Recent(REMEMBERED_BYTES)
+        self._values: Recent[npt.NDArray[Any]] = Recent(REMEMBERED_BYTES)
         self._facts: Recent[dict[str, Any]] = Recent(REMEMBERED_FACTS)
         # of volumes; what is said of one goes with it
         self._features: WeakKeyDictionary[Prediction, npt.NDArray[np.float32]] = WeakKeyDictionary()
@@ -120,6 +121,23 @@ class Engine:
     def crop(self) -> tuple[int, int]:
         """Height and width that the model was trained on, in pixels."""
         return self.trained.plane
+
+    def values(self, key: str, case: Shown) -> npt.NDArray[Any]:
+        """Give all raw values (slices, C, H, W) of a case, read once.
+
+        Raises:
+            InputError: they cannot be read, or are more than the page can hold.
+        """
+        picture, values = case.picture, self._values.get(key)
+        if values is None:
+            size = math.prod(picture.shape) * picture.channels * picture.dtype.itemsize
+            if size > REMEMBERED_BYTES:
+                raise InputError(
+                    f"{size >> 20} MiB are more of a volume than the page cuts; its slices are shown all the same"
+                )
+            values = picture.values()
+            self._values.put(key, values, size)
+        return values
 
     def encode(self, key: str, case: Shown, place: Place) -> Encoded:
         """Run the networks on a field, once.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
@@ -24,6 +26,12 @@ def array_answer(kind: str) -> dict[str, Any]:
     """Arguments of a route that answers with the bytes of an array."""
     shape = {"description": "its shape, numbers with commas", "schema": {"type": "string"}}
     return _answer(f"the bytes of a {kind} array, little endian", {"X-Shape": shape})
+
+
+def binary(array: npt.NDArray[Any]) -> Response:
+    """The bytes of an array, and its shape."""
+    shape = ",".join(map(str, array.shape))
+    return Response(np.ascontiguousarray(array).tobytes(), media_type=BINARY, headers={"X-Shape": shape})
 
 
 def file_answer() -> dict[str, Any]:

@@ -29,6 +29,12 @@ export function layers(ruler) {
   if (current && binary()) {
     paths.push({ path: outline(current, width, height), box, colour: live ? HANDLE : HYPOTHESIS, width: 3 });
   } else if (current) over.push({ image: tint(current, width, height), box });
+  if (now.cut) {
+    const lines = new Path2D();
+    lines.moveTo(box.left, now.cut.row + 0.5); lines.lineTo(box.left + box.width, now.cut.row + 0.5);
+    lines.moveTo(now.cut.column + 0.5, box.top); lines.lineTo(now.cut.column + 0.5, box.top + box.height);
+    paths.push({ path: lines, box: { left: 0, top: 0 }, colour: `${HANDLE}88`, width: 1, dash: [2, 4] });
+  }
   return { image: windowed(), over, paths, beside: (...canvas) => beside(ruler, ...canvas) };
 }
 

@@ -11,6 +11,7 @@ import { pictureOf } from "./pictures.js";
 import { Plane } from "./plane.js";
 import { hints, pointed } from "./pointer.js";
 import { Ruler } from "./ruler.js";
+import { inside, Sections } from "./sections.js";
 import { Slices } from "./slices.js";
 import { at, chosen, field, foreground, now, path, place, readAddress, say, writeAddress } from "./state.js";
 import { View } from "./view.js";
@@ -25,6 +26,7 @@ let later; // a slice that somebody rolls past is not asked of the model
 const ruler = new Ruler((text) => { if (at("measured").value !== text) at("measured").value = text; });
 const view = new View(at("view"), () => layers(ruler), move, pointed, turned, ruler);
 const slices = new Slices(at("bar"), () => ({ ...now.known, volume: now.hypotheses?.volume }), goTo);
+const sections = new Sections(through);
 const plane = new Plane(at("plane"), () => ({
   latent: now.known?.latent, z: chosen.z, across: chosen.across, up: chosen.up, latents: now.hypotheses?.latents,
 }), (z) => { chosen.z = z; decode(); });
@@ -71,6 +73,7 @@ async function open(key, { z = null, slice = null, row = null, column = null, st
     if (mine !== turn) return;
     const same = stay && key === chosen.case && now.known;
     Object.assign(now, { known, ...picture, comb: features ? new FComb(now.model.combine, features.data) : null, live: null });
+    if (key !== chosen.case) now.cut = null; // the middle of the new one
     chosen.case = key;
     if (!(same && following)) {
       following = false;
@@ -120,6 +123,7 @@ function goTo(wanted) {
   at("view").setAttribute("aria-busy", "true");
   number();
   slices.draw();
+  sections.draw();
   pictureOf(path(), slice).then((picture) => {
     if (mine !== turn) return;
     Object.assign(now, picture);
@@ -155,16 +159,29 @@ async function draw(mine = ++turn) {
   at("count").textContent = `${hypotheses.groups.length} of ${chosen.n} hypotheses`;
   film();
   sizes();
+  cut();
   show();
 }
 
+const cut = () => sections.load().catch((error) => say(error.message));
+
+// The planes of a volume go through another place.
+function through({ slice, row, column }) {
+  if (!now.cut) return;
+  now.cut = inside({ row: row ?? now.cut.row, column: column ?? now.cut.column });
+  cut();
+  view.draw();
+  if (slice !== undefined) goTo(slice);
+}
+
 const sizes = () => numbers(now.hypotheses, now.readers.map((reader) => reader.size), now.known.spacing_mm, foreground());
-const film = () => { if (now.labels) filmstrip(select, (i) => { now.hovered = i; view.draw(); }); };
+const film = () => { if (now.labels) filmstrip(select, (i) => { now.hovered = i; view.draw(); sections.draw(); }); };
 
 function show() {
   view.draw();
   plane.draw();
   slices.draw();
+  sections.draw();
   mark();
   legend();
   writeAddress();
@@ -268,7 +285,7 @@ function wire() {
     radio.addEventListener("change", () => { chosen.map = radio.value; show(); });
   }
   for (const id of ["low", "high"]) {
-    at(id).addEventListener("input", () => { windowNumbers(); view.draw(); });
+    at(id).addEventListener("input", () => { windowNumbers(); view.draw(); sections.draw(); });
     at(id).addEventListener("change", film);
   }
   at("reader").addEventListener("change", () => {
@@ -286,6 +303,12 @@ function wire() {
   at("save-all").addEventListener("click", () => exported(true));
   at("link").addEventListener("click", async () => {
     try { await navigator.clipboard.writeText(location.href); say("The address is on the clipboard."); } catch { say(location.href); }
+  });
+  let down = [0, 0];
+  at("view").addEventListener("pointerdown", (event) => { down = [event.clientX, event.clientY]; });
+  at("view").addEventListener("click", (event) => {
+    const [row, column] = view.place(event).map(Math.floor);
+    if (!ruler.on && Math.hypot(event.clientX - down[0], event.clientY - down[1]) < 3) through({ row, column });
   });
   at("ruler").addEventListener("change", () => measure(at("ruler").checked));
   document.addEventListener("keydown", pressed);
