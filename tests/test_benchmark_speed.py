@@ -45,3 +45,23 @@ def test_the_textbook_version_is_the_same_network(monkeypatch):
     assert ours == theirs
     image, label = torch.randn(2, 1, 32, 32), torch.zeros(2, 32, 32, dtype=torch.uint8)
     assert torch.isfinite(Textbook(1, 2, [4, 8, 16]).loss(image, label))
+
+
+def test_a_store_is_opened_and_its_first_volume_loaded(monkeypatch, volumes):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from store_open import opened
+
+    found = opened(volumes.path, 1)
+    assert found["cases"] == len(volumes.indices("test"))
+    assert found["open_ms"] > 0
+
+
+def test_products_are_the_arithmetic_of_a_profile(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from profile_step import profiled
+
+    numbers = torch.randn(64, 64)
+    products, sums = (profiled(step, 2) for step in (lambda: numbers @ numbers, lambda: numbers + numbers))
+    assert products["share_of_arithmetic"] > 0.5
+    assert sums["share_of_arithmetic"] == 0
+    assert set(sums["shares"]) == {"aten::add"}
