@@ -29,7 +29,7 @@ Law = Callable[[SegmentationModel, Image, Label], None]
 
 SAME = 0.999
 """Share of pixels that must agree where classes may be as good as equal."""
-LARGE = {2: ((150, 101), 32), 3: ((20, 40, 20), 16)}
+LARGE = {2: ((101, 70), 32), 3: ((20, 40, 20), 16)}
 """Size in voxels of the image that is cut into tiles, by dims, and the side of the tiles."""
 
 
