@@ -118,11 +118,18 @@ def test_a_perfect_model_stands_below_the_models_and_the_excess_is_first(folder,
     assert len((folder / "tables" / "calibration.csv").read_text().splitlines()) == 1 + 2  # every model
 
 
-def test_the_same_results_give_the_same_files(folder, trained, tmp_path):
-    main(["report", str(trained), "--out", str(tmp_path / "report.html")])
+def test_the_same_results_give_the_same_files_and_simulated_data_is_called_simulated(folder, page, trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    for file in copy.glob("*/evaluation.json"):
+        content = json.loads(file.read_text())
+        content["data"]["simulated"] = True
+        file.write_text(json.dumps(content))
+    main(["report", str(copy), "--out", str(tmp_path / "report.html")])
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix != ".html":
             assert file.read_bytes() == (tmp_path / file.relative_to(folder)).read_bytes(), file.name
+    assert 'class="simulated"' in (tmp_path / "report.html").read_text()
+    assert 'class="simulated"' not in page
 
 
 def test_sections_that_do_not_apply_are_left_out(page, trained, tmp_path):
@@ -132,16 +139,6 @@ def test_sections_that_do_not_apply_are_left_out(page, trained, tmp_path):
     alone = (tmp_path / "one.html").read_text()
     assert "latent plane" not in alone
     assert "Tests against" not in alone
-
-
-def test_simulated_data_is_called_simulated(trained, tmp_path):
-    copy = shutil.copytree(trained, tmp_path / "run")
-    for file in copy.glob("*/evaluation.json"):
-        content = json.loads(file.read_text())
-        content["data"]["simulated"] = True
-        file.write_text(json.dumps(content))
-    main(["report", str(copy)])
-    assert "simulated" in (copy / "report.html").read_text()
 
 
 def test_what_cannot_be_reported_is_one_sentence(trained, tmp_path, failing):
