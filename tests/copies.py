@@ -6,6 +6,7 @@ Exit codes, signals and what they print are those of ``python -m probunet``. The
 
 import multiprocessing as mp
 import os
+import runpy
 import signal
 import sys
 import tempfile
@@ -72,6 +73,17 @@ class Copy:
 def command(*words: Any, variables: Mapping[str, str] = os.environ) -> Copy:
     """Run ``probunet`` with these words in a copy."""
     return Copy(main, [str(word) for word in words], variables=variables)
+
+
+def script(file: Path, *words: str) -> Copy:
+    """Run a file with these words in a copy."""
+    return Copy(_script, str(file), words)
+
+
+def _script(file: str, words: Sequence[str]) -> None:
+    sys.argv[:] = [file, *words]
+    sys.path.insert(0, str(Path(file).parent))
+    runpy.run_path(file, run_name="__main__")
 
 
 def _work(

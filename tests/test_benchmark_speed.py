@@ -1,20 +1,19 @@
 """The speed benchmarks run and measure the same thing on both sides; their times are never a matter of tests."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from copies import script
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def measured(script: str, *arguments: str) -> dict:
-    command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(found.stdout)
+def measured(name: str, *arguments: str) -> dict:
+    code, printed, said = script(BENCHMARKS / name, *arguments).end(120)
+    assert code == 0, said
+    return json.loads(printed)
 
 
 def test_train_step():

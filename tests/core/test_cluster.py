@@ -10,18 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from copies import begin
 from PIL import Image
 
 from probunet.cli import main
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own sockets and threads when a worker is killed
 
 
 @pytest.fixture(scope="module")
 def cluster():
     before = dict(os.environ)  # Dask sets variables of malloc and of threads in this process, too
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    begin()
+    copied = {"distributed.worker.multiprocessing-method": "forkserver"}
+    alone = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with dask.config.set(copied), distributed.LocalCluster(**alone) as cluster:
         yield cluster
     os.environ.clear()
     os.environ.update(before)
