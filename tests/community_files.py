@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from damage import SECONDS, examples
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from small_data import blob, png
@@ -94,7 +95,9 @@ class Evil:
         return os.mkdir, (str(self.folder),)
 
 
-DAMAGE = settings(max_examples=80, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+DAMAGE = settings(
+    max_examples=examples(80), deadline=SECONDS, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def damaged(data: st.DataObject, content: bytes) -> bytes:

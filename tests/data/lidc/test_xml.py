@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import SECONDS, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lidc_download import NON_NODULE, later_xml, nodule, reader_xml, roi, square, uid
@@ -130,7 +131,7 @@ def test_entities_are_refused_at_once(tmp_path, text):
     assert time.monotonic() - started < 1
 
 
-@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=SECONDS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, data):
     """Bytes are replaced, removed or doubled at random places of a good file."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from community_files import Evil
+from damage import SECONDS, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -160,7 +161,7 @@ def test_memory_is_that_of_a_thousand_items(tmp_path):
     assert peak < file.stat().st_size / 3
 
 
-@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=SECONDS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, data):
     """Bytes of a good file are replaced, removed or doubled at random places, or hostile instructions put in."""

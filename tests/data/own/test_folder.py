@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -425,7 +426,7 @@ def folders(tmp_path_factory):
     return {suffix: make(base / suffix[1:], cases=1, suffix=suffix) for suffix in SUFFIXES}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_mutated_files_are_read_or_refused(folders, data):
     """Any bytes changed or cut off in any file: a case, or an InputError."""
