@@ -311,6 +311,18 @@ def test_a_map_that_is_not_read_is_named_and_not_left_out(tmp_path):
         run(tmp_path, readers, samples, [4])
 
 
+def test_a_name_that_is_no_utf8_is_written_as_numbers_and_results_come_together(tmp_path, monkeypatch):
+    names = [os.fsdecode(b"M\xfcller"), *NAMES[1:]]
+    samples, readers = write_folder(tmp_path / "s", SAMPLES, names), write_folder(tmp_path / "r", READERS, names)
+    _, lines = run(tmp_path, readers, samples, [4])
+    assert sorted(line["case"] for line in lines) == [r"M\udcfcller", *NAMES[1:]]
+    before = (tmp_path / "out/scores.json").read_bytes()
+    monkeypatch.setattr("probunet.commands.score.csv.writer", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, readers, samples, [2])
+    assert (tmp_path / "out/scores.json").read_bytes() == before  # no new numbers beside an old table
+
+
 def test_a_spacing_against_that_of_the_files_is_refused(tmp_path):
     samples = write_folder(tmp_path / "s", SAMPLES[:1], NAMES[:1], "nii.gz")
     readers = write_folder(tmp_path / "r", READERS[:1], NAMES[:1], "nii.gz")

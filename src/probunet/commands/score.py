@@ -139,9 +139,9 @@ def score(
         "scores": rows,
         "comparisons": tests,
     }
-    with writing_file(out) as file:
+    with writing_file(out) as file, writing_file(out.with_suffix(".csv")) as table:
         file.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    _write_csv(out.with_suffix(".csv"), names, groups, scored)
+        _write_csv(table, names, groups, scored)
 
 
 def _checked_row(columns: Sequence[str]) -> list[RowCheck]:
@@ -196,8 +196,9 @@ def _patients(path: Path, names: Sequence[str]) -> list[str]:
     return [patient[name] for name in names]
 
 
-def _write_csv(path: Path, names: Sequence[str], groups: Sequence[str] | None, scored: dict[str, SetScores]) -> None:
-    with writing_file(path) as file, file.open("w", newline="") as stream:
+def _write_csv(file: Path, names: Sequence[str], groups: Sequence[str] | None, scored: dict[str, SetScores]) -> None:
+    """A line an image; bytes of a name that are no UTF-8 are written as their numbers."""
+    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         columns = list(next(iter(scored.values())).columns())
         writer.writerow(["set", "case", "patient", *columns])
