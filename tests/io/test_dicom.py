@@ -89,6 +89,20 @@ def test_odd_distances_are_remarks(tmp_path, heights, remark):
     assert series_of(paths).remarks == ((remark,) if remark else ())
 
 
+def test_a_slice_beside_the_line_of_the_others_is_a_remark(tmp_path):
+    for shift, remarks in ((0, 0), (3, 1)):  # mm, of the third of five; all are tilted by half a mm a slice
+        paths = [
+            save(
+                ct_slice(SERIES, i, (shift * (i == 2), i / 2, 2.5 * i), SliceLocation=None),
+                tmp_path / f"{shift}-{i}.dcm",
+            )
+            for i in range(5)
+        ]
+        found = series_of(paths).remarks
+        assert len(found) == remarks
+    assert "3-2.dcm lies 3 mm beside the line" in found[0]
+
+
 def test_a_location_against_the_position_is_a_remark(tmp_path):
     paths = [
         save(ct_slice(SERIES, i, (0, 0, i), SliceLocation=[0.0, 1.0, 7.0, 3.0][i]), tmp_path / f"{i}.dcm")

@@ -24,6 +24,9 @@ from probunet.io.dicom import Slice, read_slices
 SAME_PLACE = 1e-3
 """mm: slices closer than this are at the same place."""
 
+BESIDE = 0.05
+"""How far a slice may be beside the line of the others, as a part of the usual step."""
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -121,7 +124,7 @@ def make_series(slices: Sequence[Slice]) -> Series:
     new = np.diff(heights, prepend=-np.inf) > SAME_PLACE
     heights = heights[new][np.cumsum(new) - 1]
     ordered = tuple(slices[i] for i in order)
-    remarks += _remarks_on_distances(heights) + _remarks_on_locations(ordered, heights)
+    remarks += _remarks_on_distances(heights) + _remarks_on_line(ordered) + _remarks_on_locations(ordered, heights)
     return Series(first.series, first.patient, ordered, heights, tuple(remarks))
 
 
@@ -218,6 +221,23 @@ def _remarks_on_distances(heights: npt.NDArray[np.float64]) -> list[str]:
             f"{steps[uneven].max():g} mm, differ from the usual {usual:g} mm"
         )
     return remarks
+
+
+def _remarks_on_line(slices: Sequence[Slice]) -> list[str]:
+    """Slices lie on a straight line, also with a tilted gantry; what is shown of one beside it is at another place."""
+    places = np.array([one.position for one in slices]) - slices[0].position
+    length = float(np.linalg.norm(places[-1]))
+    if len(slices) < 3 or length <= SAME_PLACE:
+        return []
+    line = places[-1] / length
+    aside = np.linalg.norm(places - np.outer(places @ line, line), axis=1)
+    if aside.max() <= BESIDE * length / (len(slices) - 1):
+        return []
+    name = slices[int(aside.argmax())].path.name
+    return [
+        f"{name} lies {aside.max():.3g} mm beside the line from the first slice to the last, so that no volume shows "
+        "all at their place"
+    ]
 
 
 def _remarks_on_locations(slices: Sequence[Slice], heights: npt.NDArray[np.float64]) -> list[str]:
