@@ -73,6 +73,13 @@ def test_with_the_data_of_the_weights_its_splits_stay_what_they_are(first, store
         check_patients(again, store, "validation", ["validation"])
 
 
+def test_other_units_are_said(first, store):
+    start = Start.of(first)
+    assert start.note(store.intensity) == ""
+    note = start.note(pu.Intensity("HU", -600, 400))
+    assert "saw values in 'as given' (offset 0, scale 1), this training has 'HU' (offset -600, scale 400)" in note
+
+
 def test_it_is_not_resumed_from_another_beginning(second):
     data = Path(second.settings["data"]["store"])
     with pytest.raises(InputError, match="trained with another 'start'"):

@@ -172,7 +172,9 @@ def test_a_damaged_checkpoint_is_named(experiment_file, tmp_path, failing):
     train(experiment_file, "--only", "unet")
     run = Run(tmp_path / "run" / "unet")
     os.truncate(run.best, 1000)
-    assert "best.ckpt cannot be read" in failing("evaluate", str(run.path))
+    assert "best.ckpt cannot be read (it is cut off or damaged); train the model again" in failing(
+        "evaluate", str(run.path)
+    )
 
 
 def test_a_diverging_training_is_one_sentence(experiment_file, tmp_path, failing):

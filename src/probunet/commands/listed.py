@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "compare:compare",
     "evaluate": "evaluate:evaluate",
     "sample": "sample:sample",
+    "inspect": "inspect:inspect",
     "export": "export:export",
     "explore": "explore:explore",
     "score": "score:score",

@@ -8,20 +8,10 @@ from probunet.explore.engine import MAXIMUM_SAMPLES
 from probunet.inference.predictor import Predictor
 from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
 from probunet.models.base import SegmentationModel
-from probunet.runs.description import TrainedModel
-from probunet.runs.exported import facts_of
-from probunet.runs.model_card import model_facts
-from probunet.runs.run import Run
+from probunet.runs.about import about
 
 Format = Literal["png", "npz", "nifti", "dicomseg"]
 """In which the server gives hypotheses as files."""
-
-
-def about(trained: TrainedModel) -> list[dict[str, Any]]:
-    """Purpose, input, data, figures, limits and licence of a model: titles with lines of plain text."""
-    scores = trained.evaluation() if isinstance(trained, Run) else trained.settings.get("evaluation")
-    facts = facts_of(trained) | {"training": trained.training(), "evaluation": scores}
-    return [{"title": title, "lines": lines} for title, lines in model_facts(facts).items()]
 
 
 def describe_model(predictor: Predictor) -> dict[str, Any]:
@@ -38,7 +28,7 @@ def describe_model(predictor: Predictor) -> dict[str, Any]:
         "title": trained.settings["input"].get("title", ""),
         "combine": _combine(predictor.model),
         "maximum_samples": MAXIMUM_SAMPLES,
-        "about": about(trained),
+        "about": [{"title": title, "lines": lines} for title, lines in about(trained).items()],
         "formats": get_args(Format),
         "upload": {"bytes": MAXIMUM_BYTES, "suffixes": SUFFIXES},
     }

@@ -63,9 +63,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(file, map_location="cpu", weights_only=True)
         expected = content.pop(CHECKSUM)
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
-        reason = (str(error) or repr(error)).splitlines()[0][:160]
-        raise InputError(f"{file} cannot be read ({reason}); train the model again") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror or error})") from error
+    except (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} cannot be read (it is cut off or damaged); train the model again") from error
     except pickle.UnpicklingError as error:
         raise InputError(f"{file} cannot be read (it holds more than weights and numbers)") from error
     if checksum(content) != expected:

@@ -102,7 +102,7 @@ def _is_whole(evaluation: Mapping[str, Any] | None) -> bool:
 def _scores(evaluation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Number of samples, and mean with interval."""
     return [
-        (f"{n} samples", f"{value['mean']:.3f} ({value['low']:.3f}-{value['high']:.3f})")
+        (f"{n} sample{'s'[: int(n) != 1]}", f"{value['mean']:.3f} ({value['low']:.3f}-{value['high']:.3f})")
         for n, value in (evaluation or {})["ged2"].items()
         if value["mean"] is not None
     ]

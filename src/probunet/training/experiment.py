@@ -259,6 +259,8 @@ def train(
     for name in names:
         for training in plans[name]:
             experiment.check(training)
+    if begun_with and is_first() and (note := begun_with.note(experiment.store.intensity)):
+        log.warning(note)
     for name in names:
         for training in plans[name]:
             experiment.train(training)

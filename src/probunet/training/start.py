@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from probunet.core.errors import InputError
+from probunet.core.intensity import Intensity
 from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.runs.calibration import weights_identity
@@ -68,6 +69,17 @@ class Start:
                 f"{len(both)} patients of the validation split of {store.path} are ones that {self.trained.path} was "
                 f"trained on ({', '.join(both[:5])}); prepare the data with its split, or begin with other weights"
             )
+
+    def note(self, intensity: Intensity) -> str:
+        """A sentence where the data has other units than these weights saw; empty where it has the same."""
+        seen = self.trained.intensity
+        if seen == intensity:
+            return ""
+        here, there = (f"'{i.unit}' (offset {i.offset:g}, scale {i.scale:g})" for i in (intensity, seen))
+        return (
+            f"note: the weights of {self.trained.name} saw values in {there}, this training has {here}; they are a "
+            "beginning all the same, and the new model takes pictures in the new unit"
+        )
 
     def described(self) -> dict[str, str]:
         """What a run says of its beginning."""

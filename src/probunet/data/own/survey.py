@@ -168,7 +168,8 @@ def describe(
     of_command: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
     volumes = "volumes, " if arguments.get("dims") == 3 else ""
     return Description(
-        title=f"{dataset.title}, {volumes}{len(dataset.readers)} readers" + (f" as one ({how})" if how else ""),
+        title=f"{dataset.title}, {volumes}{len(dataset.readers)} reader{'s'[: len(dataset.readers) != 1]}"
+        + (f" as one ({how})" if how else ""),
         licence=dataset.licence,
         arguments=of_command | dict(arguments) | ({"consensus": how} if how else {}),
         intensity=intensity,
