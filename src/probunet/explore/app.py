@@ -1,4 +1,4 @@
-"""The HTTP interface of ``probunet explore``; ``GET /api`` lists it, ``/openapi.json`` describes it."""
+"""The HTTP interface of ``probunet explore``; ``GET /docs`` is a page about it, ``/openapi.json`` describes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
@@ -20,7 +20,8 @@ from probunet.explore.engine import Engine
 from probunet.explore.export import packed, written
 from probunet.explore.guard import HEALTH, UPLOADS, Guard
 from probunet.explore.limits import Load
-from probunet.explore.schema import BINARY, array_answer, binary, describe_schema, file_answer, file_body
+from probunet.explore.reference import reference_page
+from probunet.explore.schema import BINARY, REFUSALS, array_answer, binary, describe_schema, file_answer, file_body
 from probunet.explore.sections import add_sections
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
@@ -62,12 +63,17 @@ def _about(app: FastAPI, engine: Engine, cases: Cases) -> None:
 
     @app.get("/api")
     def interface() -> list[dict[str, str]]:
-        """What can be asked: method, path, one line. The full description is at /openapi.json."""
+        """What can be asked: method, path, one line. The full description is at /docs and /openapi.json."""
         return [
             {"method": method.upper(), "path": path, "summary": facts.get("description", "").split("\n")[0]}
             for path, methods in app.openapi()["paths"].items()
             for method, facts in methods.items()
         ]
+
+    @app.get("/docs", include_in_schema=False)
+    def reference() -> HTMLResponse:
+        """The interface as a page to read."""
+        return HTMLResponse(reference_page(app.openapi()))
 
     @app.get("/api/model")
     def model() -> dict[str, Any]:
@@ -81,7 +87,7 @@ def _about(app: FastAPI, engine: Engine, cases: Cases) -> None:
 
 
 def _uploads(app: FastAPI, cases: Cases) -> None:
-    @app.post(UPLOADS, status_code=201, openapi_extra=file_body())
+    @app.post(UPLOADS, status_code=201, openapi_extra=file_body(), responses=REFUSALS)
     async def upload(request: Request, name: Annotated[str, Query(max_length=200)]) -> dict[str, str]:
         """Upload a picture: the file as the body, its name as query. Answers with the key of a new case."""
         content = bytearray()
@@ -94,7 +100,7 @@ def _uploads(app: FastAPI, cases: Cases) -> None:
 
 
 def _pictures(app: FastAPI) -> None:
-    @app.get("/api/cases/{case}", dependencies=[Depends(computing)])
+    @app.get("/api/cases/{case}", dependencies=[Depends(computing)], responses=REFUSALS)
     def describe(asked: A) -> dict[str, Any]:
         """A case: its size, unit, range and spacing, the field that the model sees, prior and readers' posteriors."""
         encoded, shown = asked.encoded()
@@ -145,7 +151,7 @@ def _pictures(app: FastAPI) -> None:
 
 
 def _hypotheses(app: FastAPI) -> None:
-    @app.get("/api/cases/{case}/hypotheses", dependencies=[Depends(computing)])
+    @app.get("/api/cases/{case}/hypotheses", dependencies=[Depends(computing)], responses=REFUSALS)
     def hypotheses(drawn: D, distance: Annotated[float, Query(gt=0, le=1)] = 0.3) -> dict[str, Any]:
         """Hypotheses: latents, pixels of every class, and groups (average linkage of 1 - IoU below ``distance``).
 

@@ -14,12 +14,18 @@ from probunet.explore.guard import COOKIE, HEALTH
 from probunet.io.uploads import MAXIMUM_BYTES
 
 BINARY = "application/octet-stream"
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    403: {"description": "a host or site that this server does not answer to"},
-    404: {"description": "no such case (any more)"},
-    422: {"description": "one sentence on what cannot be done, as `detail`"},
-    429: {"description": "too many requests of this client wait already"},
+_WORDS = {"text/plain": {"schema": {"type": "string"}}}
+_DETAIL = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}
+_SENTENCE = {
+    "application/json": {"schema": {"type": "object", "required": ["detail"], "properties": {"detail": _DETAIL}}}
 }
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    403: {"description": "a host or site that this server does not answer to", "content": _WORDS},
+    404: {"description": "no such case (any more)", "content": _SENTENCE},
+    422: {"description": "one sentence on what cannot be done, or the parameters that are wrong", "content": _SENTENCE},
+    429: {"description": "too many requests of this client wait already", "content": _SENTENCE},
+}
+"""What every route about a case may answer instead."""
 
 
 def array_answer(kind: str) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def file_body() -> dict[str, Any]:
 
 def _answer(description: str, headers: dict[str, Any]) -> dict[str, Any]:
     content = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
-    answers = {200: {"description": description, "headers": headers, "content": content}, **_REFUSALS}
+    answers = {200: {"description": description, "headers": headers, "content": content}, **REFUSALS}
     return {"response_class": Response, "responses": answers}
 
 
@@ -61,7 +67,7 @@ def describe_schema(app: FastAPI, with_token: bool) -> None:
             if with_token:
                 bearer = {"type": "http", "scheme": "bearer"}
                 cookie = {"type": "apiKey", "in": "cookie", "name": COOKIE}
-                schema["components"]["securitySchemes"] = {"bearer": bearer, "cookie": cookie}
+                schema.setdefault("components", {})["securitySchemes"] = {"bearer": bearer, "cookie": cookie}
                 schema["security"] = [{"bearer": []}, {"cookie": []}]
                 schema["paths"][HEALTH]["get"]["security"] = []
             app.openapi_schema = schema

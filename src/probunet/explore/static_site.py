@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -36,6 +37,8 @@ _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
+_SERVED = re.compile(r'^.*class="served".*\n', re.MULTILINE)
+"""Lines of the page that need a server."""
 _HEAD = '<meta charset="utf-8">'
 
 
@@ -64,7 +67,7 @@ def write_static(trained: TrainedModel, folder: Path, package: Path | None = Non
         for part in ("static", "browser"):  # the second has its own way to answer what the page asks
             for file in resources.files("probunet.explore").joinpath(part).iterdir():
                 (made / file.name).write_bytes(file.read_bytes())
-        page = (made / "index.html").read_text(encoding="utf-8")
+        page = _SERVED.sub("", (made / "index.html").read_text(encoding="utf-8"))
         policy = f'{_HEAD}\n  <meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         (made / "index.html").write_text(page.replace(_HEAD, policy, 1), encoding="utf-8")
         write_json(made / "model.json", _description(predictor))
