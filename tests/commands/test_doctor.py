@@ -37,7 +37,7 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(capsys, monk
     monkeypatch.setattr(doctor, "version", lacking)
     main(["doctor"])
     said = capsys.readouterr().out
-    assert "extra nifti    missing  NIfTI volumes" in said
+    assert "extra nifti      missing  NIfTI volumes" in said
     assert "pip install 'probunet[nifti" in said
 
 

@@ -25,6 +25,7 @@ PURPOSES = {
     "explore": "the page of explore",
     "onnx": "export --format onnx",
     "cluster": "--cluster, work on a Dask cluster",
+    "completion": "probunet completion, for the shell",
 }
 """What every extra is for."""
 PARTS = ("torch", "numpy", "scipy", "torchmetrics", "pydicom")
@@ -47,7 +48,7 @@ def doctor() -> None:
     missing = {}
     for extra, packages in extras().items():
         absent = [package for package in packages if not _is_there(package)]
-        print(f"extra {extra:<8} {'missing' if absent else 'there':<8} {PURPOSES.get(extra, '')}")
+        print(f"extra {extra:<10} {'missing' if absent else 'there':<8} {PURPOSES.get(extra, '')}")
         if absent:
             missing[extra] = absent
     if missing:
