@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.seeds import seed_of
+from probunet.core.words import by
 from probunet.inference.predictor import Prediction, Predictor
 from probunet.runs.calibration import Calibration
 
@@ -104,9 +105,9 @@ class Calibrated:
         notes = []
         seen, (least, most) = self.prediction.view.seen, self.calibration.data.sizes
         if not all(low <= size <= high for low, size, high in zip(least, seen, most, strict=True)):
-            sizes = _by(least) if least == most else f"{_by(least)} to {_by(most)}"
+            sizes = by(least) if least == most else f"{by(least)} to {by(most)}"
             unit = "px" if len(seen) == 2 else "voxels"
-            notes.append(f"calibrated on fields of {sizes} {unit}; the model sees {_by(seen)} {unit} here")
+            notes.append(f"calibrated on fields of {sizes} {unit}; the model sees {by(seen)} {unit} here")
         if not whole:
             notes.append("calibrated on single slices: the outlines are of each slice, nothing is said of the volume")
         return notes
@@ -124,10 +125,6 @@ def needs_calibration(predictor: Predictor) -> Calibration:
             "'probunet calibrate' on patients it was not trained on"
         )
     return predictor.calibration
-
-
-def _by(size: Sequence[int]) -> str:
-    return "x".join(map(str, size))
 
 
 def _measured(pixels: float, size: tuple[str, float] | None) -> dict[str, float]:

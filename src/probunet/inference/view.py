@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.files import shown
+from probunet.core.words import by
 from probunet.inference.grid import Grid, Through, weighted
 from probunet.inference.units import Limits, crop_of_range, in_own_range, in_units
 from probunet.io.pictures import Picture
@@ -80,7 +81,7 @@ class View:
         self._range = self._range_field(plane)
         if self._range and plane is None:  # of crops around something, the middle
             plane = (picture.shape[1] // 2, picture.shape[2] // 2)
-            self.notes.add(f"only the middle {_by(self.crop)} px are looked at, as in the training")
+            self.notes.add(f"only the middle {by(self.crop)} px are looked at, as in the training")
         self.field = self._field(plane, (size or self.crop)[-2:], scale)
         self.slices = range(picture.shape[0])
         if at is not None and len(at) == 3:
@@ -146,7 +147,7 @@ class View:
         if any(sees > 1.5 * saw for sees, saw in zip(self.seen, self.crop, strict=True)):
             unit = "voxels" if self.volumes else "px"
             self.notes.add(
-                f"the model was trained on {_by(self.crop)} {unit} and sees {_by(self.seen)} {unit}; if those were "
+                f"the model was trained on {by(self.crop)} {unit} and sees {by(self.seen)} {unit}; if those were "
                 "crops around something, choose a place with --at"
             )
 
@@ -236,10 +237,6 @@ def _around(middle: int, wanted: int, scale: float, most: int) -> range:
     count = max(min(round(wanted / scale), most), 1)
     first = min(max(middle - count // 2, 0), most - count)
     return range(first, first + count)
-
-
-def _by(sides: Iterable[int]) -> str:
-    return "x".join(map(str, sides))
 
 
 def with_channels(picture: Picture, channels: int) -> Picture:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.files import regular_file, shown
+from probunet.core.words import by
 
 DEFLATE = 1032
 """Bytes that a byte of deflate can become at most (zlib, technical details)."""
@@ -105,7 +106,7 @@ class Content:
         Raises:
             InputError: sizes that are not positive, too large, or more than the file can hold.
         """
-        text = "x".join(map(str, shape))
+        text = by(shape)
         if min(shape, default=0) < 1:
             raise InputError(f"{self.name} has the shape {text}; every side must be at least 1")
         if shape[-1] * shape[-2] > self.limits.pixels:

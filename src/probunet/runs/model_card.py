@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from probunet.core.words import by, counted
 from probunet.runs.description import START
 
 CARD = "README.md"
@@ -70,7 +71,7 @@ def _list(lines: list[str]) -> str:
 def _input(described: Mapping[str, Any]) -> list[str]:
     given = described["input"]
     crop, spacing = given.get("crop"), given.get("spacing_mm")
-    sides = "x".join(map(str, crop)) if isinstance(crop, list) else crop
+    sides = by(crop) if isinstance(crop, list) else crop
     unit = given["intensity"].get("unit") or "not given"
     mm = " x ".join(f"{side:g}" for side in spacing) + " mm" if spacing else "unknown"
     return [
@@ -102,7 +103,7 @@ def _is_whole(evaluation: Mapping[str, Any] | None) -> bool:
 def _scores(evaluation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Number of samples, and mean with interval."""
     return [
-        (f"{n} sample{'s'[: int(n) != 1]}", f"{value['mean']:.3f} ({value['low']:.3f}-{value['high']:.3f})")
+        (counted(int(n), "sample"), f"{value['mean']:.3f} ({value['low']:.3f}-{value['high']:.3f})")
         for n, value in (evaluation or {})["ged2"].items()
         if value["mean"] is not None
     ]

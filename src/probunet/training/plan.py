@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from probunet.core.words import by
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.training.traits import Machine, Traits
 
@@ -108,10 +109,6 @@ def _line(depth: int, text: str, reason: str = "") -> str:
     return f"{line:<33} # {reason}" if reason else line
 
 
-def _sides(sides: tuple[int, ...]) -> str:
-    return "x".join(map(str, sides))
-
-
 def _plain(text: str) -> str:
     """A name as it can stand in a comment: short, in one line, nothing but what can be printed."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:60]
@@ -124,7 +121,7 @@ def _head(store: Path, traits: Traits, machine: Machine) -> list[str]:
     trained_on = f"{traits.training:,} {kind} of {traits.patients:,} patients"
     return [
         f"# Planned from {_plain(store.name)}: {trained_on} for training,",
-        f"# {traits.validation:,} for validation, {_sides(traits.size)} px{mm}, {traits.channels} channel(s),",
+        f"# {traits.validation:,} for validation, {by(traits.size)} px{mm}, {traits.channels} channel(s),",
         f"# {len(traits.classes)} classes, {readers}; for {machine.name}, {machine.memory_gb:.0f} GB free.",
         "# Change what you like: every key is explained by 'probunet train --help'.",
     ]
@@ -132,11 +129,11 @@ def _head(store: Path, traits: Traits, machine: Machine) -> list[str]:
 
 def _data(store: Path, traits: Traits, chosen: Plan, out: Path) -> list[str]:
     if chosen.centred:
-        cut = f"holds all marks of 95 % of the cases, which lie in the middle of {_sides(traits.size)} px"
+        cut = f"holds all marks of 95 % of the cases, which lie in the middle of {by(traits.size)} px"
     elif chosen.crop == traits.size:
         cut = "the whole image, which is small enough"
     else:
-        cut = f"at random places of {_sides(traits.size)} px, as much as a step can take here"
+        cut = f"at random places of {by(traits.size)} px, as much as a step can take here"
     deform = traits.training < FEW and not traits.flips
     why = f"fewer than {FEW:,} images: half are deformed" if deform else "not deformed: interpolation blurs faint edges"
     lines = [
@@ -177,7 +174,7 @@ def _model(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
     )
     channels = CHANNELS[machine.gpu][: chosen.scales]
     classes = _plain(", ".join(traits.classes))
-    scales = f"{len(channels)} scales for {_sides(chosen.crop)} px"
+    scales = f"{len(channels)} scales for {by(chosen.crop)} px"
     lines = [
         "models:",
         f"  {name}:",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
+from probunet.core.words import counted
 from probunet.data.manifest import Split
 from probunet.data.own.folder import Dataset, is_ct
 from probunet.data.prepare import Description
@@ -168,7 +169,7 @@ def describe(
     of_command: dict[str, Any] = {"command": "prepare folder", "root": root.name.encode("utf-8", "replace").decode()}
     volumes = "volumes, " if arguments.get("dims") == 3 else ""
     return Description(
-        title=f"{dataset.title}, {volumes}{len(dataset.readers)} reader{'s'[: len(dataset.readers) != 1]}"
+        title=f"{dataset.title}, {volumes}{counted(len(dataset.readers), 'reader')}"
         + (f" as one ({how})" if how else ""),
         licence=dataset.licence,
         arguments=of_command | dict(arguments) | ({"consensus": how} if how else {}),

@@ -1,0 +1,23 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def by(sides: Iterable[int]) -> str:
+    """Sizes along the axes as people write them.
+
+    >>> by((128, 64))
+    '128x64'
+    """
+    return "x".join(map(str, sides))
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "reader"), counted(4, "reader")
+    ('1 reader', '4 readers')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
