@@ -96,7 +96,7 @@ def _of_folder(root: Path) -> Source:
     def cases() -> Iterator[ReadCase]:
         read_case.cache_clear()
         for case in dataset.cases:
-            images, labels = read_case(case, dataset.channels, len(dataset.classes), dataset.ignore)
+            images, labels = read_case(case, *dataset.declared)
             yield ReadCase(case.name, case.patient, images.values, np.moveaxis(labels, 1, 0))
 
     return Source(dataset.title, dataset.readers, dataset.classes, cases(), len(dataset.cases))

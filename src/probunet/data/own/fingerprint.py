@@ -209,7 +209,7 @@ def _of_store(store: Store) -> Iterator[Reading]:
 def _of_folder(dataset: Dataset) -> Iterator[Reading]:
     read_case.cache_clear()
     for case in dataset.cases:
-        volume, labels = read_case(case, dataset.channels, len(dataset.classes), dataset.ignore)
+        volume, labels = read_case(case, *dataset.declared)
         there = [file is not None for file in case.readings]
         readers = tuple(np.array(dataset.readers)[there].tolist())
         for k, (image, label) in enumerate(zip(volume.values, labels, strict=True)):

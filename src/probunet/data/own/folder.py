@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from probunet.io.geometry import Affine, Spacing
 from probunet.io.pictures import Picture, read_file
 
 log = logging.getLogger(__name__)
+
+Declared: TypeAlias = tuple[tuple[str, ...], int, int | None]
+"""Names of the channels, number of classes, and the value in label files that means "not known"."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ class Dataset:
     persistent: bool
     cases: tuple[CaseFiles, ...]
     splits: dict[str, Split]
+
+    @property
+    def declared(self) -> Declared:
+        """What the files of a case are held against when :func:`read_case` reads them."""
+        return self.channels, len(self.classes), self.ignore
 
 
 def open_folder(root: Path) -> Dataset:

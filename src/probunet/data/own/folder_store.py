@@ -19,7 +19,7 @@ from probunet.core.intensity import Intensity
 from probunet.core.marks import marked
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
-from probunet.data.own.folder import CaseFiles, Dataset, Images, open_folder, read_case
+from probunet.data.own.folder import CaseFiles, Dataset, Declared, Images, open_folder, read_case
 from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
 from probunet.data.prepare import CaseSource, Drawn, write_store
 from probunet.data.resample import counts_at, resample
@@ -32,14 +32,10 @@ log = logging.getLogger(__name__)
 Size = tuple[int, int]
 
 
-Arguments = tuple[tuple[str, ...], int, int | None]
-"""Of :func:`read_case`: channels, classes, value of ignored pixels."""
-
-
 def draw_slice(
     case: CaseFiles,
     number: int,
-    arguments: Arguments,
+    declared: Declared,
     size: Size,
     spacing: float | None,
     how: Consensus | None = None,
@@ -51,7 +47,7 @@ def draw_slice(
     Args:
         case: the files.
         number: of the slice.
-        arguments: of :func:`read_case`.
+        declared: of :func:`read_case`.
         size: (h, w) of the result.
         spacing: mm of the result's pixels; ``None`` for those of the file.
         how: readers become one, in the whole volume; ``None`` keeps them all.
@@ -62,7 +58,7 @@ def draw_slice(
     Raises:
         InputError: see :func:`read_case`.
     """
-    images, labels = read_case(case, *arguments) if how is None else _agreed(case, arguments, how)
+    images, labels = read_case(case, *declared) if how is None else _agreed(case, declared, how)
     image, label = images.values[number], labels[number]
     if spacing is not None and images.pixel_mm is not None:
         image, label = resample(image, label, images.pixel_mm, (spacing, spacing))
@@ -71,9 +67,9 @@ def draw_slice(
 
 
 @lru_cache(maxsize=2)  # of all slices at once
-def _agreed(case: CaseFiles, arguments: Arguments, how: Consensus) -> tuple[Images, npt.NDArray[np.uint8]]:
+def _agreed(case: CaseFiles, declared: Declared, how: Consensus) -> tuple[Images, npt.NDArray[np.uint8]]:
     """The image of a case, and the consensus (slices, 1, H, W) of the readers who looked at it."""
-    images, labels = read_case(case, *arguments)
+    images, labels = read_case(case, *declared)
     looked = [file is not None for file in case.readings]
     return images, consensus_of(labels[:, looked].swapaxes(0, 1), how)[:, None]
 
@@ -123,11 +119,10 @@ def prepare_folder(
         raise InputError(f"spacing {spacing} is no pixel size in mm")
     parts = splits_of(dataset, fractions, seed)
     survey = _survey(dataset, None if size is None else (size[0], size[1]), spacing, parts)
-    read = (dataset.channels, len(dataset.classes), dataset.ignore)
     sources = [
         CaseSource(
             Case(f"{case.name}/slice-{k:03d}" if count > 1 else case.name, patient, parts[case.name]),
-            partial(draw_slice, case, k, read, survey.size, spacing, how),
+            partial(draw_slice, case, k, dataset.declared, survey.size, spacing, how),
         )
         for case, count, patient in zip(dataset.cases, survey.slices, survey.patients, strict=True)
         for k in range(count)
@@ -163,7 +158,7 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
     types: set[np.dtype[Any]] = set()
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
-            images, labels = read_case(case, dataset.channels, len(dataset.classes), dataset.ignore)
+            images, labels = read_case(case, *dataset.declared)
             values, spacing = images.values, images.pixel_mm
             types.add(values.dtype)
             if values.dtype.kind in "iu":

@@ -15,7 +15,7 @@ from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.data.manifest import Case
-from probunet.data.own.folder import CaseFiles, Dataset, open_folder, read_case
+from probunet.data.own.folder import CaseFiles, Dataset, Declared, open_folder, read_case
 from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.resample import counts_at, resample
@@ -26,26 +26,24 @@ from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
 log = logging.getLogger(__name__)
 
-Arguments = tuple[tuple[str, ...], int, int | None]
-"""Of :func:`read_case`: channels, classes, value of ignored pixels."""
 LONGEST_SIDE = 1 << 12
 
 
 def draw_volume(
-    case: CaseFiles, arguments: Arguments, spacing: tuple[float, ...] | None, how: Consensus | None
+    case: CaseFiles, declared: Declared, spacing: tuple[float, ...] | None, how: Consensus | None
 ) -> Volume:
     """Read a volume and its readings, in the canonical orientation.
 
     Args:
         case: the files.
-        arguments: of :func:`read_case`.
+        declared: of :func:`read_case`.
         spacing: mm (slice, row, column) to which it is resampled; ``None`` for that of the file.
         how: readers become one; ``None`` keeps them all.
 
     Raises:
         InputError: see :func:`read_case`.
     """
-    images, labels = read_case(case, *arguments)
+    images, labels = read_case(case, *declared)
     if how is not None:
         looked = [file is not None for file in case.readings]
         labels = consensus_of(labels[:, looked].swapaxes(0, 1), how)[:, None]
@@ -90,14 +88,15 @@ def prepare_folder_volumes(
     read_case.cache_clear()
     dataset = open_folder(root)
     parts = splits_of(dataset, fractions, seed)
-    read = (dataset.channels, len(dataset.classes), dataset.ignore)
     survey = _Survey(dataset, target)
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
             survey.add(case, parts[case.name] == "train")
     survey.tell_tilted()
     sources = [
-        VolumeSource(Case(case.name, patient, parts[case.name]), partial(draw_volume, case, read, target, how))
+        VolumeSource(
+            Case(case.name, patient, parts[case.name]), partial(draw_volume, case, dataset.declared, target, how)
+        )
         for case, patient in zip(dataset.cases, survey.patients, strict=True)
     ]
     arguments: dict[str, Any] = {"dims": 3, "spacing": target and list(target), "keep_empty": keep_empty}
@@ -130,7 +129,7 @@ class _Survey:
         Raises:
             InputError: it cannot be read, or cannot be brought to the size that is asked for.
         """
-        images, _ = read_case(case, self.dataset.channels, len(self.dataset.classes), self.dataset.ignore)
+        images, _ = read_case(case, *self.dataset.declared)
         values, spacing = images.values, _voxel(images.spacing_mm)
         if self.target is not None:
             if spacing is None:
