@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,8 @@ class Folder:
             marginal = opened(self.maps / "marginal.npy", whole, np.float32) if "marginal" in request.write else None
             masks = depth, len(self.predictor.classes) - 1, height, width
             outlines = [opened(self.maps / f"{name}.npy", masks, np.bool_) for name in OUTLINES if self.calibrated]
-            most, calibrated = -1.0, self.calibrated.slices() if self.calibrated else iter(())
-            for piece in self.prediction.slices(noise, request.shares):
+            most, stated = -1.0, self.calibrated.slices() if self.calibrated else repeat(None)
+            for piece, said in zip(self.prediction.slices(noise, request.shares), stated, strict=False):
                 for i, labels in enumerate(piece.labels):
                     samples.put((i, piece.index), labels)
                 if shares is not None and entropy is not None and piece.probabilities is not None:
@@ -109,7 +109,7 @@ class Folder:
                     self.fullest, most = (piece.index, foreground) if foreground > most else (self.fullest, most)
                 if marginal is not None:
                     marginal.put((piece.index,), self.prediction.marginal(piece.index, request.seed))
-                for said in islice(calibrated, 1):
+                if said is not None:
                     for file, mask in zip(outlines, (said.inner, said.outer), strict=True):
                         file.put((piece.index,), mask)
                 tell()

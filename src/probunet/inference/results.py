@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,14 @@ class Results:
         return True
 
     def _question(self, picture: Picture) -> dict[str, Any]:
-        question = {
-            "input": shown(picture.source),
-            "sha256": picture.checksum,
-            "weights": self.predictor.identity,
-            "model": self.predictor.trained.identity,
-            **self.request.as_json(),
-        }
-        return question | ({"calibration": self.calibration} if self.calibration else {})
+        return {"input": shown(picture.source), "sha256": picture.checksum, **self._of_all}
+
+    @cached_property
+    def _of_all(self) -> dict[str, Any]:
+        """What is asked of every picture, and of which model."""
+        model = {"weights": self.predictor.identity, "model": self.predictor.trained.settings_checksum}
+        calibration = {"calibration": self.calibration} if self.calibration else {}
+        return {**model, **self.request.as_json(), **calibration}
 
     def write(self, picture: Picture, tell: Callable[[], None]) -> list[str]:
         """Write the folder of a picture, whole or not at all.

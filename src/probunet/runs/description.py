@@ -173,7 +173,7 @@ class TrainedModel(ABC):
         return {split: sorted(who if CHECKSUM.fullmatch(who) else hashed(who) for who in mine[split]) for split in mine}
 
     @property
-    def identity(self) -> str:
+    def settings_checksum(self) -> str:
         """Checksum of all but the weights that decides what it says of a picture: class, arguments and its input."""
         facts = {
             "model": self.specification.as_plain(),
