@@ -25,19 +25,6 @@ from probunet.metrics.energy import Draws, Estimator, Subsets, energy_distance
 from probunet.metrics.matching import best_dice, hungarian_iou, reconstruction_iou, sample_diversity
 from probunet.metrics.modes import mode_counts, pixel_frequencies
 
-__all__ = [
-    "BestDiceMetric",
-    "CalibrationMetric",
-    "DisagreementCorrelationMetric",
-    "DisagreementMetric",
-    "EnergyDistanceMetric",
-    "HungarianIoUMetric",
-    "ModeFrequencyMetric",
-    "PixelFrequencyMetric",
-    "ReconstructionIoUMetric",
-    "SampleDiversityMetric",
-]
-
 
 class _Sums(Metric, ABC):
     """Sums over images, which add up over batches and processes.
