@@ -51,16 +51,9 @@ class Facts(BaseModel):
     persistent_readers: bool = True
 
 
-NNUNET = {"numTraining", "numTest", "training", "test", "description", "reference", "release", "tensorImageSize"}
-
-
-NNUNET |= {
-    "modality",
-    "dataset_name",
-    "converted_by",
-    "overwrite_image_reader_writer",
-    "license",
-    "regions_class_order",
+NNUNET = {
+    *("numTraining", "numTest", "training", "test", "description", "reference", "release", "tensorImageSize"),
+    *("modality", "dataset_name", "converted_by", "overwrite_image_reader_writer", "license", "regions_class_order"),
 }
 """Further entries of nnU-Net, which change nothing here."""
 
