@@ -1,9 +1,9 @@
 """What a training step is made of: operators by their share of its time, for three networks. Prints JSON.
 
-The Probabilistic U-Net of the paper (128x128 px, batches of 4), that of ``--config demo`` (48x48 px, 16) and the
-recommended one of ``--config lidc_best`` (64x64 px, 16; experts with the energy score, four readers). Convolutions and
-matrix products are the arithmetic of the networks, forward and backward; the rest is what moves or changes numbers. The
-data are random and wait in memory.
+The Probabilistic U-Net of the paper (128x128 px, batches of 4), that of ``--config demo`` (48x48 px, 16; with the
+energy score) and the recommended one of ``--config lidc_best`` (64x64 px, 16; experts with the energy score, four
+readers). Convolutions and matrix products are the arithmetic of the networks, forward and backward; the rest is what
+moves or changes numbers. The data are random and wait in memory.
 
     OMP_NUM_THREADS=1 python benchmarks/profile_step.py
 """
@@ -36,11 +36,11 @@ LISTED = 12
 def steps() -> dict[str, Callable[[], None]]:
     """A training step of every network."""
     small = {"channels": [16, 32, 64, 96, 64], "convolutions": 2, "combine_channels": 16, "batch_norm": True}
-    experts = MixtureOfExperts(experts=4, draws=2, **small)
+    experts, energy = MixtureOfExperts(experts=4, draws=2, **small), EnergyScore(weight=300, samples=6, temperature=0.3)
     return {
         "paper": _step(ProbabilisticUNet(channels=[32, 64, 128, 192, 192]), 4, 128),
-        "demo": _step(ProbabilisticUNet(channels=[8, 16, 32, 32]), 16, 48),
-        "recommended": _step(experts, 16, 64, EnergyScore(weight=300, samples=6, temperature=0.3)),
+        "demo": _step(ProbabilisticUNet(channels=[8, 16, 32, 32], batch_norm=True), 16, 48, energy),
+        "recommended": _step(experts, 16, 64, energy),
     }
 
 
@@ -54,13 +54,14 @@ def _step(model: SegmentationModel, batch: int, size: int, energy: EnergyScore |
 
     def step() -> None:
         optimiser.zero_grad()
-        if energy is None:
-            model.loss(image, labels[:, 0], generator).total.backward()
-        else:
-            loss = model.loss_of_readers(image, labels, generator)
+        every = model.learns_from_readers
+        loss = (model.loss_of_readers if every else model.loss)(image, labels if every else labels[:, 0], generator)
+        total = loss.total
+        if energy is not None:
             assert loss.distribution is not None
             score = energy.of(loss.distribution, labels, Convention(2), generator, loss.strata, False)
-            (loss.total + energy.weight * score).backward()
+            total = total + energy.weight * score
+        total.backward()
         optimiser.step()
 
     return step
