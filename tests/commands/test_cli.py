@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(monkeypatch, capsys):
 
 def test_version(capsys):
     main(["--version"])
-    assert capsys.readouterr().out == "probunet 0.1.0\n"
+    assert capsys.readouterr().out == f"probunet {version('probunet')}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,3 +1,8 @@
-"""The version of this package: the only place that says it; the build reads it from here."""
+"""The version of this package, as it was installed: its build takes it from the tags of the repository."""
 
-VERSION = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    VERSION = version("probunet")
+except PackageNotFoundError:  # a source that nobody installed
+    VERSION = "0+unknown"

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -23,6 +22,7 @@ from pydicom.uid import CTImageStorage, generate_uid
 
 from probunet.core.errors import InputError
 from probunet.core.packages import require
+from probunet.core.version import VERSION
 from probunet.core.writing import writing_file
 from probunet.io.content import reason_of
 from probunet.io.dicom_source import source_of, without_clock
@@ -158,7 +158,7 @@ class SegmentationWriter:
     def _content(self, pixels: npt.NDArray[Any], kind: str, description: str, number: int) -> str:
         """All that an object depends on, as a checksum."""
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
-        facts = [self.origin, self.model, version("probunet"), *self.classes, kind, description, number, pixels.shape]
+        facts = [self.origin, self.model, VERSION, *self.classes, kind, description, number, pixels.shape]
         for fact in [*facts, *(source.SOPInstanceUID for source in self._sources)]:
             digest.update(f"{fact!s}\0".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
@@ -176,7 +176,7 @@ class SegmentationWriter:
             "instance_number": 1,
             "manufacturer": "probunet",
             "manufacturer_model_name": self.model,
-            "software_versions": version("probunet"),
+            "software_versions": VERSION,
             "device_serial_number": "none",
             "content_description": description,
             "series_description": description,
@@ -217,7 +217,7 @@ class SegmentationWriter:
         local = Code(name[:16], "99PROBUNET", name[:LONGEST])  # SH, LO; a name that SNOMED CT is not known to have
         category, what = _KNOWN.get(name.lower(), (_STRUCTURE, local))
         family = Code("123109", "DCM", "Artificial Intelligence")
-        algorithm = AlgorithmIdentificationSequence(self.model, family, version("probunet"))
+        algorithm = AlgorithmIdentificationSequence(self.model, family, VERSION)
         return SegmentDescription(number, name[:LONGEST], category, what, "AUTOMATIC", algorithm)
 
 
