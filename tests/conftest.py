@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gpu_device import skip_without_gpu
 from small_data import DESCRIPTION, STREETS, VOLUMES, balls, blobs, slice_files, write_tar
 from small_data import streets as street_items
 
@@ -15,6 +16,10 @@ from probunet.data.prepare_volumes import write_volumes
 from probunet.data.store import Store
 
 torch.set_num_threads(1)  # the models are tiny; threads would only wait for each other
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    skip_without_gpu(item)
 
 
 @pytest.fixture(scope="session")

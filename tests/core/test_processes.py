@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from small_tasks import crash, refuse, write, write_origin
 
+from probunet.core import processes
 from probunet.core.errors import InputError
 from probunet.core.processes import Task, run_in_processes
 
@@ -107,3 +108,14 @@ def test_no_workers_at_all_are_refused():
     for workers in (0, -1):
         with pytest.raises(InputError, match=f"--workers {workers} is no number of processes"):
             run_in_processes("nothing", [Task("x", refuse)], workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus", "names"),
+    [(None, 2, ["0", "1", "0"]), ("3,5", 2, ["3", "5", "3"]), ("GPU-a, GPU-b", 2, ["GPU-a", "GPU-b", "GPU-a"])],
+)
+def test_workers_share_the_gpus_that_this_program_may_use(visible, gpus, names, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [processes._gpu(slot, gpus) for slot in range(3)] == names

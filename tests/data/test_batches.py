@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from gpu_device import DEVICE
 from small_data import DESCRIPTION
 
 from probunet.core.errors import InputError
@@ -162,14 +163,13 @@ def test_training_without_augmentation_sees_the_crops_of_evaluation(store, crop)
         assert np.array_equal(batch.labels[row], case["labels"])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_batches_are_made_there(store):
     """Without deformation nothing but the readers is drawn, and those are drawn on the CPU."""
-    here, there = (stream(store, device=device).batch(3) for device in ("cpu", "cuda"))
-    assert there.image.is_cuda
-    assert there.label.is_cuda
+    here, there = (stream(store, device=device).batch(3) for device in ("cpu", DEVICE))
+    assert there.image.device.type == there.label.device.type == torch.device(DEVICE).type
     torch.testing.assert_close(there.image.cpu(), here.image)
     assert torch.equal(there.label.cpu(), here.label)
-    first, second = (stream(store, device="cuda", augmentation=Augmentation()).batch(3) for _ in range(2))
+    first, second = (stream(store, device=DEVICE, augmentation=Augmentation()).batch(3) for _ in range(2))
     assert torch.equal(first.image, second.image)
     assert torch.equal(first.label, second.label)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from gpu_device import DEVICE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metrics import plain_matrix
@@ -169,10 +170,7 @@ def test_threads_give_the_same_as_one():
 
 @pytest.mark.parametrize(
     "device",
-    [
-        "cpu",
-        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
-    ],
+    ["cpu", pytest.param(DEVICE, marks=pytest.mark.gpu, id="gpu")],
 )
 def test_matrix_product_of_an_accelerator_counts_the_same(device, monkeypatch):
     from probunet.metrics import overlap

@@ -37,3 +37,12 @@ def chosen_device(device: str = "auto") -> str:
     if int(match[1] or 0) >= gpus:
         raise InputError(f"--device {device}: the GPUs here are cuda:0 to cuda:{gpus - 1}")
     return device
+
+
+def wait_for(device: torch.device | str) -> None:
+    """Wait until a device has done what it was told, so that a clock counts it; a processor has done it already."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()

@@ -122,11 +122,17 @@ def _module(run: Callable[..., Any]) -> str:
 def _start(context: BaseContext, task: Task, slot: int, threads: int, gpus: int, display: Progress) -> _Active:
     here, sender = context.Pipe(duplex=False)
     process = context.Process(  # type: ignore[attr-defined]  # every context has it, but not the type of all
-        target=_work, args=(task, sender, threads, slot if gpus > 1 else None), name=task.name
+        target=_work, args=(task, sender, threads, _gpu(slot, gpus) if gpus > 1 else None), name=task.name
     )
     process.start()
     sender.close()
     return _Active(task, process, here, display.add_task(f"  {task.name}", total=1.0, state="starting"), slot)
+
+
+def _gpu(slot: int, gpus: int) -> str:
+    """What CUDA shall see of the GPUs that this program sees: one of them, in turn."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[slot % gpus].strip() if len(visible) >= gpus else str(slot % gpus)
 
 
 def _listen(job: _Active, display: Progress) -> bool:
@@ -148,12 +154,12 @@ def _finish(job: _Active, display: Progress) -> None:
         raise RuntimeError(f"{job.task.name} ended with exit code {job.process.exitcode}")
 
 
-def _work(task: Task, channel: Connection, threads: int, gpu: int | None) -> None:
+def _work(task: Task, channel: Connection, threads: int, gpu: str | None) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C in a terminal is for the parent, which passes it on once
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for what is loaded later
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

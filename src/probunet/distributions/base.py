@@ -54,7 +54,7 @@ class SegmentationDistribution:
 
         Args:
             n: how many.
-            generator: source of randomness, on the device of the model.
+            generator: source of randomness, on any device.
             cover: together they cover the distribution better than independent ones; each is still an exact draw.
 
         Returns:
@@ -250,7 +250,7 @@ class LatentSpace:
         try:
             return self.prior.mean, self.prior.stddev
         except NotImplementedError:
-            generator = torch.Generator(self._distribution.device).manual_seed(0)
+            generator = torch.Generator().manual_seed(0)
             z = self.place(self._distribution.noise(MOMENTS, generator))
             return z.mean(dim=0), z.std(dim=0)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import torch
 from torch.distributions import Independent, MixtureSameFamily, Normal
 
+from probunet.core.draws import drawn
 from probunet.core.types import Label
 from probunet.distributions.latent import Normals, reconstruction, weighted_proposals
 from probunet.distributions.noise import Noise, Reconstruction, Weighted, covering_uniforms, normals, spread
@@ -38,7 +40,7 @@ class Experts(Noise):
         like = self._mean[:, 0]
         batch = len(like)
         if not cover:
-            uniform = torch.rand((n, batch, 1), generator=generator, device=like.device, dtype=like.dtype)
+            uniform = drawn(torch.rand, (n, batch, 1), generator, like.device, like.dtype)
             return torch.cat([uniform, normals(n, like, generator)], dim=-1)
         points = covering_uniforms(n, batch, 1 + like.shape[1], generator, like.device)
         first = _systematic(points[..., :1], generator)
@@ -80,7 +82,7 @@ class Experts(Noise):
 def _systematic(points: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
     """Positions (n, B, 1) at equal distances from a random start, in the order of the points, turned at random."""
     n, batch, _ = points.shape
-    turn = torch.randint(n, (batch, 1), generator=generator, device=points.device)
-    start = torch.rand((batch, 1), generator=generator, device=points.device, dtype=points.dtype)
+    turn = drawn(partial(torch.randint, n), (batch, 1), generator, points.device)
+    start = drawn(torch.rand, (batch, 1), generator, points.device, points.dtype)
     rank = (points.argsort(dim=0).argsort(dim=0) + turn) % n
     return (rank + start) / n

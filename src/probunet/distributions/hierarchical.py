@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, final
 
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from probunet.core.draws import drawn
 from probunet.core.types import Label, Logits
 from probunet.distributions.noise import Noise, Reconstruction, Weighted
 from probunet.nets.decode import Decode
@@ -50,7 +52,7 @@ class Seeds(Noise):
     def draw(self, n: int, generator: torch.Generator | None, cover: bool = False) -> torch.Tensor:
         """Draw seeds; those that cover come in pairs of opposite fields. See the base class."""
         count = -(-n // 2) if cover else n
-        seeds = torch.randint(2**62, (count, self._batch), generator=generator, device=self.device)
+        seeds = drawn(partial(torch.randint, 2**62), (count, self._batch), generator, self.device)
         return torch.stack([seeds, seeds ^ 1], dim=1).flatten(0, 1)[:n] if cover else seeds
 
     def place(self, noise: torch.Tensor) -> torch.Tensor:
@@ -103,7 +105,7 @@ def _met(
     def draw(level: int, normal: Normal) -> torch.Tensor:
         posterior.append(normal)
         mean = normal.mean
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        noise = drawn(torch.randn, mean.shape, generator, mean.device, mean.dtype)
         latents.append(mean + normal.stddev * noise)
         return latents[-1]
 

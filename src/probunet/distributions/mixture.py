@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 
+from probunet.core.draws import drawn
 from probunet.core.types import Label
 from probunet.distributions.noise import Noise, Weighted
 
@@ -29,7 +30,7 @@ class Members(Noise):
     def draw(self, n: int, generator: torch.Generator | None, cover: bool = False) -> torch.Tensor:
         """Draw without replacement and start over when all M are drawn, which covers already; see the base class."""
         shape = (self._batch, -(-n // self._count), self._count)
-        keys = torch.rand(shape, generator=generator, device=self.device)
+        keys = drawn(torch.rand, shape, generator, self.device)
         return keys.argsort(dim=-1, stable=True).reshape(self._batch, -1)[:, :n].T
 
     def place(self, noise: torch.Tensor) -> torch.Tensor:

@@ -6,11 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch.distributions import Distribution, Independent
 
+from probunet.core.draws import drawn
 from probunet.core.errors import InputError
 from probunet.core.types import Label, Logits
 from probunet.nets.decode import Decode
@@ -68,7 +70,7 @@ class Noise(ABC):
 
         Args:
             n: how many.
-            generator: source of randomness, on the device of the model.
+            generator: source of randomness; one on the processor draws the same for a model on any device.
             cover: together they cover the distribution better than independent draws; each is still an exact draw.
 
         Returns:
@@ -151,9 +153,9 @@ def covering_uniforms(n: int, batch: int, dims: int, generator: torch.Generator 
     """
     if dims == 0:
         return torch.zeros((n, batch, 0), dtype=torch.float64, device=device)
-    seed = int(torch.randint(2**31, (), generator=generator, device=device))
+    seed = int(drawn(partial(torch.randint, 2**31), (), generator, device))
     points = torch.quasirandom.SobolEngine(dims, scramble=True, seed=seed).draw(n, dtype=torch.float64).to(device)
-    shift = torch.rand((batch, dims), generator=generator, device=device, dtype=torch.float64)
+    shift = drawn(torch.rand, (batch, dims), generator, device, torch.float64)
     smallest = torch.finfo(torch.float64).eps
     return ((points[:, None] + shift) % 1).clamp(smallest, 1 - smallest)
 
@@ -161,6 +163,6 @@ def covering_uniforms(n: int, batch: int, dims: int, generator: torch.Generator 
 def normals(n: int, like: torch.Tensor, generator: torch.Generator | None, cover: bool = False) -> torch.Tensor:
     """Draw standard normal numbers (n, B, D) for the means (B, D) of n hypotheses, independent or covering."""
     if not cover:
-        return torch.randn((n, *like.shape), generator=generator, device=like.device, dtype=like.dtype)
+        return drawn(torch.randn, (n, *like.shape), generator, like.device, like.dtype)
     batch, dims = like.shape
     return torch.special.ndtri(covering_uniforms(n, batch, dims, generator, like.device)).to(like.dtype)

@@ -138,7 +138,7 @@ def _drawn(
         for number, rows in enumerate(images.batches(batch_size(images))):
             batch = default_collate([images[row] for row in rows])
             distribution = distribution_of(model, batch["image"].to(device))
-            noise = distribution.noise(n, torch.Generator(device).manual_seed(seed_of(seed, number)))
+            noise = distribution.noise(n, torch.Generator().manual_seed(seed_of(seed, number)))
             labels = np.asarray(distribution.labels(noise).cpu()).swapaxes(0, 1)
             shares = distribution.probabilities(noise).float().cpu().numpy()
             for i in range(len(rows)):

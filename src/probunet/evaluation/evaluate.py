@@ -167,7 +167,7 @@ def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], conventio
                     f"batch {number} has images {tuple(image.shape)} and labels {tuple(labels.shape)}; needed are "
                     + ("(B, C, H, W) and (B, R, H, W)" if model.dims == 2 else "(B, C, D, H, W) and (B, R, D, H, W)")
                 )
-            generator = torch.Generator(device).manual_seed(seed_of(seed, number))
+            generator = torch.Generator().manual_seed(seed_of(seed, number))
             distribution = distribution_of(model, image.to(device))
             readers = np.asarray(labels.cpu())
             scores.add(score_distribution(distribution, readers, numbers, convention, generator)[1])

@@ -37,7 +37,7 @@ def score_distribution(
         labels: (B, R, H, W) of all readers.
         numbers: of samples, ascending.
         convention: what is compared, and how.
-        generator: source of randomness, on the device of the model.
+        generator: source of randomness, on any device.
 
     Returns:
         (B, n, H, W) the most samples, and the scores.

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from probunet.core.console import progress_bar
 from probunet.core.descriptions import write_json
-from probunet.core.devices import chosen_device
+from probunet.core.devices import chosen_device, wait_for
 from probunet.core.files import sha256
 from probunet.core.processes import Tell
 from probunet.core.shards import WHOLE, Shard
@@ -197,12 +197,13 @@ def _score_missing(
 def _timing(model: SegmentationModel, images: EvaluationImages, seed: int, device: str) -> dict[str, Any]:
     """Seconds from one image to 16 hypotheses, and of the part before the first one; medians."""
     image = images[0]["image"][None].to(device)
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     encode, whole = [], []
     with torch.inference_mode():
         for _ in range(TIMED):
             started = time.perf_counter()
             distribution = distribution_of(model, image)
+            wait_for(device)
             encode.append(time.perf_counter() - started)
             distribution.sample(16, generator).cpu()
             whole.append(time.perf_counter() - started)

@@ -126,7 +126,7 @@ def score_part(
     """
     started = time.perf_counter()
     device, most = next(model.parameters()).device, max(numbers)
-    generator = torch.Generator(device).manual_seed(seed_of(seed, number))
+    generator = torch.Generator().manual_seed(seed_of(seed, number))
     draws = np.random.default_rng([seed, number])
     convention = store.convention()
     weights = None if convention.weights is None else np.asarray(convention.weights)

@@ -204,7 +204,7 @@ class Prediction:
         """
         own = seed_of(checked_seed(seed), self.picture.name)
         with torch.inference_mode():
-            return self.distribution(index).noise(n, torch.Generator(self.predictor.device).manual_seed(own))
+            return self.distribution(index).noise(n, torch.Generator().manual_seed(own))
 
     def latents(self, z: npt.NDArray[np.float32], index: int = 0) -> Latents:
         """Latents (n, D) to decode in place of noise.
@@ -280,7 +280,7 @@ class Prediction:
             raise InputError(f"labels of shape {labels.shape} do not fit {self.picture.source}; give {self.shape}")
         seen = self.view.labels_seen(labels)
         label = torch.from_numpy(seen[None] if self.view.volumes else seen).to(self.predictor.device)
-        generator = torch.Generator(self.predictor.device).manual_seed(seed_of(checked_seed(seed), "log_prob"))
+        generator = torch.Generator().manual_seed(seed_of(checked_seed(seed), "log_prob"))
         with torch.inference_mode():
             value = float(self.distribution(0).log_prob(label, LIKELIHOOD_DRAWS, generator))
         return min(value, 0.0)  # of a probability, which an estimate from few draws can pass

@@ -62,7 +62,7 @@ def naming(picture: Picture) -> Iterator[None]:
 
 def marginal_of(distribution: SegmentationDistribution, seed: int) -> torch.Tensor:
     """Probabilities (K, *size) of a whole distribution: exact, or of many draws that cover it."""
-    generator = torch.Generator(distribution.device).manual_seed(seed_of(checked_seed(seed), "marginal"))
+    generator = torch.Generator().manual_seed(seed_of(checked_seed(seed), "marginal"))
     with torch.inference_mode():
         return distribution.probabilities(None, MARGINAL_DRAWS, generator)[0].float()
 

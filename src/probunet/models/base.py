@@ -201,7 +201,7 @@ class SegmentationModel(nn.Module, ABC):
         Args:
             image: (B, C, *size) float32.
             label: (B, *size) class ids or ``IGNORE``.
-            generator: source of randomness, on the device of the model.
+            generator: source of randomness, on any device.
 
         Raises:
             InputError: as in :meth:`forward`, or a label out of range.
@@ -213,7 +213,7 @@ class SegmentationModel(nn.Module, ABC):
         Args:
             image: (B, C, *size) float32.
             labels: (B, R, *size) class ids or ``IGNORE``; of a reader who did not look at an image, ``IGNORE`` alone.
-            generator: source of randomness, on the device of the model.
+            generator: source of randomness, on any device.
 
         Raises:
             InputError: as of :meth:`loss`.
@@ -229,7 +229,7 @@ class SegmentationModel(nn.Module, ABC):
             image: (B, C, *size) float32.
             label: (B, *size) class ids or ``IGNORE``.
             reader: (B,) numbers of the readers who drew them.
-            generator: source of randomness, on the device of the model.
+            generator: source of randomness, on any device.
 
         Raises:
             InputError: as of :meth:`loss`.

@@ -19,7 +19,8 @@ def normal_field(
 ) -> torch.Tensor:
     """Standard normal numbers that depend on seed, stream, channel and place alone.
 
-    The fields of the seeds 2 s and 2 s + 1 are each other's negative.
+    The fields of the seeds 2 s and 2 s + 1 are each other's negative. They are drawn on the processor, so that they are
+    the same on every device, and as a GPU would start a kernel for every small block.
 
     Args:
         seeds: (m,) int64, one for each field; on the device where the field is to be.
@@ -35,16 +36,17 @@ def normal_field(
     dims = len(size)
     side = SIDE[dims] if side is None else side
     blocks = [range(at // side, -(-(at + length) // side)) for at, length in zip(corner, size, strict=True)]
-    field = torch.empty((len(seeds), channels, *(len(numbers) * side for numbers in blocks)), device=seeds.device)
-    generator = torch.Generator(seeds.device)
+    field = torch.empty((len(seeds), channels, *(len(numbers) * side for numbers in blocks)))
+    generator = torch.Generator()
     for own, seed in zip(field, seeds.tolist(), strict=True):
         for place in itertools.product(*blocks):
             generator.manual_seed(_mixed(seed >> 1, stream, *place))
-            block = torch.randn((channels, *[side] * dims), generator=generator, device=seeds.device)
+            block = torch.randn((channels, *[side] * dims), generator=generator)
             begins = [(at - numbers[0]) * side for at, numbers in zip(place, blocks, strict=True)]
             own[(slice(None), *(slice(b, b + side) for b in begins))] = -block if seed & 1 else block
     begins = [at - numbers[0] * side for at, numbers in zip(corner, blocks, strict=True)]
-    return cropped(field, (slice(b, b + length) for b, length in zip(begins, size, strict=True)))
+    part = cropped(field, (slice(b, b + length) for b, length in zip(begins, size, strict=True)))
+    return part.to(seeds.device)
 
 
 def _mixed(*numbers: int) -> int:

@@ -90,7 +90,7 @@ class EnergyScore:
             labels: (B, R, *size) class ids or ``IGNORE``, of one or more readers; one who did not look at an image
                 is ``IGNORE`` everywhere, and left out.
             convention: its evaluated classes and what empty ones count, see ``Store.convention``.
-            generator: source of randomness, on the device of the model.
+            generator: source of randomness, on any device.
             strata: draws of every component that are there already; taken where they are as many as would be drawn.
             by_reader: whether component r of the distribution is the reader of column r. The score of all against
                 all then is averaged with those of every component against its own reader, in proportion to who looked.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from probunet.core.draws import drawn
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE, Label, Logits
 
@@ -60,7 +61,7 @@ def counted_cross_entropy(
     known = (label != IGNORE).flatten()
     chosen = int((pixels.share * known.sum()).ceil())
     if pixels.share < 1:
-        uniform = torch.rand(losses.shape, generator=generator, device=losses.device)
+        uniform = drawn(torch.rand, losses.shape, generator, losses.device)
         tiny = torch.finfo(torch.float32).tiny
         gumbel = -(-(uniform.clamp(min=tiny).log())).clamp(min=tiny).log()
         score = losses.detach().float().clamp(min=tiny).log() + gumbel

@@ -6,13 +6,14 @@ import copy
 import logging
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from probunet.core.descriptions import read_json, write_json
+from probunet.core.devices import wait_for
 from probunet.core.errors import InputError
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
@@ -61,9 +62,8 @@ def resolved(
 
 
 def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, crop: Crop, batch_size: int) -> None:
-    on_gpu = trainer.get("accelerator", AUTO) in (AUTO, "cuda", "gpu") and torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
-    images = batch_size if on_gpu else min(batch_size, IMAGES)
+    device = _device(trainer)
+    images = min(batch_size, IMAGES) if device.type == "cpu" else batch_size
     step = _step_of(model, device, images, crop)
     seconds = {FULL: _seconds(step, device, None)}
     try:
@@ -74,6 +74,14 @@ def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, cr
     times = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
     log.info(f"precision {fastest}: the fastest on {device.type} ({times} a step of {images} images)")
     write_json(file, {"precision": fastest, "seconds": seconds, "images": images, "device": device.type})
+
+
+def _device(trainer: Mapping[str, Any]) -> torch.device:
+    """Where the first process will train, as far as that matters to a number format."""
+    if trainer.get("accelerator", AUTO) not in (AUTO, "cuda", "gpu") or not torch.cuda.is_available():
+        return torch.device("cpu")
+    devices = trainer.get("devices")
+    return torch.device("cuda", int(devices[0]) if isinstance(devices, Sequence) and devices[0] in range(64) else 0)
 
 
 def _step_of(model: SegmentationModel, device: torch.device, images: int, crop: Crop) -> Callable[[], None]:
@@ -98,8 +106,7 @@ def _seconds(step: Callable[[], None], device: torch.device, other: float | None
         for _ in range(STEPS + 1):
             begin = time.perf_counter()
             step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             taken.append(time.perf_counter() - begin)
             if other is not None and taken[0] > 4 * other:
                 return taken[0]
