@@ -49,6 +49,10 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
         c, k, channels=(4, 6, 6), latent_dims=(1, 2), objective=pu.ELBO(), pixels=pu.All()
     ),
     "phiseg": lambda c, k: pu.PHiSeg(c, k, channels=(4, 6, 6), latent_dims=(1, 2)),
+    "hierarchical_batch_norm": lambda c, k: pu.HierarchicalProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), batch_norm=True
+    ),
+    "phiseg_batch_norm": lambda c, k: pu.PHiSeg(c, k, channels=(4, 6, 6), latent_dims=(1, 2), batch_norm=True),
     "mixture_of_experts": lambda c, k: pu.MixtureOfExperts(c, k, channels=(4, 6, 6), experts=3),
 }
 

@@ -12,7 +12,7 @@ from probunet.core.errors import InputError
 from probunet.core.types import Image, Label, Logits
 from probunet.distributions.hierarchical import Levels, Seeds
 from probunet.models.base import Parts, SegmentationModel
-from probunet.nets.blocks import ResidualBlock, pointwise
+from probunet.nets.blocks import pointwise, residual_block_with
 from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
@@ -38,6 +38,7 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         latent_dims: channels of the latent maps, coarsest scale first (paper: 1 at each of four scales).
         objective: ``ELBO(beta)``, or ``GECO(target)`` (paper: target 0.05).
         pixels: that the reconstruction counts, ``All()`` or ``TopK(share)`` (paper: 0.02).
+        batch_norm: batch normalisation behind every such convolution (paper: none).
         dims: axes of an image: 2, or 3 for volumes.
         spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
             ``probunet.nets.scales``; as long along all of them if not given.
@@ -55,13 +56,14 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         latent_dims: Sequence[int] = (1, 1, 1, 1),
         objective: ELBO | GECO = GECO(0.05),
         pixels: All | TopK = TopK(0.02),
+        batch_norm: bool = False,
         dims: Dims = 2,
         spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
         self.in_channels, self.num_classes, self.pixels = in_channels, num_classes, pixels
-        scales = make_scales(channels, convolutions, dims, spacing, ResidualBlock)
+        scales = make_scales(channels, convolutions, dims, spacing, residual_block_with(batch_norm))
         self.encoder = Encoder(in_channels, scales)
         self.decoder = LatentDecoder(scales, latent_dims)
         self.head = pointwise(channels[0], num_classes, dims)

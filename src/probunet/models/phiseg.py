@@ -18,7 +18,7 @@ from probunet.core.types import Image, Label, Logits
 from probunet.distributions.hierarchical import Levels, Seeds
 from probunet.models.base import Parts, SegmentationModel
 from probunet.models.hierarchical_probabilistic_unet import check_levels
-from probunet.nets.blocks import kernels_of, plain_block, pointwise
+from probunet.nets.blocks import block_with, kernels_of, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
@@ -67,14 +67,14 @@ class Likelihood(nn.Module):
         fine = range(len(latent_dims) - 1, -1, -1)  # the scale that a level ends at
         kernels = scales.kernels
         self.first = nn.ModuleList(
-            plain_block(d, size, CONVOLUTIONS, kernels[scale + self.rising])
+            scales.block(d, size, CONVOLUTIONS, kernels[scale + self.rising])
             for d, size, scale in zip(latent_dims, sizes, fine, strict=True)
         )
         self.rise = nn.ModuleList(
             nn.Sequential(*self._rise(size, scale)) for size, scale in zip(sizes, fine, strict=True)
         )
         self.merge = nn.ModuleList(
-            plain_block(size + coarser, size, CONVOLUTIONS, kernels[scale])
+            scales.block(size + coarser, size, CONVOLUTIONS, kernels[scale])
             for (coarser, size), scale in zip(itertools.pairwise(sizes), fine[1:], strict=True)
         )
         self.heads = nn.ModuleList(pointwise(size, num_classes, scales.dims) for size in sizes)
@@ -82,7 +82,7 @@ class Likelihood(nn.Module):
     def _rise(self, size: int, fine: int) -> Iterator[nn.Module]:
         for scale in range(fine + self.rising - 1, fine - 1, -1):
             yield nn.Upsample(scale_factor=tuple(map(float, self.scales.strides[scale])), mode=LINEAR[self.scales.dims])
-            yield plain_block(size, size, 1, self.scales.kernels[scale])
+            yield self.scales.block(size, size, 1, self.scales.kernels[scale])
 
     def radius(self, axis: int) -> int:
         """How far the logits can see beyond a latent along an axis, in voxels, at most."""
@@ -122,6 +122,8 @@ class PHiSeg(SegmentationModel):
         convolutions: at each scale, 3x3 or 3x3x3 of the encoders.
         latent_dims: channels of the latents, coarsest scale first (paper: 2 at each of five of seven scales).
         objective: ``ELBO(beta)`` (paper: beta 1), or ``GECO(target)``.
+        batch_norm: batch normalisation behind every such convolution, and those between latents and behind them (the
+            authors' code has it, the paper does not say so).
         dims: axes of an image: 2, or 3 for volumes.
         spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
             ``probunet.nets.scales``; as long along all of them if not given.
@@ -138,13 +140,14 @@ class PHiSeg(SegmentationModel):
         convolutions: int = 3,
         latent_dims: Sequence[int] = (2, 2, 2, 2, 2),
         objective: ELBO | GECO = ELBO(),
+        batch_norm: bool = False,
         dims: Dims = 2,
         spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
         self.in_channels, self.num_classes = in_channels, num_classes
-        scales = make_scales(channels, convolutions, dims, spacing)
+        scales = make_scales(channels, convolutions, dims, spacing, block_with(batch_norm))
         self.level_weights = [float(math.prod(scales.factor(level))) for level in reversed(range(len(latent_dims)))]
         self.prior = LatentLadder(in_channels, scales, latent_dims)
         self.posterior = LatentLadder(in_channels + num_classes, scales, latent_dims)

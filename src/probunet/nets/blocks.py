@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -59,14 +60,26 @@ def block_with(batch_norm: bool) -> Block:
     return normalised_block if batch_norm else plain_block
 
 
-class ResidualBlock(nn.Module):
-    """Convolutions beside a way around them, a ReLU behind the sum; the arguments are those of ``Block``."""
+def residual_block_with(batch_norm: bool) -> Block:
+    """Choose the form of the residual blocks."""
+    return partial(ResidualBlock, batch_norm=batch_norm)
 
-    def __init__(self, in_channels: int, out_channels: int, convolutions: int, kernel: Kernel) -> None:
+
+class ResidualBlock(nn.Module):
+    """Convolutions beside a way around them, a ReLU behind the sum; the arguments are those of ``Block``.
+
+    With batch normalisation there is one behind each of the convolutions.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, convolutions: int, kernel: Kernel, batch_norm: bool = False
+    ) -> None:
         super().__init__()
-        inner = [plain_block(in_channels, out_channels, convolutions - 1, kernel)] if convolutions > 1 else []
-        last = convolution(out_channels if inner else in_channels, out_channels, kernel)
-        self.convolutions = nn.Sequential(*inner, last)
+        make = block_with(batch_norm)
+        inner = [make(in_channels, out_channels, convolutions - 1, kernel)] if convolutions > 1 else []
+        last = convolution(out_channels if inner else in_channels, out_channels, kernel, bias=not batch_norm)
+        normalisation = [BatchNorm[len(kernel)](out_channels)] if batch_norm else []
+        self.convolutions = nn.Sequential(*inner, last, *normalisation)
         same = in_channels == out_channels
         self.around = nn.Identity() if same else pointwise(in_channels, out_channels, len(kernel))
 
