@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader
 
 from probunet.core.descriptions import write_json
@@ -141,19 +142,21 @@ class Fit:
             logging.getLogger(name).setLevel(logging.ERROR)
         path = self.run.path
         try:
-            return pl.Trainer(
-                **{"accelerator": "auto", "val_check_interval": VALIDATE_EVERY, **arguments},
-                max_epochs=-1,
-                check_val_every_n_epoch=None,
-                default_root_dir=path,
-                callbacks=[*callbacks, BestCheckpoint(self.run), LastCheckpoint(self.run)],
-                plugins=[WholeCheckpoints(self.run)],
-                logger=[CSVLogger(path, name="log"), TensorBoardLogger(str(path), name="log", version="")],
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", category=PossibleUserWarning)  # a GPU that is not asked for is none
+                return pl.Trainer(
+                    **{"accelerator": "auto", "val_check_interval": VALIDATE_EVERY, **arguments},
+                    max_epochs=-1,
+                    check_val_every_n_epoch=None,
+                    default_root_dir=path,
+                    callbacks=[*callbacks, BestCheckpoint(self.run), LastCheckpoint(self.run)],
+                    plugins=[WholeCheckpoints(self.run)],
+                    logger=[CSVLogger(path, name="log"), TensorBoardLogger(str(path), name="log", version="")],
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                    num_sanity_val_steps=0,
+                    use_distributed_sampler=False,
+                )
         except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:150]
             raise InputError(f"--trainer: {reason}; change precision, accelerator or devices") from error
