@@ -1,5 +1,6 @@
 """Small data and small trained models that many tests share; everything is made here, nothing is downloaded."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,17 @@ def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     main(["train", "--config", str(file)])
     main(["evaluate", str(folder / "run"), "--n", "1", "2", "4"])
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def calibrated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained model, calibrated on its three validation patients; do not change it."""
+    from probunet.cli import main
+
+    run = tmp_path_factory.mktemp("calibrated") / "run"
+    shutil.copytree(trained / "probabilistic_unet", run)
+    main(["calibrate", str(run), "--risk", "0.25", "-n", "6", "--check", "test"])
+    return run
 
 
 @pytest.fixture

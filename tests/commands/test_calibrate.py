@@ -10,19 +10,12 @@ from PIL import Image
 from small_data import DESCRIPTION, blob, blobs
 
 from probunet.cli import main
+from probunet.core.errors import InputError
 from probunet.data.prepare import write_store
+from probunet.inference.calibrated import Calibrated
 from probunet.inference.predictor import Predictor
 from probunet.metrics.risk_control import observe
 from probunet.runs.calibration import Calibration
-
-
-@pytest.fixture(scope="module")
-def calibrated(trained, tmp_path_factory) -> Path:
-    """A copy of the trained model, calibrated on its three validation patients."""
-    run = tmp_path_factory.mktemp("calibrated") / "run"
-    shutil.copytree(trained / "probabilistic_unet", run)
-    main(["calibrate", str(run), "--risk", "0.25", "-n", "6", "--check", "test"])
-    return run
 
 
 def content(run: Path) -> dict:
@@ -37,7 +30,8 @@ def test_it_says_the_risk_and_the_data(calibrated, store, capsys):
     assert data["identity"] == store.identity().as_json()
     assert data["split"] == "validation"
     assert "chosen, among the checkpoints of one training" in said["notes"][1]
-    assert said["model"] == Predictor.load(calibrated).identity
+    predictor = Predictor.load(calibrated)
+    assert (said["weights"], said["model"]) == (predictor.identity, predictor.trained.settings_checksum)
     assert said["checked"]["patients"] == 3
     assert set(said["checked"]["lesion"]) == {"outer", "inner", "area", "cost"}
     part = said["classes"][0]
@@ -123,7 +117,10 @@ def test_a_model_without_a_calibration_says_so(trained, failing, sampled, tmp_pa
     picture = str(sampled.parents[1] / "picture.png")
     run = str(trained / "probabilistic_unet")
     message = failing("sample", run, picture, "--out", str(tmp_path / "out"), "--write", "outer")
-    assert "was not calibrated, so that it has no inner and outer outlines; run 'probunet calibrate'" in message
+    assert (
+        f"{run} was not calibrated, so that it has no inner and outer outlines; run 'probunet calibrate {run}'"
+        in message
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -141,7 +138,8 @@ def test_it_goes_with_an_exported_model(calibrated, sampled, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": "0" * 64}, "of other weights"),
+        ({"weights": "0" * 64}, "of other weights"),
+        ({"model": "0" * 64}, "of a model with other settings"),
         ({"version": 9}, "update probunet"),
         ({"format": "x"}, "is no calibration"),
         ({"risk": 2.0}, "'risk'"),
@@ -155,6 +153,32 @@ def test_a_file_of_others_is_refused(calibrated, sampled, tmp_path, failing, cha
     (run / "calibration.json").write_text(json.dumps(content(run) | change))
     picture = str(sampled.parents[1] / "picture.png")
     assert words in failing("sample", str(run), picture, "--out", str(tmp_path / "out"), "--write", "outer")
+
+
+def test_of_the_same_weights_with_another_intensity_it_is_refused_everywhere(trained, sampled, tmp_path, failing):
+    """What it was chosen with decides as much as the weights: outlines, page, report and export say so."""
+    run = tmp_path / "run"
+    shutil.copytree(trained / "probabilistic_unet", run)
+    main(["calibrate", str(run), "--risk", "0.25", "-n", "2"])
+    described = (run / "run.yaml").read_text()
+    assert described.count("offset: 100.0") == 1
+    (run / "run.yaml").write_text(described.replace("offset: 100.0", "offset: 101.0"))
+    words = "of a model with other settings (its arguments, intensity, crop, pixel size or classes)"
+    picture = str(sampled.parents[1] / "picture.png")
+    assert words in failing("sample", str(run), picture, "--out", str(tmp_path / "out"), "--write", "inner")
+    assert words in failing("export", str(run), "--out", str(tmp_path / "model"))
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(InputError, match="with other settings"):
+        Predictor.load(run).calibration  # noqa: B018
+    main(["sample", str(run), picture, "--out", str(tmp_path / "out"), "-n", "1", "--write", "samples"])
+
+
+def test_nothing_is_said_of_one_reader(sampled, calibrated):
+    prediction = Predictor.load(calibrated)(sampled.parents[1] / "picture.png")
+    prediction.reader = "Ann"
+    with pytest.raises(InputError, match="for any reader, not for one"):
+        Calibrated(prediction, 0)
 
 
 def test_other_data_of_the_kind_will_do(calibrated, tmp_path):

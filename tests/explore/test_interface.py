@@ -25,8 +25,8 @@ WRONG = {"n": "0", "size": "3", "distance": "2", "slice": "-1", "format": "gif",
 
 
 @pytest.fixture(scope="module")
-def client(trained, store):
-    app = make_app(Engine(Run(trained / "probabilistic_unet"), "cpu"), Cases(cases_of(store.path, "test")), LOOPBACK)
+def client(calibrated, store):
+    app = make_app(Engine(Run(calibrated), "cpu"), Cases(cases_of(store.path, "test")), LOOPBACK)
     return TestClient(app, base_url="http://127.0.0.1:8777")
 
 

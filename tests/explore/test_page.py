@@ -1,5 +1,6 @@
 """The page in a real browser: choose, drag, decode, upload; nothing on the console."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -15,11 +16,14 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; install it to test the page")
 
+from probunet.data.pictures import picture_of_case  # noqa: E402
 from probunet.explore.app import make_app  # noqa: E402
 from probunet.explore.cases import Cases, cases_of  # noqa: E402
 from probunet.explore.engine import Engine  # noqa: E402
 from probunet.explore.guard import LOOPBACK  # noqa: E402
 from probunet.explore.serving import listening, server  # noqa: E402
+from probunet.inference.calibrated import Calibrated  # noqa: E402
+from probunet.runs.calibration import checked_calibration  # noqa: E402
 from probunet.runs.run import Run  # noqa: E402
 
 
@@ -276,6 +280,42 @@ def test_readers_do_not_share_a_look_and_numbers_do_not_lie_on_each_other(page):
     assert (looks, colours) == (36, 12)
     far = np.linalg.norm(np.array(places)[:, None] - np.array(places)[None], axis=-1)
     assert far[~np.eye(8, dtype=bool)].min() > 14
+
+
+def test_calibrated_outlines_are_drawn_around_the_very_pixels_and_with_their_risk(page, served, calibrated, store):
+    _, engine = served
+    assert page.is_hidden("#calibrated-choice")
+    assert "run 'probunet calibrate" in page.inner_text("#uncalibrated")
+    file = calibrated / "calibration.json"
+    engine.predictor.__dict__["calibration"] = checked_calibration(file, json.loads(file.read_text()))
+    page.reload()
+    page.wait_for_selector(".group")
+    assert page.is_hidden("#uncalibrated")
+    assert page.inner_text("#calibrated-choice").strip() == "calibrated outline (risk 0.25)"
+    before = seen(page)
+    page.check("#calibrated")
+    until(page, f"document.getElementById('view').toDataURL() !== {before!r}")
+    words = "isk 0.25, calibrated on 3 patients (6 cases, 24 readings) of the validation split of blobs, simulated"
+    assert f"r{words}" in page.inner_text("#legend")
+    assert f"R{words}" in page.inner_text("#stated")
+    assert "(coverage 75 %); that a reader marks nothing here: " in page.inner_text("#stated")
+    script = """async () => {
+        const { now } = await import('/state.js'), { width, height } = now.stated.facts.field;
+        const pen = document.createElement('canvas').getContext('2d');
+        return now.stated.lines.map(({ path }) => Array.from({ length: width * height }, (_, i) =>
+            pen.isPointInPath(path, i % width + 0.5, Math.floor(i / width) + 0.5, 'evenodd')));
+    }"""
+    prediction = engine.predictor(picture_of_case(store, store.indices("test")[0]), at=(16, 16))
+    [said] = Calibrated(prediction, 0).slices()
+    expected = [prediction.view.field.of(mask[0]).ravel().tolist() for mask in (said.inner, said.outer)]
+    assert page.evaluate(script) == expected
+    assert any(expected[1])
+    assert "calibrated=1" in page.url
+    page.uncheck("#calibrated")
+    until(page, f"document.getElementById('view').toDataURL() === {before!r}")
+    assert page.is_hidden("#stated")
+    del engine.predictor.__dict__["calibration"]
+    assert page.complaints == []
 
 
 def test_upload_a_good_and_a_bad_file(page, tmp_path: Path):

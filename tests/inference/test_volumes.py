@@ -208,8 +208,9 @@ def test_calibrated_volumes_are_in_voxels_of_the_model_on_any_grid(predictor, va
     data = DataPart(
         title="", identity={}, split="test", patients=2, cases=2, readings=2, sizes=(SHAPE, SHAPE), spacing_mm=SPACING
     )
+    sums = {"weights": "0" * 64, "model": "0" * 64}
     made = Calibration(
-        format="probunet-calibration", version=1, model="0" * 64, risk=0.5, hypotheses=3, data=data, classes=[part]
+        format="probunet-calibration", version=1, **sums, risk=0.5, hypotheses=3, data=data, classes=[part]
     )
     monkeypatch.setitem(predictor.__dict__, "calibration", made)
     prediction = predictor(values[:, None], spacing=(4.0, 1.4, 0.7), unit="HU")

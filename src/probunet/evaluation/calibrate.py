@@ -83,11 +83,12 @@ def calibrate(
         statement = state(cases[k], n, risk)
         parts.append(_class_part(name, statement, cases[k], n))
         if others is not None:
-            realised[name] = _realised(statement, others[k])
+            realised[name] = realised_risks(statement, others[k])
     return Calibration(
         format="probunet-calibration",
         version=VERSION,
-        model=weights_identity(model),
+        weights=weights_identity(model),
+        model=trained.settings_checksum,
         risk=risk,
         hypotheses=n,
         data=DataPart(
@@ -240,8 +241,8 @@ def _figures(compared: Reliability, groups: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _realised(statement: Statement, cases: Sequence[Observed]) -> dict[str, Any]:
-    """Mean losses of other patients with their intervals, patients drawn again."""
+def realised_risks(statement: Statement, cases: Sequence[Observed]) -> dict[str, Any]:
+    """Mean losses of other patients with their intervals, patients drawn again; and what the statement costs there."""
     realised = {}
     for name, losses in losses_of(statement, cases).items():
         interval = bootstrap_interval(losses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
+from probunet.explore.calibrated import described
 from probunet.explore.engine import MAXIMUM_SAMPLES
 from probunet.inference.predictor import Predictor
 from probunet.io.uploads import MAXIMUM_BYTES, SUFFIXES
@@ -31,6 +32,7 @@ def describe_model(predictor: Predictor) -> dict[str, Any]:
         "about": [{"title": title, "lines": lines} for title, lines in about(trained).items()],
         "formats": get_args(Format),
         "upload": {"bytes": MAXIMUM_BYTES, "suffixes": SUFFIXES},
+        **described(predictor),
     }
 
 

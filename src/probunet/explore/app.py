@@ -15,6 +15,7 @@ from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
 from probunet.explore.about import Format, describe_model
 from probunet.explore.asked import A, D, computing, numbers
+from probunet.explore.calibrated import add_calibrated
 from probunet.explore.cases import Cases
 from probunet.explore.engine import Engine
 from probunet.explore.export import packed, written
@@ -46,6 +47,7 @@ def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token:
     _pictures(app)
     _hypotheses(app)
     add_sections(app)
+    add_calibrated(app)
     describe_schema(app, token is not None)
     app.mount("/", StaticFiles(directory=str(resources.files("probunet.explore") / "static"), html=True))
     return app
@@ -77,7 +79,10 @@ def _about(app: FastAPI, engine: Engine, cases: Cases) -> None:
 
     @app.get("/api/model")
     def model() -> dict[str, Any]:
-        """The model: classes, unit, crop, and the weights of f_comb behind the features (null without f_comb)."""
+        """The model: classes, unit, crop, and the weights of f_comb behind the features (null without f_comb).
+
+        And its calibration, risk and data in words; null where there is none, and a sentence that says why.
+        """
         return describe_model(engine.predictor)
 
     @app.get("/api/cases")

@@ -15,6 +15,7 @@ from probunet.explore.limits import client_of, new_asker
 
 LARGEST_PLACE = 100_000
 """Rows, columns and slices that may be asked for."""
+Seed = Annotated[int, Query(ge=0, le=2**31, description="of the hypotheses")]
 
 
 async def computing(request: Request) -> AsyncIterator[None]:
@@ -61,7 +62,7 @@ class Drawn(Asked):
         self,
         asked: Annotated[Asked, Depends()],
         n: Annotated[int, Query(ge=1, le=MAXIMUM_SAMPLES, description="how many hypotheses")] = 16,
-        seed: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        seed: Seed = 0,
     ) -> None:
         self.key, self.place, self.engine, self.case = asked.key, asked.place, asked.engine, asked.case
         self.n, self.seed = n, seed

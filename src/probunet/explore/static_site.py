@@ -80,6 +80,8 @@ def _description(predictor: Predictor) -> dict[str, Any]:
         "spacing_mm": spacing and list(spacing),
         "formats": ["npy"],
         "upload": {"bytes": LARGEST, "suffixes": SUFFIXES},
+        "calibration": None,
+        "no_calibration": "Calibrated outlines need a server: probunet explore without --static.",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from probunet.core.files import shown
 from probunet.core.seeds import seed_of
 from probunet.core.words import by
 from probunet.inference.predictor import Prediction, Predictor
+from probunet.inference.slices import SlicePrediction
 from probunet.runs.calibration import Calibration
 
 Mask = npt.NDArray[np.bool_]
@@ -41,22 +42,25 @@ class Calibrated:
     Args:
         prediction: what the model says of the picture.
         seed: of the hypotheses.
+        index: the only slice that is looked at, of which then all is said; ``None``: all of them.
 
     Raises:
-        InputError: the model was not calibrated, or its calibration is of other weights.
+        InputError: as ``needs_calibration``, or one slice of what a model of volumes sees as a whole.
     """
 
-    def __init__(self, prediction: Prediction, seed: int) -> None:
-        calibration = needs_calibration(prediction.predictor)
-        self.calibration, self.prediction = calibration, prediction
+    def __init__(self, prediction: Prediction, seed: int, index: int | None = None) -> None:
+        calibration = needs_calibration(prediction.predictor, prediction.reader)
+        if index is not None and prediction.view.volumes:
+            raise InputError("a model of volumes says nothing of one slice alone; ask for the volume")
+        self.calibration, self.prediction, self.index = calibration, prediction, index
         self.statements = [calibration.statement(part) for part in calibration.classes]
-        self._noise = prediction.noise(calibration.hypotheses, seed_of(seed, "calibrated"))
+        self._noise = prediction.noise(calibration.hypotheses, seed_of(seed, "calibrated"), index or 0)
         self._areas = np.zeros((len(self.statements), calibration.hypotheses), np.int64)
         self._pixels = np.zeros((2, len(self.statements)), np.int64)
 
     def slices(self) -> Iterator[Outlines]:
         """The outlines slice by slice on the picture's own grid; they are to be taken once, before ``facts``."""
-        for piece in self.prediction.slices(self._noise, probabilities=True):
+        for piece in self._pieces():
             assert piece.probabilities is not None
             shares = piece.probabilities[1:].astype(np.float64)
             inner = np.stack([share >= said.inner for share, said in zip(shares, self.statements, strict=True)])
@@ -66,6 +70,11 @@ class Calibrated:
             self._pixels += np.stack([inner, outer]).sum(axis=(2, 3))
             yield Outlines(inner, outer)
 
+    def _pieces(self) -> Iterable[SlicePrediction]:
+        if self.index is None:
+            return self.prediction.slices(self._noise, probabilities=True)
+        return [self.prediction.slice(self.index, self._noise, probabilities=True)]
+
     def facts(self, size: tuple[str, float] | None) -> dict[str, Any]:
         """All numbers as plain data, with the risk and the data that they were calibrated on.
 
@@ -73,7 +82,7 @@ class Calibrated:
             size: ``mm2`` or ``mm3``, and how much of it a pixel is; ``None`` where nobody knows.
         """
         calibration, view = self.calibration, self.prediction.view
-        whole = view.volumes or self.prediction.shape[0] == 1
+        whole = view.volumes or self.prediction.shape[0] == 1 or self.index is not None
         return {
             "words": calibration.words,
             "risk": calibration.risk,
@@ -110,19 +119,28 @@ class Calibrated:
             notes.append(f"calibrated on fields of {sizes} {unit}; the model sees {by(seen)} {unit} here")
         if not whole:
             notes.append("calibrated on single slices: the outlines are of each slice, nothing is said of the volume")
+        elif self.index is not None and self.prediction.shape[0] > 1:
+            notes.append("calibrated on single slices: this is said of the slice alone, nothing of the volume")
         return notes
 
 
-def needs_calibration(predictor: Predictor) -> Calibration:
+def needs_calibration(predictor: Predictor, reader: str | None = None) -> Calibration:
     """The calibration of a model.
 
+    Args:
+        predictor: whose model it is.
+        reader: the person of whom something is to be said; ``None`` for any, the only ones it speaks of.
+
     Raises:
-        InputError: it was not calibrated, or its calibration is damaged or of other weights.
+        InputError: it was not calibrated, its calibration is damaged or of another model, or a reader is named.
     """
+    if reader is not None:
+        raise InputError("inner and outer outlines are calibrated for any reader, not for one; leave the reader out")
     if predictor.calibration is None:
+        path = shown(predictor.trained.path)
         raise InputError(
-            f"{shown(predictor.trained.path)} was not calibrated, so that it has no inner and outer outlines; run "
-            "'probunet calibrate' on patients it was not trained on"
+            f"{path} was not calibrated, so that it has no inner and outer outlines; run 'probunet calibrate {path}' "
+            "on patients it was not trained on"
         )
     return predictor.calibration
 

@@ -89,7 +89,7 @@ class Predictor:
         """What may be said of a reader, as ``probunet calibrate`` wrote it; ``None`` where it did not.
 
         Raises:
-            InputError: it is damaged, or of other weights.
+            InputError: it is damaged, or of another model.
         """
         return read_calibration(self.trained, self.identity)
 

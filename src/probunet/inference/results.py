@@ -33,9 +33,7 @@ class Results:
 
     def __init__(self, out: Path, predictor: Predictor, request: Request) -> None:
         self.out, self.predictor, self.request = out, predictor, request
-        if request.outlined and request.reader is not None:
-            raise InputError("inner and outer outlines are calibrated for any reader, not for one; leave --reader out")
-        self.calibration = needs_calibration(predictor).checksum if request.outlined else None
+        self.calibration = needs_calibration(predictor, request.reader).checksum if request.outlined else None
 
     def folder(self, picture: Picture) -> Path:
         """Of a picture."""

@@ -75,9 +75,9 @@ class Drawn:
                 yield safe_name(f"{name}-risk-{self.risk:g}-{class_name}"), mask, 1.0
 
 
-def pixel_size(picture: Picture) -> tuple[str, float] | None:
-    """``mm2`` of a pixel or ``mm3`` of a voxel, where they are known."""
-    sides = picture.sides_mm
+def pixel_size(picture: Picture, flat: bool = False) -> tuple[str, float] | None:
+    """``mm2`` of a pixel or ``mm3`` of a voxel, where they are known; ``flat``: of a slice of a volume, too, mm2."""
+    sides = picture.spacing_mm and picture.spacing_mm[1:] if flat else picture.sides_mm
     return None if sides is None or not all(sides) else (f"mm{len(sides)}", math.prod(sides))
 
 

@@ -25,6 +25,7 @@ FORMAT, VERSION = "probunet-calibration", 1
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1 << 40)]
 Size = Annotated[tuple[Count, ...], Field(min_length=2, max_length=3)]
+Checksum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=1000)]
 
 
@@ -82,7 +83,8 @@ class Calibration(_Part):
     Attributes:
         format: what the file is.
         version: of its form.
-        model: checksum of the weights that it belongs to.
+        weights: checksum of the weights that it belongs to, see ``weights_identity``.
+        model: checksum of what else the model says, see ``TrainedModel.settings_checksum``.
         risk: of every statement on its own.
         hypotheses: drawn for every picture.
         data: what it was calibrated on.
@@ -93,7 +95,8 @@ class Calibration(_Part):
 
     format: Literal["probunet-calibration"]
     version: int
-    model: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    weights: Checksum
+    model: Checksum
     risk: Annotated[float, Field(gt=0, lt=1)]
     hypotheses: Annotated[int, Field(ge=1, le=100_000)]
     data: DataPart
@@ -143,14 +146,20 @@ def read_calibration(trained: TrainedModel, identity: str) -> Calibration | None
         identity: of its weights, see ``weights_identity``.
 
     Raises:
-        InputError: the file is damaged, of a later version, or of other weights or classes.
+        InputError: the file is damaged, of a later version, or of another model: its weights, its class and arguments,
+            or its input (intensity, crop, pixel size, classes).
     """
     file = trained.path / CALIBRATION
     if not file.is_file():
         return None
     calibration = checked_calibration(file, read_json(file))
-    if calibration.model != identity:
+    if calibration.weights != identity:
         raise InputError(f"{shown(file)} is of other weights than those beside it; run 'probunet calibrate' again")
+    if calibration.model != trained.settings_checksum:
+        raise InputError(
+            f"{shown(file)} is of a model with other settings (its arguments, intensity, crop, pixel size or classes) "
+            "than the one beside it; run 'probunet calibrate' again"
+        )
     if [part.name for part in calibration.classes] != trained.classes[1:]:
         raise InputError(f"{shown(file)} has other classes than the model; run 'probunet calibrate' again")
     return calibration

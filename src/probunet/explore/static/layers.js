@@ -1,5 +1,6 @@
 // What lies over the image now, and the legend of it.
 
+import { dashed, named } from "./calibrated.js";
 import { colours, scale, sides } from "./overlay.js";
 import { CLASSES, HANDLE, heat, HYPOTHESIS, look, outline, picture, tint } from "./paint.js";
 import { at, binary, chosen, field, foreground, hypothesis, now } from "./state.js";
@@ -29,6 +30,7 @@ export function layers(ruler) {
   if (current && binary()) {
     paths.push({ path: outline(current, width, height), box, colour: live ? HANDLE : HYPOTHESIS, width: 3 });
   } else if (current) over.push({ image: tint(current, width, height), box });
+  paths.push(...dashed());
   if (now.cut) {
     const lines = new Path2D();
     lines.moveTo(box.left, now.cut.row + 0.5); lines.lineTo(box.left + box.width, now.cut.row + 0.5);
@@ -64,9 +66,10 @@ export function legend() {
   const wanted = [[live ? "what the handle says" : "selected group", live ? HANDLE : HYPOTHESIS]];
   if (binary() && at("readers").checked) readers.forEach((_, i) => wanted.push([known.reader_names[i] ?? `reader ${i + 1}`, look(i).colour]));
   if (!binary()) wanted.splice(0, 1, ...model.classes.slice(1).map((name, k) => [name, CLASSES[1 + (k % (CLASSES.length - 1))]]));
-  at("legend").replaceChildren(...wanted.map(([text, colour]) => {
+  at("legend").replaceChildren(...[...wanted, ...named()].map(([text, colour, kind = ""]) => {
     const item = document.createElement("span");
     item.textContent = text;
+    item.className = kind;
     item.style.color = colour;
     return item;
   }));

@@ -2,6 +2,7 @@
 
 import { about } from "./about.js";
 import { array, json, save, upload } from "./api.js";
+import { offered, stated, tell } from "./calibrated.js";
 import { FComb } from "./fcomb.js";
 import { filmstrip, mark } from "./film.js";
 import { latentControls, sliders } from "./latent.js";
@@ -45,6 +46,7 @@ async function start() {
   at("format").replaceChildren(...now.model.formats.map((format) => Object.assign(new Option(FORMATS[format], format), { id: format })));
   const names = await json("/api/cases");
   names.forEach((name, i) => at("cases").add(new Option(name, String(i))));
+  offered(() => draw().catch((error) => say(error.message)));
   wire();
   view.draw();
   if (names.length || chosen.case.startsWith("upload")) await open(chosen.case, chosen);
@@ -72,7 +74,7 @@ async function open(key, { z = null, slice = null, row = null, column = null, st
     const features = decodes ? await array(`${here}/features?${place()}`, Float32Array) : null;
     if (mine !== turn) return;
     const same = stay && key === chosen.case && now.known;
-    Object.assign(now, { known, ...picture, comb: features ? new FComb(now.model.combine, features.data) : null, live: null });
+    Object.assign(now, { known, ...picture, comb: features ? new FComb(now.model.combine, features.data) : null, live: null, stated: null });
     if (key !== chosen.case) now.cut = null; // the middle of the new one
     chosen.case = key;
     if (!(same && following)) {
@@ -118,7 +120,7 @@ function goTo(wanted) {
   if (!now.known || limited(wanted) === now.known.slice) return;
   const slice = limited(wanted), mine = ++turn;
   chosen.slice = slice;
-  Object.assign(now, { known: { ...now.known, slice }, labels: null, marginals: null, live: null });
+  Object.assign(now, { known: { ...now.known, slice }, labels: null, marginals: null, live: null, stated: null });
   ruler.clear();
   at("view").setAttribute("aria-busy", "true");
   number();
@@ -150,15 +152,16 @@ async function draw(mine = ++turn) {
   const query = `${place()}n=${chosen.n}&seed=${chosen.seed}`;
   const hypotheses = await json(`${path()}/hypotheses?${query}&distance=${chosen.distance}`);
   const labels = await array(`${path()}/labels?${query}`, Uint8Array);
-  const marginals = await array(`${path()}/probabilities?${query}`, Float32Array);
+  const marginals = await array(`${path()}/probabilities?${query}`, Float32Array), said = await stated();
   if (mine !== turn) return;
-  Object.assign(now, { hypotheses, labels, marginals });
+  Object.assign(now, { hypotheses, labels, marginals, stated: said });
   chosen.pick = Math.min(chosen.pick, hypotheses.groups.length - 1);
   at("shown").value = chosen.n;
   at("within").value = chosen.distance;
   at("count").textContent = `${hypotheses.groups.length} of ${chosen.n} hypotheses`;
   film();
   sizes();
+  tell();
   cut();
   show();
 }

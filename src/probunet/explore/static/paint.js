@@ -1,6 +1,6 @@
 // Pictures of intensities, maps and label maps. Colours of Okabe and Ito, which the colour-blind can tell apart.
 
-export const HYPOTHESIS = "#56b4e9", HANDLE = "#e69f00";
+export const HYPOTHESIS = "#56b4e9", HANDLE = "#e69f00", STATED = "#ff5fd2";
 const READERS = ["#009e73", "#f0e442", "#cc79a7", "#d55e00", "#ffffff", "#0072b2", "#b2df8a", "#aa4499", "#ff9da7",
   "#a87c5f", "#a8a8a8", "#00c8c8"];
 const DASHES = [[4, 3], [1, 3], [8, 3, 2, 3]];
@@ -58,14 +58,30 @@ export function tint(labels, width, height) {
   return made;
 }
 
-// The path around all pixels that are not background, on the corners of pixels.
+// The path around all pixels that are not background, on the corners of pixels: closed lines, so that dashes run along.
 export function outline(labels, width, height) {
-  const path = new Path2D();
+  const path = new Path2D(), wide = width + 1, next = new Map();
   const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && labels[y * width + x] > 0;
-  for (let y = 0; y <= height; y++) {
-    for (let x = 0; x <= width; x++) {
-      if (inside(x, y) !== inside(x, y - 1)) { path.moveTo(x, y); path.lineTo(x + 1, y); }
-      if (inside(x, y) !== inside(x - 1, y)) { path.moveTo(x, y); path.lineTo(x, y + 1); }
+  const edge = (x, y, dx, dy) => {
+    const from = y * wide + x, to = from + dy * wide + dx;
+    if (next.has(from)) next.get(from).push(to);
+    else next.set(from, [to]);
+  };
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!inside(x, y)) continue;
+      if (!inside(x, y - 1)) edge(x, y, 1, 0); // what is marked lies to the right of every edge
+      if (!inside(x + 1, y)) edge(x + 1, y, 0, 1);
+      if (!inside(x, y + 1)) edge(x + 1, y + 1, -1, 0);
+      if (!inside(x - 1, y)) edge(x, y + 1, 0, -1);
+    }
+  }
+  const draw = (how, corner) => path[how](corner % wide, Math.floor(corner / wide));
+  for (const [start, ends] of next) {
+    while (ends.length) { // into every corner go as many edges as out of it, so that each walk ends where it began
+      draw("moveTo", start);
+      for (let at = ends.pop(); at !== start; at = next.get(at).pop()) draw("lineTo", at);
+      path.closePath();
     }
   }
   return path;

@@ -4,12 +4,12 @@ export const at = (id) => document.getElementById(id);
 
 // All of it is in the address, behind #.
 export const chosen = { case: "0", n: 32, seed: 0, distance: 0.5, pick: 0, across: null, up: null, z: null, map: "none",
-  slice: null, row: null, column: null, reader: null };
+  slice: null, row: null, column: null, reader: null, calibrated: null };
 
 // The model, the shown case and its image, what readers and hypotheses say of it; `live` is what the handle says,
-// `cut` the row and column through which the other two planes of a volume go.
+// `cut` the row and column through which the other two planes of a volume go, `stated` what is calibrated.
 export const now = { model: null, known: null, image: null, readers: [], hypotheses: null, labels: null, marginals: null,
-  comb: null, live: null, hovered: null, cut: null };
+  comb: null, live: null, hovered: null, cut: null, stated: null };
 
 export const field = () => now.known.field;
 export const binary = () => now.model.classes.length === 2;
