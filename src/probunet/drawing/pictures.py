@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from probunet.drawing.borders import borders
 from probunet.drawing.pixels import Pixels
 
 LONGEST_TITLE = 28
@@ -35,6 +40,26 @@ def show_hypothesis(axis: Axes, picture: Pixels, sample: Pixels) -> None:
     if not sample.any():
         words = axis.text(0.5, 0.06, "empty", color="white", fontsize=7, ha="center", transform=axis.transAxes)
         words.set_path_effects([withStroke(linewidth=2, foreground="black")])  # to be read on bright and on dark
+
+
+def show_outline(
+    axis: Axes, mask: npt.NDArray[np.bool_], colour: Sequence[int], dash: tuple[float, float] | None = None
+) -> None:
+    """Draw the line around what is marked over a picture of the same size.
+
+    Args:
+        axis: with the picture.
+        mask: (H, W).
+        colour: red, green and blue, from 0 to 255.
+        dash: lengths of a dash and of the gap behind it, in points, on a dark line, so that it is seen on any picture;
+            ``None`` for a thin line without gaps.
+    """
+    for walk in borders(mask):
+        down, across = walk.T - 0.5  # the middle of a picture's first pixel is 0
+        if dash is not None:
+            axis.plot(across, down, color="black", alpha=0.6, linewidth=2.2)
+        look = {"linewidth": 0.6} if dash is None else {"linewidth": 1.4, "linestyle": (0, dash)}
+        axis.plot(across, down, color=np.array(colour) / 255, **look)
 
 
 def new_figure(width: float, height: float, automatic: bool = True) -> Figure:

@@ -16,6 +16,8 @@ from probunet.core.types import IGNORE
 
 READER, HYPOTHESIS = (230, 159, 0), (86, 180, 233)
 """Colours that stay apart for the colour-blind (Okabe and Ito)."""
+STATED = (255, 95, 210)
+"""Of calibrated outlines."""
 COLUMNS = 8
 Pixels = npt.NDArray[np.uint8]
 Palette = npt.NDArray[np.uint8]

@@ -16,6 +16,7 @@ from probunet.report import (
     energy,
     latent_plane,
     modes,
+    outlines,
     overlaps,
     panels,
     persons,
@@ -37,6 +38,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     presence.section,
     persons.section,
     calibration.section,
+    outlines.section,
     sheets.section,
     costs.section,
 )

@@ -17,10 +17,12 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.marks import marked
 from probunet.data.batches import EvaluationImages
+from probunet.data.pictures import picture_of_case
 from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.shown import distribution_of
+from probunet.inference.predictor import Prediction, Predictor
 from probunet.metrics import energy_distance
 from probunet.metrics.consensus import majority
 from probunet.models.base import SegmentationModel
@@ -72,7 +74,7 @@ class Results:
         self.seed: int = self.first["seed"]
         self.numbers = [int(n) for n in self.first["ged2"]]
         self.store = Store(self.data["store"])
-        self._models: dict[str, SegmentationModel] = {}
+        self._predictors: dict[str, Predictor] = {}
         self._columns: dict[str, dict[str, Floats]] = {}
         self._spread: dict[str, list[npt.NDArray[np.uint8]]] = {}
 
@@ -81,11 +83,11 @@ class Results:
         """The images that all runs were evaluated on."""
         return self._images(self.store.intensity)
 
-    def _images(self, intensity: Intensity) -> EvaluationImages:
+    def _images(self, intensity: Intensity, limit: int | None = None) -> EvaluationImages:
         """The images with values mapped for a model, which a guest was not trained with the map of this store for."""
         crop = self.data["crop"]
         size = None if crop == "whole" else crop if isinstance(crop, int) else tuple(crop)
-        return EvaluationImages(self.store, self.data["split"], size, intensity=intensity)
+        return EvaluationImages(self.store, self.data["split"], size, limit, intensity)
 
     @property
     def groups(self) -> list[str]:
@@ -161,9 +163,26 @@ class Results:
             return distribution_of(self._model(name), self._image(name, position)[None])
 
     def _model(self, name: str) -> SegmentationModel:
-        if name not in self._models:
-            self._models[name] = self._run(name).model()
-        return self._models[name]
+        return self.predictor(name).model
+
+    def predictor(self, name: str) -> Predictor:
+        """A run's model, as it is asked about pictures."""
+        if name not in self._predictors:
+            self._predictors[name] = Predictor(self._run(name), "cpu")
+        return self._predictors[name]
+
+    def prediction(self, name: str, position: int) -> Prediction:
+        """What a model says of the picture of a case, in the field that is shown of it."""
+        row = int(self.images.indices[position])
+        picture, (first, size) = picture_of_case(self.store, row), self.images.window(row)
+        if self.images.crop is None:
+            return self.predictor(name)(picture)
+        middle = tuple(begin + side // 2 for begin, side in zip(first, size, strict=True))
+        return self.predictor(name)(picture, at=middle, size=size)
+
+    def some_images(self, name: str) -> EvaluationImages:
+        """The images of :attr:`spread` as a model sees them."""
+        return self._images(self._run(name).intensity, len(self.spread))
 
     def samples(self, name: str, position: int, n: int) -> npt.NDArray[np.uint8]:
         """(n, *size) hypotheses of one image; fewer where a model has fewer different ones."""
