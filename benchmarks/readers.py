@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 
 import probunet as pu
+from probunet.core.devices import chosen_device
 from probunet.data.store import Store
 from probunet.distributions.base import SegmentationDistribution
 from probunet.evaluation.persons import SAMPLES, nearest_to_all
@@ -47,8 +48,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--channels", type=int, nargs="+", default=[16, 32, 48, 64])
     parser.add_argument("--weight", type=float, default=300.0, help="of the energy score")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    asked.device = chosen_device(asked.device)
     torch.set_num_threads(1)
     store = Store(asked.store)
     folds = np.random.default_rng(0).permutation(len(store.cases)) % asked.folds
@@ -72,7 +75,8 @@ def main() -> None:
         store, {name: value.mean(axis=0) for name, value in dice.items()}, area.mean(axis=0), ged2.mean(axis=0)
     )
     result |= {
-        name: getattr(asked, name) for name in ("folds", "seeds", "steps", "crop", "batch", "channels", "weight")
+        name: getattr(asked, name)
+        for name in ("folds", "seeds", "steps", "crop", "batch", "channels", "weight", "device")
     }
     print(json.dumps(result, indent=2))
     if asked.out:
@@ -112,16 +116,17 @@ def trained(store: Store, chosen: npt.NDArray[np.bool_], knows: bool, seed: int,
             energy=pu.EnergyScore(weight=asked.weight, samples=6),
             validate_every=asked.steps,
             seed=seed,
-            device="cpu",
+            device=asked.device,
         )
-        return run.model()
+        return run.model(asked.device)
 
 
 @torch.inference_mode()
 def scored(store: Store, row: int, knowing: SegmentationModel, blind: SegmentationModel, seed: int) -> Any:
     """Dice of every prediction to every reader, areas drawn in the readers' places, and D_GED^2 of both mixtures."""
     convention = store.convention().with_overlap("dice")
-    image, labels = torch.from_numpy(store.normalised([row])), np.array(store.labels[row])
+    device = next(knowing.parameters()).device
+    image, labels = torch.from_numpy(store.normalised([row])).to(device), np.array(store.labels[row])
     generator = torch.Generator().manual_seed(1000 * seed + row)
     draws = [as_samples(model(image), generator) for model in (knowing, blind)]
     persons = [knowing(image, name) for name in knowing.reader_names]
@@ -150,12 +155,12 @@ def scored(store: Store, row: int, knowing: SegmentationModel, blind: Segmentati
 
 def as_samples(distribution: SegmentationDistribution, generator: torch.Generator) -> npt.NDArray[np.uint8]:
     """Hypotheses (SAMPLES, H, W) of a single image."""
-    return distribution.sample(SAMPLES, generator)[:, 0].numpy()
+    return distribution.sample(SAMPLES, generator)[:, 0].cpu().numpy()
 
 
 def likeliest(distribution: SegmentationDistribution) -> npt.NDArray[np.uint8]:
     """The likeliest class (H, W) of every pixel of a single image."""
-    return distribution.probabilities()[0].argmax(dim=0).numpy().astype(np.uint8)
+    return distribution.probabilities()[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
 
 
 def median(samples: npt.NDArray[np.uint8], convention: Convention) -> npt.NDArray[np.uint8]:

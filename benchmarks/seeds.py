@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import alternating, machine
+from measure import DEVICE, alternating, machine
 from scipy import ndimage
 
 from probunet.data.batches import EvaluationImages
@@ -53,7 +53,7 @@ def fresh(run: Run, store: Store, images: int, samples: int) -> dict[str, np.nda
     ``one_piece`` is the share of the first 16 hypotheses that are one piece (of 8-connected pixels), of those that are
     not empty; nan where all are. Two classes.
     """
-    model = run.model()
+    model = run.model(DEVICE)
     every = EvaluationImages(store, "test", run.crop)
     generator = torch.Generator().manual_seed(0)
     energies, nats, pieces = [], [], []
@@ -61,11 +61,11 @@ def fresh(run: Run, store: Store, images: int, samples: int) -> dict[str, np.nda
         for position in chosen(len(every), images):
             item = every[int(position)]
             labels = item["labels"]
-            distribution = model(item["image"][None])
-            drawn = distribution.sample(MANY, generator).movedim(0, 1)
+            distribution = model(item["image"][None].to(DEVICE))
+            drawn = distribution.sample(MANY, generator).movedim(0, 1).cpu()
             energies.append(float(energy_distance(drawn, labels[None], store.convention()).value[0]))
             pieces.append(share_of_one_piece(drawn[0, :16].numpy()))
-            bounds = [distribution.log_prob(y[None], samples, generator) for y in labels[:2]]
+            bounds = [distribution.log_prob(y[None].to(DEVICE), samples, generator) for y in labels[:2]]
             nats.append(-float(torch.stack(bounds).mean()))
     return {
         f"ged2_n{MANY}": np.array(energies),
@@ -82,8 +82,8 @@ def share_of_one_piece(masks: np.ndarray) -> float:
 
 def cost(run: Run, store: Store) -> dict[str, float]:
     """Seconds of one encoding, and ``MANY`` hypotheses from image to labels over it."""
-    model = run.model()
-    image = EvaluationImages(store, "test", run.crop)[0]["image"][None]
+    model = run.model(DEVICE)
+    image = EvaluationImages(store, "test", run.crop)[0]["image"][None].to(DEVICE)
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         distribution = model(image)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure import DEVICE
 
 import probunet as pu
 from probunet.core.array_file import array_file
@@ -28,7 +29,7 @@ N = 16
 
 def main(depth: int, height: int, width: int, run: str | None = None) -> None:
     torch.manual_seed(0)
-    model = pu.load(run) if run else pu.ProbabilisticUNet(1, 2, channels=(8, 16, 32, 32)).eval()
+    model = (pu.load(run) if run else pu.ProbabilisticUNet(1, 2, channels=(8, 16, 32, 32)).eval()).to(DEVICE)
     noise = torch.Generator().manual_seed(1)
     slices = (torch.randn(1, height, width, generator=noise) for _ in range(depth))
     before = peak()
@@ -46,8 +47,8 @@ def main(depth: int, height: int, width: int, run: str | None = None) -> None:
                 drawn = distribution.noise(N, torch.Generator().manual_seed(0))
                 strips = list(distribution.stream(drawn))
                 for i in range(N):
-                    samples.put((i, index), torch.cat([labels[i, 0] for labels, _ in strips]).numpy())
-                probabilities.put((index,), torch.cat([shares[0] for _, shares in strips], dim=-2).numpy())
+                    samples.put((i, index), torch.cat([labels[i, 0] for labels, _ in strips]).cpu().numpy())
+                probabilities.put((index,), torch.cat([shares[0] for _, shares in strips], dim=-2).cpu().numpy())
         written = sum(file.stat().st_size for file in files)
     seconds = time.perf_counter() - began
     result = {
@@ -57,6 +58,7 @@ def main(depth: int, height: int, width: int, run: str | None = None) -> None:
         "hypotheses": N,
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
+        "device": DEVICE,
         "peak_rss_gb": round(peak() / 1e9, 2),
         "peak_rss_before_gb": round(before / 1e9, 2),
         "written_gb": round(written / 1e9, 2),
@@ -78,7 +80,7 @@ def difference(model: torch.nn.Module, margin: int | None) -> float:
     The image is noise that neighbouring pixels share, as in a picture.
     """
     coarse = torch.randn(1, 1, PRIOR_SIZE[2] // 16, PRIOR_SIZE[2] // 16, generator=torch.Generator().manual_seed(2))
-    image = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="bicubic")
+    image = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="bicubic").to(DEVICE)
     with torch.inference_mode():
         distribution = model(image)
         noise = distribution.noise(2, torch.Generator().manual_seed(3))

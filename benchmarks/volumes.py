@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probunet.core.devices import chosen_device, wait_for
 from probunet.core.marks import box_of
 from probunet.core.seeds import seed_of
 from probunet.data.store import Store
@@ -51,8 +52,10 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=16, help="hypotheses of a lesion")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="only so many lesions")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    asked.device = chosen_device(asked.device)
     store = Store(asked.store)
     rows = [row for row in store.indices(asked.split).tolist() if thickness(store.labels[row]) > 1][: asked.limit]
     patients = [store.cases[row].patient for row in rows]
@@ -65,6 +68,7 @@ def main() -> None:
         "patients": len(set(patients)),
         "n": asked.n,
         "window": asked.window,
+        "device": asked.device,
         "runs": {name: [str(run) for run in runs] for name, runs in kinds.items()},
         "gaps_of_readers": summary(readers, patients),
         **{
@@ -108,7 +112,7 @@ def scored(runs: list[Path], store: Store, rows: list[int], asked: argparse.Name
 
 def _scored(trained: TrainedModel, store: Store, rows: list[int], asked: argparse.Namespace) -> Table:
     check_patients(trained, store, asked.split)
-    model, convention = trained.model(), store.convention()
+    model, convention = trained.model(asked.device), store.convention()
     draw = volume_hypotheses if model.dims == 3 else slice_hypotheses
     values: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     for row in rows:
@@ -116,7 +120,7 @@ def _scored(trained: TrainedModel, store: Store, rows: list[int], asked: argpars
         image = torch.from_numpy(store.normalised(np.array([row]), store.images[row][part][None], trained.intensity))
         generator = torch.Generator().manual_seed(seed_of(asked.seed, store.cases[row].name))
         with torch.inference_mode():
-            hypotheses = draw(model, image, asked.n, generator)[None]
+            hypotheses = draw(model, image.to(asked.device), asked.n, generator)[None]
         distances = pairwise_distances(hypotheses, present(store, row)[part][None], convention)
         values["ged2"].append(float(energy_distance_from(distances, n=asked.n).value[0]))
         values["ged2_unbiased"].append(float(energy_distance_from(distances, estimator="unbiased").value[0]))
@@ -127,14 +131,14 @@ def _scored(trained: TrainedModel, store: Store, rows: list[int], asked: argpars
 
 def volume_hypotheses(model: SegmentationModel, image: torch.Tensor, n: int, generator: torch.Generator) -> Labels:
     """Hypotheses (n, D, H, W) of an image (1, C, D, H, W)."""
-    return np.asarray(model(image).sample(n, generator)[:, 0])
+    return np.asarray(model(image).sample(n, generator)[:, 0].cpu())
 
 
 def slice_hypotheses(model: SegmentationModel, image: torch.Tensor, n: int, generator: torch.Generator) -> Labels:
     """The same of a model of slices, with one noise for all of them."""
     slices = image[0].movedim(1, 0)
     noise = model(slices[:1]).noise(n, generator)
-    return np.stack([np.asarray(model(plane).labels(noise)[:, 0]) for plane in slices[:, None]], axis=1)
+    return np.stack([np.asarray(model(plane).labels(noise)[:, 0].cpu()) for plane in slices[:, None]], axis=1)
 
 
 def summary(values: npt.NDArray[np.float64], patients: list[str]) -> dict[str, Any]:
@@ -163,9 +167,9 @@ def paired(tables: dict[str, Table], measure: str, patients: list[str]) -> dict[
 
 def encodings(trained: TrainedModel, store: Store, row: int, asked: argparse.Namespace) -> float:
     """Time of n hypotheses of a volume over the time until the first could be drawn."""
-    model = trained.model()
+    model = trained.model(asked.device)
     raw = store.images[row][window(store, row, asked.window)][None]
-    image = torch.from_numpy(store.normalised(np.array([row]), raw, trained.intensity))
+    image = torch.from_numpy(store.normalised(np.array([row]), raw, trained.intensity)).to(asked.device)
     generator = torch.Generator().manual_seed(0)
 
     def seconds(work: Callable[[], object]) -> float:
@@ -173,6 +177,7 @@ def encodings(trained: TrainedModel, store: Store, row: int, asked: argparse.Nam
         for _ in range(5):
             begin = time.perf_counter()
             work()
+            wait_for(asked.device)
             taken.append(time.perf_counter() - begin)
         return float(np.median(taken))
 

@@ -1,5 +1,6 @@
 """What comes out of a training does not depend on the number of its processes."""
 
+import socket
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import torch
 import two_processes
 import yaml
 from copies import Copy
+from gpu_device import DEVICE, KIND
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from small_data import DESCRIPTION, SIZE, blob
 
@@ -41,7 +43,7 @@ def calm_store(tmp_path: Path) -> Store:
     return write_store(tmp_path / "store", items, DESCRIPTION, np.uint8, jobs=1)
 
 
-def experiment(folder: Path, store: Store, model: str, learning_rate: float) -> Path:
+def experiment(folder: Path, store: Store, model: str, learning_rate: float, kind: str = "cpu") -> Path:
     folder.mkdir()
     content = {
         "out": str(folder / "out"),
@@ -54,11 +56,41 @@ def experiment(folder: Path, store: Store, model: str, learning_rate: float) -> 
         },
         "models": {"model": {"class_path": f"probunet.{model}", "init_args": TINY}},
         "optimisation": {"learning_rate": learning_rate, "schedule": "cosine"},
-        "trainer": {"accelerator": "cpu", "max_steps": 12, "val_check_interval": 6, "log_every_n_steps": 1},
+        "trainer": {"accelerator": kind, "max_steps": 12, "val_check_interval": 6, "log_every_n_steps": 1},
     }
     file = folder / "experiment.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("default")
+def test_two_processes_on_one_gpu_train_and_validate_like_one(calm_store, tmp_path, monkeypatch):
+    """With batch normalisation over both of them."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    file = experiment(tmp_path / "learns", calm_store, "UNet", 1e-2, KIND)
+    content = yaml.safe_load(file.read_text())
+    content["models"]["model"]["init_args"] = {**TINY, "batch_norm": True}
+    file.write_text(yaml.safe_dump(content))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ends = [work.end(120) for work in [Copy(two_processes.train_on_one_device, r, port, str(file)) for r in range(2)]]
+    assert [code for code, *_ in ends] == [0, 0], ends
+    two = Run(tmp_path / "learns" / "out" / "model")
+    main(["train", "--config", str(file), "--out", str(tmp_path / "one")])
+    one = Run(tmp_path / "one" / "model")
+    assert one.training()["device"].split(":")[0] == two.training()["device"].split(":")[0] == DEVICE
+    first, second = (read_checkpoint(run.last) for run in (one, two))
+    assert first["global_step"] == second["global_step"] == 12
+    for name, value in first["state_dict"].items():  # a GPU adds up in any order
+        torch.testing.assert_close(second["state_dict"][name], value, rtol=0.02, atol=5e-3)
+    ones, twos = (c["optimizer_states"][0]["state"] for c in (first, second))
+    for key, value in ones.items():
+        scale = float(value["exp_avg"].abs().max())
+        torch.testing.assert_close(twos[key]["exp_avg"], value["exp_avg"], rtol=0.1, atol=0.1 * scale)
+    best = one.training()["best_validation_ged2"]
+    assert best == pytest.approx(two.training()["best_validation_ged2"], abs=0.01)
 
 
 def test_two_processes_train_and_validate_like_one(calm_store, tmp_path):
