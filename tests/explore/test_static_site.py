@@ -19,10 +19,13 @@ pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
 pytest.importorskip("fastapi", reason="the extra 'explore' is not installed")
 
 import probunet as pu
+from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.explore import static_site
 from probunet.explore.static_site import PACKAGE, RUNTIME, VERSION, runtime, write_static
+from probunet.inference.predictor import Predictor
 from probunet.metrics.clusters import groups
+from probunet.runs.calibration import Calibration, ClassPart, DataPart, weights_identity
 from probunet.runs.trained import open_model
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -44,7 +47,27 @@ def model(tmp_path_factory):
     intensity = {"unit": "grey level", "offset": 128.0, "scale": 74.0}
     seen = {"crop": 32, "spacing_mm": None, "classes": ["background", "lesion"], "title": "noise", "simulated": True}
     pu.save(net, folder, input={**seen, "intensity": intensity})
+    write_json(folder / "calibration.json", calibration_of(open_model(str(folder), ())).model_dump(mode="json"))
     return open_model(str(folder), ())
+
+
+def calibration_of(trained):
+    """One that nobody needs patients for, of five hypotheses."""
+    bounds = [(0.1 * k, 0.1 * k + 0.2) for k in range(6)]
+    part = ClassPart(name="lesion", outer=0.3, inner=0.7, widening=0.2, empty=bounds, figures={})
+    sides = {"sizes": ((24, 24), (24, 28)), "spacing_mm": None}
+    data = DataPart(title="noise", identity={}, split="validation", patients=9, cases=9, readings=9, **sides)
+    sums = {"weights": weights_identity(trained.model()), "model": trained.settings_checksum}
+    return Calibration(
+        format="probunet-calibration",
+        version=1,
+        **sums,
+        risk=0.1,
+        hypotheses=5,
+        data=data,
+        classes=[part],
+        notes=["A."],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +97,8 @@ def test_everything_that_the_page_needs_lies_in_the_folder(site):
     assert "connect-src 'self'" in (site / "index.html").read_text()
     described = json.loads((site / "model.json").read_text())
     assert described["crop"] == [32, 32]
+    assert described["calibration"]["risk"] == described["statements"]["risk"] == 0.1
+    assert described["statements"]["classes"][0]["outer"] == 0.3
     assert described["intensity"] == {"offset": 128.0, "scale": 74.0}
     for script in site.glob("*.js"):
         assert "http://" not in script.read_text().replace("http://page", ""), "nothing is fetched from elsewhere"
@@ -166,6 +191,43 @@ def test_the_browser_says_what_pytorch_says(page, model, tmp_path):
     np.testing.assert_allclose(answer["described"]["latent"]["prior"]["mean"], mean, atol=1e-5)
     np.testing.assert_allclose(answer["described"]["latent"]["prior"]["sigma"], sigma, rtol=1e-4)
     assert answer["told"]["groups"] == [vars(group) for group in groups(drawn, 2, 0.5)]
+    assert page.complaints == []
+
+
+def test_the_browser_says_of_a_reader_what_python_says(page, model, tmp_path):
+    """Of the same hypotheses, which any page gives for the seed of the statements."""
+    np.save(tmp_path / "reading.npy", np.random.default_rng(1).integers(0, 256, (40, 40)).astype(np.uint8))
+    page.set_input_files("#file", tmp_path / "reading.npy")
+    page.wait_for_selector("#cases option[value=upload-1]", state="attached")
+    script = """async () => {
+        const { array, json } = await import('./api.js'), { seedOf } = await import('./statements.js');
+        const of = '/api/cases/upload-1', query = `n=5&seed=${seedOf(3)}`;
+        const outlines = await array(`${of}/outlines?seed=3`);
+        const labels = await array(`${of}/labels?${query}`), shares = await array(`${of}/probabilities?${query}`);
+        return { said: await json(`${of}/calibrated?seed=3`), shape: outlines.shape, outlines: [...outlines.data],
+          labels: [...labels.data], shares: [...shares.data] };
+    }"""
+    answer = page.evaluate(script)
+    made = Predictor(model, "cpu").calibration
+    statement, said = made.statement(made.classes[0]), answer["said"]
+    labels, share = np.reshape(answer["labels"], (5, 32, 32)), np.reshape(answer["shares"], (2, 32, 32))[1]
+    assert answer["shape"] == [2, 1, 32, 32]
+    outlines = np.reshape(answer["outlines"], (2, 32, 32))
+    assert (outlines == np.stack([share >= statement.inner, share >= statement.outer])).all()
+    lesion, areas = said["classes"]["lesion"], labels.sum(axis=(1, 2))
+    assert [lesion[name]["pixels"] for name in ("inner", "outer")] == outlines.sum(axis=(1, 2)).tolist()
+    assert [lesion["area"][end]["pixels"] for end in ("low", "high")] == pytest.approx(statement.interval(areas))
+    nothing = statement.probability_of_nothing(int((areas == 0).sum()))
+    assert [lesion["nothing"][name] for name in ("probability", "low", "high")] == pytest.approx(nothing)
+    assert (said["words"], lesion["area"]["coverage"]) == (made.words, 0.9)
+    assert said["notes"] == ["A.", "calibrated on fields of 24x24 to 24x28 px; the model sees 32x32 px here"]
+    page.check("#calibrated")
+    for _ in range(200):
+        if made.words in page.inner_text("#legend"):
+            break
+        page.wait_for_timeout(50)
+    assert made.words in page.inner_text("#legend")
+    page.uncheck("#calibrated")
     assert page.complaints == []
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from probunet.core.errors import InputError
 from probunet.evaluation.model_scores import evaluate_run, is_evaluated
+from probunet.inference.predictor import Predictor
 from probunet.report.results import Results
 from probunet.runs.exported import save_run
 from probunet.runs.guest import invite
@@ -87,3 +88,11 @@ def test_a_place_that_somebody_changed_is_refused(published, store, tmp_path, ch
 def test_an_exported_folder_has_no_results_to_read(published):
     with pytest.raises(InputError, match=r"--trained\.NAME"):
         runs_in(published)
+
+
+def test_a_guest_has_the_calibration_of_the_model_elsewhere_whatever_crop_is_compared(calibrated, store, tmp_path):
+    guest = _guest(tmp_path / "guest", calibrated, store, crop=32)
+    assert guest.settings_checksum != open_model(calibrated).settings_checksum
+    made = Predictor(guest, "cpu").calibration
+    assert made == Predictor.load(calibrated, "cpu").calibration
+    assert made.risk == 0.25

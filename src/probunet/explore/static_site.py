@@ -22,6 +22,7 @@ from probunet.core.writing import writing_folder
 from probunet.explore.about import describe_model
 from probunet.inference.predictor import Predictor
 from probunet.inference.units import crop_of_range
+from probunet.runs.calibration import Calibration
 from probunet.runs.description import TrainedModel
 from probunet.runs.onnx_graphs import write_onnx
 
@@ -51,7 +52,8 @@ def write_static(trained: TrainedModel, folder: Path, package: Path | None = Non
         package: of onnxruntime-web, as ``npm pack`` makes it (.tgz) or unpacked; fetched by npm if not given.
 
     Raises:
-        InputError: another model, no such package and no npm to fetch it, or a folder that exists.
+        InputError: another model, a calibration of another one, no such package and no npm to fetch it, or a folder
+            that exists.
     """
     if crop_of_range(trained.intensity.unit):
         raise InputError(
@@ -80,8 +82,20 @@ def _description(predictor: Predictor) -> dict[str, Any]:
         "spacing_mm": spacing and list(spacing),
         "formats": ["npy"],
         "upload": {"bytes": LARGEST, "suffixes": SUFFIXES},
-        "calibration": None,
-        "no_calibration": "Calibrated outlines need a server: probunet explore without --static.",
+        "statements": predictor.calibration and _statements(predictor.calibration),
+    }
+
+
+def _statements(calibration: Calibration) -> dict[str, Any]:
+    """What the page needs to say what the server says of a reader."""
+    parts = [part.model_dump(mode="json", exclude={"figures"}) for part in calibration.classes]
+    return {
+        "risk": calibration.risk,
+        "words": calibration.words,
+        "hypotheses": calibration.hypotheses,
+        "notes": calibration.notes,
+        "sizes": calibration.data.sizes,
+        "classes": parts,
     }
 
 

@@ -139,7 +139,7 @@ def weights_identity(model: SegmentationModel) -> str:
 
 
 def read_calibration(trained: TrainedModel, identity: str) -> Calibration | None:
-    """The calibration beside a trained model; ``None`` where there is none.
+    """The calibration beside a trained model, of a guest else the one beside its weights; ``None`` where there is none.
 
     Args:
         trained: where it is looked for.
@@ -149,6 +149,8 @@ def read_calibration(trained: TrainedModel, identity: str) -> Calibration | None
         InputError: the file is damaged, of a later version, or of another model: its weights, its class and arguments,
             or its input (intensity, crop, pixel size, classes).
     """
+    if not (trained.path / CALIBRATION).is_file():
+        trained = trained.origin
     file = trained.path / CALIBRATION
     if not file.is_file():
         return None

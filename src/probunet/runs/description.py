@@ -185,6 +185,11 @@ class TrainedModel(ABC):
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
+    def origin(self) -> TrainedModel:
+        """Where its weights lie: itself, but of a guest the model elsewhere."""
+        return self
+
+    @property
     @abstractmethod
     def weights_file(self) -> Path:
         """The file that holds its weights."""

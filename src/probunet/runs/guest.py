@@ -79,6 +79,11 @@ class Guest(Run):
         return self.elsewhere.path / "log"
 
     @property
+    def origin(self) -> TrainedModel:
+        """The model elsewhere."""
+        return self.elsewhere
+
+    @property
     def weights_file(self) -> Path:
         """The file of its weights, elsewhere."""
         return self.elsewhere.weights_file

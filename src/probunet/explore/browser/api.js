@@ -5,6 +5,7 @@ import { groups } from "./clusters.js";
 import { FComb } from "./fcomb.js";
 import { npy, read } from "./files.js";
 import { normals } from "./noise.js";
+import { seedOf, stated } from "./statements.js";
 import { normalised } from "./units.js";
 
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
@@ -84,8 +85,8 @@ function encoded({ key, picture, field }) {
   });
 }
 
-function drawn(question) {
-  const { key, field, number } = question, n = number("n", 16), seed = number("seed", 0);
+function drawn(question, n = question.number("n", 16), seed = question.number("seed", 0)) {
+  const { key, field } = question;
   return remembered(drawings, `${key}:${field.top}:${field.left}:${n}:${seed}`, async () => {
     const { features, prior } = await encoded(question), comb = new FComb(model.combine, features);
     const classes = model.classes.length, size = field.height * field.width;
@@ -117,11 +118,18 @@ async function hypotheses(question) {
   return { field: question.field, latents, pixels, groups: groups(labels, n, classes, question.number("distance", 0.3)), volume: null };
 }
 
+async function calibrated(question) {
+  const { statements } = model;
+  if (!statements) throw new Error(model.no_calibration);
+  return stated(await drawn(question, statements.hypotheses, seedOf(question.number("seed", 0))), statements, question.field);
+}
+
 export async function json(path) {
   await loaded();
   if (path === "/api/model") return model;
   if (path === "/api/cases") return [];
   const question = asked(path);
+  if (question.what === "calibrated") return (await calibrated(question)).facts;
   return question.what === "hypotheses" ? hypotheses(question) : described(question);
 }
 
@@ -135,6 +143,9 @@ export async function array(path) {
     const { features, channels } = await encoded(question);
     if (question.what === "features") return { shape: [height, width, channels], data: features };
     return { shape: [height, width], data: new FComb(model.combine, features).labels(question.z) };
+  }
+  if (question.what === "outlines") {
+    return { shape: [2, model.classes.length - 1, height, width], data: (await calibrated(question)).masks };
   }
   const { labels, probabilities, n } = await drawn(question);
   if (question.what === "labels") return { shape: [n, height, width], data: labels };
