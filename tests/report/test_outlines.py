@@ -75,8 +75,8 @@ def test_the_risk_is_of_other_patients_of_the_same_data(experiment):
     checked = json.loads((experiment / "probabilistic_unet" / "calibration.json").read_text())["checked"]["lesion"]
     for results in (Results(experiment), changed(experiment, checked=None)):
         section = outlines.section(results)
-        assert "Realised on" in section.text[0]
-        assert "3 patients" in section.text[0].partition("Realised on")[2]
+        assert "Realised: mean loss on 3 patients" in section.text[0]
+        assert "were not calibrated on" in section.text[0]
         [row] = section.tables[0].rows
         for place, name in ((3, "outer"), (4, "inner"), (5, "area")):
             assert row[place] == pytest.approx([checked[name][key] for key in ("mean", "low", "high")])

@@ -15,8 +15,10 @@ from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.core.seeds import seed_of
 from probunet.data.augment import Augmentation
-from probunet.data.pictures import write_pictures
+from probunet.data.pictures import picture_of_case, readings_of_case, write_pictures
 from probunet.io.search import find_pictures
+from probunet.report import outlines
+from probunet.report.results import Results
 
 SMALL = {"in_channels": 2, "channels": [4, 4], "convolutions": 1, "dims": 3}
 
@@ -113,6 +115,47 @@ def test_outlines_of_a_volume_lie_where_it_lies_and_say_its_volume(calibrated, v
     empty = int((labels == 0).all(axis=(1, 2, 3)).sum())
     assert lesion["nothing"]["probability"] == pytest.approx(statement.probability_of_nothing(empty)[0])
     assert "calibrated on fields of 6x16x18 voxels; the model sees 9x17x16 voxels here" in said["notes"]
+
+
+def test_page_and_report_say_of_a_volume_what_is_written(calibrated, volumes, tmp_path, monkeypatch):
+    """On the grid of its picture, whose slices run otherwise than the store's where its affine says so."""
+    out = calibrated.parent / "written"
+    words = ["--write", "inner", "outer", "--format", "npy", "--device", "cpu", "-n", "1", "--seed", "0"]
+    main(
+        [
+            "sample",
+            str(calibrated),
+            *map(str, write_pictures(volumes, tmp_path / "files", "test", 1)),
+            "--out",
+            str(out),
+            *words,
+        ]
+    )
+    inner, outer = (np.load(out / "ball-3/maps" / f"{name}.npy") for name in ("inner", "outer"))
+    said = json.loads((out / "ball-3/summary.json").read_text())["calibrated"]
+    assert outer.any()
+    pytest.importorskip("fastapi", reason="the extra 'explore' is not installed")
+    from probunet.explore.calibrated import Statements
+    from probunet.explore.engine import Encoded
+
+    encoded = Encoded(pu.Predictor.load(calibrated, "cpu")(picture_of_case(volumes, 3)), 2)
+    stated = Statements().of("0", encoded, 0)
+    assert stated.facts == said
+    assert np.array_equal(stated.outlines, np.stack([inner, outer], axis=1))
+    drawn = {}
+    monkeypatch.setattr(
+        outlines, "show_outline", lambda axis, mask, colour, dash=None: drawn.setdefault(dash, []).append(mask)
+    )
+    results = Results(calibrated)
+    results.__dict__["chosen"] = {"some": [0]}
+    section = outlines.section(results)
+    readings = readings_of_case(volumes, 3, picture_of_case(volumes, 3))
+    fullest = int((readings == 1).sum(axis=(0, 2, 3)).argmax())
+    assert np.array_equal(drawn[outlines.INNER][0], inner[fullest, 0])
+    assert np.array_equal(drawn[outlines.OUTER][0], outer[fullest, 0])
+    assert np.array_equal(drawn[None], readings[:, fullest] == 1)
+    high = said["classes"]["lesion"]["volume"]["high"]["mm3"]
+    assert f"to {high:.0f} mm3 (60%)" in section.pictures[0].figure.axes[0].get_title()
 
 
 def test_what_is_asked_from_python_is_the_same(run, volumes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.names import safe_name
@@ -23,6 +24,12 @@ def picture_of_case(store: Store, row: int) -> Picture:
     if spacing is not None:
         known = spacing[0] if store.dims == 3 else None, spacing[-2], spacing[-1]
     return picture_of(values, store.cases[row].name, store.intensity.unit, known, store.affine(row))
+
+
+def readings_of_case(store: Store, row: int, picture: Picture) -> npt.NDArray[np.uint8]:
+    """(R, slices, H, W) class ids of the readers who looked, on the grid of the case's picture."""
+    labels = store.labels[row][store.present[row]]
+    return picture.order.canonical(labels) if store.dims == 3 else labels[:, None]
 
 
 def write_pictures(store: Store, out: Path, split: Split, n: int) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from probunet.core.files import shown
 from probunet.data.flips import modes as flip_modes
 from probunet.data.manifest import Split
-from probunet.data.pictures import picture_of_case
+from probunet.data.pictures import picture_of_case, readings_of_case
 from probunet.data.store import Store
 from probunet.explore.recent import Recent
 from probunet.io.pictures import Picture
@@ -116,21 +116,10 @@ def _without_readers(picture: Picture) -> Shown:
 
 
 def _from_store(store: Store, index: int) -> Shown:
-    if store.dims == 3:
-        return _volume_from_store(store, index)
-    labels = np.array(store.labels[index])
-    readers = flip_modes(labels[0], store.flips)[:MOST_FLIPS] if store.flips else labels
-    looked = np.ones(len(readers), bool) if store.flips else store.present[index]
-    names = tuple(f"mode {i + 1}" for i in range(len(readers))) if store.flips else _names(store, index)
-    return Shown(picture_of_case(store, index), readers[looked][:, None], names)
-
-
-def _names(store: Store, index: int) -> tuple[str, ...]:
-    """Of the readers who looked at a case."""
-    return tuple(store.reader_labels[column] for column in np.flatnonzero(store.present[index]))
-
-
-def _volume_from_store(store: Store, index: int) -> Shown:
-    """A volume; its values stay on disk until a slice of them is asked for."""
+    """A case; the values of a volume stay on disk until a slice of them is asked for."""
     picture = picture_of_case(store, index)
-    return Shown(picture, picture.order.canonical(store.labels[index][store.present[index]]), _names(store, index))
+    if store.flips:
+        modes = flip_modes(np.array(store.labels[index])[0], store.flips)[:MOST_FLIPS]
+        return Shown(picture, modes[:, None], tuple(f"mode {i + 1}" for i in range(len(modes))))
+    names = tuple(store.reader_labels[column] for column in np.flatnonzero(store.present[index]))
+    return Shown(picture, readings_of_case(store, index, picture), names)

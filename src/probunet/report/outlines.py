@@ -7,6 +7,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from probunet.core.marks import fullest_slice
+from probunet.data.pictures import readings_of_case
 from probunet.drawing.pictures import grid_figure, show, show_outline
 from probunet.drawing.pixels import READER, STATED, as_rgb
 from probunet.evaluation.calibrate import observed_cases, realised_risks
@@ -14,7 +16,7 @@ from probunet.inference.calibrated import Calibrated
 from probunet.inference.writers import pixel_size
 from probunet.report.results import Results
 from probunet.report.section import Picture, Section, Table, estimate
-from probunet.report.shown import shown, store_palette
+from probunet.report.shown import store_palette
 from probunet.runs.calibration import Calibration
 
 INNER, OUTER = (1.0, 1.0), (4.0, 2.0)
@@ -25,9 +27,9 @@ COLUMNS = (
     "model",
     "class",
     "risk",
-    "outer outline",
-    "inner outline",
-    "area",
+    "realised: outer outline",
+    "realised: inner outline",
+    "realised: area",
     "inner (px)",
     "hypothesis (px)",
     "outer (px)",
@@ -71,12 +73,18 @@ def _realised(results: Results, name: str, made: Calibration) -> tuple[dict[str,
     if made.data.split == split:
         return None, "These are the patients shown here; on them it says nothing, so no realised risk is given."
     if made.checked is not None and made.checked["split"] == split:
-        return made.checked, f"Realised on the {made.checked['patients']} patients of the {split} split, shown here."
+        return made.checked, _others(made.checked["patients"], "", split)
     images = results.some_images(name)
     cases = observed_cases(results.predictor(name).model, images, made.risk, made.hypotheses, results.seed)
     realised = {part.name: realised_risks(made.statement(part), cases[k]) for k, part in enumerate(made.classes)}
-    patients = len({case.patient for case in cases[0]})
-    return realised, (f"Realised on {patients} patients ({len(images)} images) of the {split} split, shown here.")
+    return realised, _others(len({case.patient for case in cases[0]}), f" ({len(images):,} images)", split)
+
+
+def _others(patients: int, images: str, split: str) -> str:
+    return (
+        f"Realised: mean loss on {patients} patients{images} of the {split} split, who are shown here and were not "
+        "calibrated on."
+    )
 
 
 def _row(name: str, made: Calibration, k: int, realised: Mapping[str, Any] | None) -> list[Any]:
@@ -89,8 +97,8 @@ def _row(name: str, made: Calibration, k: int, realised: Mapping[str, Any] | Non
 
 
 def _figure(results: Results, known: Mapping[str, Calibration], kind: str, positions: list[int]) -> Picture:
-    cases = [shown(results, position) for position in positions]
-    ratio = max(case.image.shape[-2] / case.image.shape[-1] for case in cases)
+    fields = [results.prediction(next(iter(known)), position).view.field for position in positions]
+    ratio = max(field.height / field.width for field in fields)
     figure = grid_figure(9, (9 / 3 * ratio + 0.5) * len(known))
     axes = figure.subplots(len(known), max(len(positions), 3), squeeze=False)
     notes: dict[str, None] = {}
@@ -111,20 +119,23 @@ def _figure(results: Results, known: Mapping[str, Calibration], kind: str, posit
 
 def _case(axis: Axes, results: Results, name: str, position: int) -> list[str]:
     """Draw what is said of one case; give what should be known of it beside what holds for all."""
-    case, prediction = shown(results, position), results.prediction(name, position)
+    prediction, row = results.prediction(name, position), int(results.images.indices[position])
+    picture, field = prediction.picture, prediction.view.field
+    readings = readings_of_case(results.store, row, picture)
+    index = fullest_slice(readings)
+    index = picture.shape[0] // 2 if index is None else index
     made = Calibrated(prediction, results.seed)
-    slices = list(made.slices())
-    facts = made.facts(pixel_size(prediction.picture))
-    show(axis, as_rgb(case.image), "\n".join([case.case, *_above(facts)]))
+    said = list(made.slices())[index]  # all of them are gone through for the numbers
+    facts = made.facts(pixel_size(picture))
+    where = f", slice {index + 1} of {picture.shape[0]}" if picture.shape[0] > 1 else ""
+    show(axis, as_rgb(field.of(picture.slice(index))), "\n".join([results.case(position) + where, *_above(facts)]))
     palette = store_palette(results.store)
-    first, _ = results.images.window(int(results.images.indices[position]))
-    said = slices[0 if case.slice is None else first[0] + case.slice]
     for k in range(len(made.statements)):
-        for label in case.labels:
-            show_outline(axis, label == k + 1, READER)
+        for reading in field.of(readings[:, index]):
+            show_outline(axis, reading == k + 1, READER)
         colour = STATED if len(made.statements) == 1 else palette[k + 1]
         for mask, dash in ((said.inner, INNER), (said.outer, OUTER)):
-            show_outline(axis, prediction.view.field.of(mask[k]), colour, dash)
+            show_outline(axis, field.of(mask[k]), colour, dash)
     return [note for note in facts["notes"] if note not in made.calibration.notes]
 
 

@@ -172,10 +172,10 @@ class Results:
         return self._predictors[name]
 
     def prediction(self, name: str, position: int) -> Prediction:
-        """What a model says of the picture of a case, in the field that is shown of it."""
+        """What a model says of the picture of a case, in the field that is shown of it; of a volume as a whole."""
         row = int(self.images.indices[position])
         picture, (first, size) = picture_of_case(self.store, row), self.images.window(row)
-        if self.images.crop is None:
+        if self.images.crop is None or self.store.dims == 3:
             return self.predictor(name)(picture)
         middle = tuple(begin + side // 2 for begin, side in zip(first, size, strict=True))
         return self.predictor(name)(picture, at=middle, size=size)
