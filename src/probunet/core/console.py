@@ -15,10 +15,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 console = Console(stderr=True)
 """Where progress and messages for people go; results go to standard output."""
@@ -61,4 +64,20 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
+    )
+
+
+def state_bar() -> Progress:
+    """Make a bar for each of a few long tasks, with its ``state`` in words; a narrow window cuts names, not numbers."""
+    bar: list[ProgressColumn] = [BarColumn()] if console.width >= 120 else []
+    return Progress(
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, min_width=8)),
+        *bar,
+        TaskProgressColumn(),
+        TextColumn("{task.fields[state]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        refresh_per_second=2,
+        expand=True,
     )

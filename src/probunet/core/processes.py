@@ -22,9 +22,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
-from probunet.core.console import console
+from probunet.core.console import console, state_bar
 from probunet.core.errors import InputError, Stopped
 from probunet.core.machine import cores as core_count
 
@@ -79,7 +79,7 @@ def run_in_processes(title: str, tasks: Sequence[Task], workers: int | None = No
     waiting, slots = list(tasks), list(range(workers))
     active: dict[Connection, _Active] = {}
     context = _context(tasks)
-    with _display() as display:
+    with state_bar() as display:
         whole = display.add_task(title, total=len(tasks), state=f"0 of {len(tasks)}")
         try:
             while waiting or active:
@@ -210,15 +210,3 @@ def _watch(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait_for_it, daemon=True).start()
-
-
-def _display() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        console=console,
-        refresh_per_second=2,
-    )

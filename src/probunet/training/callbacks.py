@@ -10,16 +10,8 @@ from types import FrameType
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from probunet.core.console import console
+from probunet.core.console import state_bar
 from probunet.core.processes import Tell
 from probunet.training.placement import highest
 from probunet.training.task import VALIDATION
@@ -35,22 +27,11 @@ class TrainingBar(Callback):
 
     def __init__(self, name: str, progress: Callable[[], float]) -> None:
         self.name, self.progress = name, progress
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[state]}"),
-            TextColumn("elapsed"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            refresh_per_second=2,
-        )
+        self.bar = state_bar()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        self.task = self.bar.add_task(f"training {self.name}", total=1.0, state="")
+        self.task = self.bar.add_task(self.name, total=1.0, state="")
         self.bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
@@ -155,7 +136,7 @@ class StopOnSignal(Callback):
 def _state(trainer: Trainer) -> str:
     metrics = trainer.callback_metrics
     state = f"step {trainer.global_step}"
-    for key, text in (("train/loss", "loss {:.0f}"), (VALIDATION, "validation D_GED² {:.3f}")):
+    for key, text in (("train/loss", "loss {:.0f}"), (VALIDATION, "D_GED² {:.3f}")):
         if key in metrics:
             state += " · " + text.format(float(metrics[key]))
     return state

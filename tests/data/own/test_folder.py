@@ -19,6 +19,7 @@ from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.data.augment import Augmentation
 from probunet.data.batches import EvaluationImages
+from probunet.data.own.dataset_json import read_facts
 from probunet.data.own.folder import open_folder, read_case
 from probunet.data.own.folder_store import prepare_folder
 from probunet.data.own.items import make_store
@@ -266,6 +267,13 @@ def test_truncated_volumes(tmp_path, failing, suffix):
     cut(root / f"imagesTr/case1_0000{suffix}")
     found = failing("prepare", "folder", "--root", str(root), "--out", str(tmp_path / "out"))
     assert f"case1_0000{suffix}" in found
+
+
+def test_the_dataset_json_that_a_message_proposes_is_one(tmp_path):
+    with pytest.raises(InputError, match="write one") as refused:
+        read_facts(tmp_path / "dataset.json")
+    (tmp_path / "dataset.json").write_text(re.search(r"\{.*\}", str(refused.value)).group())
+    assert read_facts(tmp_path / "dataset.json").file_ending == ".png"
 
 
 def test_channels_are_named_by_number_and_not_by_the_order_of_the_file(tmp_path):

@@ -51,6 +51,10 @@ class Facts(BaseModel):
     persistent_readers: bool = True
 
 
+SMALLEST = (
+    '{"channel_names": {"0": "grey"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".png"}'
+    " (all keys: docs/data/own.md)"
+)
 NNUNET = {
     *("numTraining", "numTest", "training", "test", "description", "reference", "release", "tensorImageSize"),
     *("modality", "dataset_name", "converted_by", "overwrite_image_reader_writer", "license", "regions_class_order"),
@@ -84,7 +88,7 @@ def read_facts(file: Path) -> Facts:
         InputError: it is missing, or something in it cannot be used.
     """
     if not file.exists():
-        raise InputError(f"{shown(file)} does not exist; write one with channel_names, labels and file_ending")
+        raise InputError(f"{shown(file)} does not exist; write one, such as {SMALLEST}")
     content = read_json(file)
     with sentence(file, "see docs/data/own.md"):
         facts = Facts.model_validate(content)
