@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from lidc_download import write_series
 from PIL import Image
 from small_data import DESCRIPTION, blob, blobs
 
@@ -103,6 +106,41 @@ def test_what_is_said_is_of_the_calibrated_hypotheses_alone(sampled, calibrated,
     main(["sample", str(calibrated), picture, "--out", str(tmp_path), "-n", "5", "--write", "inner", "--format", "npy"])
     assert (np.load(tmp_path / "picture" / "maps" / "inner.npy") == np.load(sampled / "maps" / "inner.npy")).all()
     assert not (tmp_path / "picture" / "maps" / "outer.npy").exists()
+
+
+def test_outlines_of_a_series_are_segmentations_that_say_their_risk_and_data(calibrated, tmp_path):
+    """The pixels of the arrays, read with pydicom; without an error of an independent validator."""
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "ct", "1.2.3", count=2, FrameOfReferenceUID="1.2.3.4")
+    out = tmp_path / "out"
+    words = ["--at", "24", "24", "--write", "inner", "outer", "--format", "dicomseg", "--out", str(out)]
+    main(["sample", str(calibrated), str(tmp_path / "ct"), "-n", "1", *words])
+    [folder] = out.iterdir()
+    basis = json.loads((folder / "summary.json").read_text())["calibrated"]["words"]
+    uids = set()
+    for name in ("inner", "outer"):
+        file = folder / "maps" / f"{name}-risk-0.25-lesion.dcm"
+        made, mask = pydicom.dcmread(file), np.load(folder / "maps" / f"{name}.npy")[:, 0]
+        assert made.SeriesDescription == f"{name} outline, risk 0.25, lesion"
+        assert made.SegmentSequence[0].SegmentDescription == f"{name} outline of lesion: {basis}"
+        frames = made.pixel_array.reshape(-1, *mask.shape[1:])
+        expected = mask[mask.any(axis=(1, 2))] if mask.any() else mask
+        assert {frame.tobytes() for frame in frames} == {plane.astype(np.uint8).tobytes() for plane in expected}
+        uids |= {made.SOPInstanceUID, made.SeriesInstanceUID}
+        if shutil.which("dciodvfy"):
+            said = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False).stderr
+            assert not [line for line in said.splitlines() if line.startswith("Error")]
+    assert len(uids) == 4
+
+
+def test_outlines_are_in_an_npz_with_their_risk_and_data(calibrated, sampled, tmp_path):
+    picture = str(sampled.parents[1] / "picture.png")
+    words = ["--write", "outer", "--format", "npz", "--out", str(tmp_path)]
+    main(["sample", str(calibrated), picture, "-n", "1", *words])
+    packed = np.load(tmp_path / "picture" / "hypotheses.npz")
+    assert set(packed) == {"outer", "calibrated"}
+    assert np.array_equal(packed["outer"], np.load(sampled / "maps" / "outer.npy"))
+    assert str(packed["calibrated"]).startswith("risk 0.25, calibrated on 3 patients")
 
 
 def test_another_field_is_said(calibrated, tmp_path):

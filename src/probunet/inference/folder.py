@@ -62,7 +62,8 @@ class Folder:
         drawn = Drawn(self.prediction.picture, samples, shares, entropy, alike, classes, kind, origin)
         if self.calibrated is not None:
             inner, outer = (np.load(self.maps / f"{name}.npy", mmap_mode="r") for name in OUTLINES)
-            drawn = replace(drawn, outlines=(inner, outer), risk=self.calibrated.calibration.risk)
+            made = self.calibrated.calibration
+            drawn = replace(drawn, outlines=(inner, outer), risk=made.risk, basis=made.words)
         WRITERS[self.request.format](self.path, drawn, self.request.write)
         if "sheet" in self.request.write:
             self._sheet(drawn)

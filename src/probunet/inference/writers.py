@@ -48,6 +48,7 @@ class Drawn:
         outlines: calibrated inner and outer outlines, masks (S, K - 1, H, W), possibly on disk; ``None`` where nobody
             asked.
         risk: of the outlines.
+        basis: of the outlines, risk and data in words.
     """
 
     picture: Picture
@@ -61,6 +62,7 @@ class Drawn:
     facts: Mapping[str, Any] = field(default_factory=dict)
     outlines: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None = None
     risk: float = 0.0
+    basis: str = ""
 
     def maps(self, wanted: Collection[str]) -> Iterator[tuple[str, npt.NDArray[Any], float]]:
         """Name, values (S, H, W) and largest possible value of every map that is wanted."""
@@ -69,10 +71,18 @@ class Drawn:
                 yield safe_name(f"probability-{name}"), self.probabilities[:, k], 1.0
         if "entropy" in wanted and self.entropy is not None:
             yield "entropy", self.entropy, float(np.log(len(self.classes)))
+        for name, k, mask in self.stated(wanted):
+            yield self.name_of(name, k), mask, 1.0
+
+    def stated(self, wanted: Collection[str]) -> Iterator[tuple[str, int, npt.NDArray[np.uint8]]]:
+        """Name (inner, outer), class id and mask (S, H, W) of every outline that is wanted."""
         for name, masks in zip(("inner", "outer"), self.outlines or (), strict=False):
-            for k, class_name in enumerate(self.classes[1:] if name in wanted else ()):
-                mask = np.asarray(masks[:, k], np.uint8)
-                yield safe_name(f"{name}-risk-{self.risk:g}-{class_name}"), mask, 1.0
+            for k in range(1, len(self.classes) if name in wanted else 0):
+                yield name, k, np.asarray(masks[:, k - 1], np.uint8)
+
+    def name_of(self, outline: str, k: int) -> str:
+        """Of the file of an outline of a class."""
+        return safe_name(f"{outline}-risk-{self.risk:g}-{self.classes[k]}")
 
 
 def pixel_size(picture: Picture, flat: bool = False) -> tuple[str, float] | None:
@@ -99,9 +109,12 @@ def _save(folder: Path, name: str, volume: npt.NDArray[np.uint8]) -> None:
 
 
 def write_npz(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
-    """One compressed file of all arrays, and of the facts as JSON text."""
+    """One compressed file of all arrays, and of the facts as JSON text; outlines with their risk and data in words."""
     arrays = {"samples": drawn.samples, "probabilities": drawn.probabilities, "entropy": drawn.entropy}
     chosen: dict[str, Any] = {name: array for name, array in arrays.items() if name in wanted and array is not None}
+    for name, masks in zip(("inner", "outer"), drawn.outlines or (), strict=False):
+        if name in wanted:
+            chosen |= {name: masks, "calibrated": np.array(drawn.basis)}
     if drawn.facts:
         chosen["facts"] = np.array(json.dumps(drawn.facts))
     np.savez_compressed(folder / "hypotheses.npz", allow_pickle=False, **chosen)
@@ -120,12 +133,14 @@ def write_nifti(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
 
 
 def write_dicom(folder: Path, drawn: Drawn, wanted: Collection[str], kind: Kind) -> None:
-    """A segmentation of every group's representative, or of every hypothesis, and a map of the probabilities.
+    """A segmentation of every group's representative, or of every hypothesis, of every outline, and probabilities.
+
+    Outlines say their risk and the data that they were calibrated on in the description of their segment.
 
     Raises:
         InputError: highdicom is not installed, or the series cannot be referred to.
     """
-    from probunet.io.dicom_seg import Hypothesis, SegmentationWriter  # highdicom takes its time to load
+    from probunet.io.dicom_seg import LONGEST, SERIES_NUMBER, Hypothesis, SegmentationWriter  # take their time to load
 
     picture, samples = drawn.picture, drawn.samples
     if picture.series is None:
@@ -137,6 +152,11 @@ def write_dicom(folder: Path, drawn: Drawn, wanted: Collection[str], kind: Kind)
     ] or [(i, f"hypothesis {i + 1} of {len(samples)}") for i in range(len(samples))]
     writer = SegmentationWriter(picture.series, drawn.classes, drawn.model, drawn.origin, kind)
     writer.hypotheses(folder, (Hypothesis(np.array(picture.native(samples[i])), words) for i, words in described))
+    for i, (name, k, mask) in enumerate(drawn.stated(wanted), start=1):
+        words = f"{name} outline, risk {drawn.risk:g}, {drawn.classes[k]}"[:LONGEST]
+        meaning = f"{name} outline of {drawn.classes[k]}: {drawn.basis}"
+        outline = Hypothesis(np.array(picture.native(mask * np.uint8(k))), words, meaning)
+        writer.segmentation(folder / MAPS / f"{drawn.name_of(name, k)}.dcm", outline, SERIES_NUMBER - i)
     if "probabilities" in wanted and drawn.probabilities is not None:
         shares = picture.native(np.moveaxis(np.asarray(drawn.probabilities), 1, 0))
         writer.probabilities(folder / MAPS / "probabilities.dcm", np.moveaxis(shares, 0, 1))

@@ -38,6 +38,9 @@ Kind: TypeAlias = Literal["BINARY", "LABELMAP"]
 LONGEST = 64
 """Characters of a description (value representation LO, DICOM PS3.5, table 6.2-1)."""
 
+LONGEST_TEXT = 1024
+"""Characters of the meaning of a segment (value representation ST)."""
+
 SERIES_NUMBER = 9000
 """Number of the first series written; scanners count from 1."""
 
@@ -57,10 +60,12 @@ class Hypothesis:
     Attributes:
         labels: (S, rows, columns) unsigned integer class ids on the grid of the series, slices by ascending height.
         description: what viewers list, at most 64 characters: ``hypothesis 3 of 16``, ``group 1 of 4, frequency 0.62``.
+        meaning: said of every segment where something more is to be said, at most 1,024 characters.
     """
 
     labels: npt.NDArray[np.unsignedinteger[Any]]
     description: str
+    meaning: str = ""
 
 
 class SegmentationWriter:
@@ -109,16 +114,21 @@ class SegmentationWriter:
         """
         files = []
         for i, one in enumerate(hypotheses, start=1):
-            self._check(one.labels, self.shape, one.description)
-            if one.labels.dtype.kind != "u" or one.labels.max() >= len(self.classes):
-                raise InputError(
-                    f"{one.description}: labels of type {one.labels.dtype} up to {one.labels.max()} do not name the "
-                    f"{len(self.classes)} classes; give unsigned integers from 0 to {len(self.classes) - 1}"
-                )
             file = folder / f"hypothesis-{i:03d}.dcm"
-            self._write(file, one.labels, self.kind, one.description, SERIES_NUMBER + i)
+            self.segmentation(file, one, SERIES_NUMBER + i)
             files.append(file)
         return files
+
+    def segmentation(self, file: Path, hypothesis: Hypothesis, number: int) -> None:
+        """Write one segmentation as a series of this number; see :meth:`hypotheses`."""
+        labels, description = hypothesis.labels, hypothesis.description
+        self._check(labels, self.shape, description)
+        if labels.dtype.kind != "u" or labels.max() >= len(self.classes):
+            raise InputError(
+                f"{description}: labels of type {labels.dtype} up to {labels.max()} do not name the "
+                f"{len(self.classes)} classes; give unsigned integers from 0 to {len(self.classes) - 1}"
+            )
+        self._write(file, labels, self.kind, description, number, hypothesis.meaning)
 
     def probabilities(self, file: Path, probabilities: npt.NDArray[np.floating[Any]]) -> None:
         """Write the pixel-wise probabilities of the foreground classes as a Parametric Map of 32-bit numbers.
@@ -146,10 +156,14 @@ class SegmentationWriter:
         if len(what) > LONGEST:
             raise InputError(f"the description {what!r} has {len(what)} characters; DICOM allows {LONGEST}")
 
-    def _write(self, file: Path, pixels: npt.NDArray[Any], kind: str, description: str, number: int) -> None:
-        content = self._content(pixels, kind, description, number)
+    def _write(
+        self, file: Path, pixels: npt.NDArray[Any], kind: str, description: str, number: int, meaning: str = ""
+    ) -> None:
+        content = self._content(pixels, kind, description + meaning, number)
         with _naming(file):
             made = self._made(pixels, kind, self._header(description, number, content))
+        for segment in made.SegmentSequence if meaning else ():
+            segment.SegmentDescription = meaning.encode("ascii", "replace").decode()[:LONGEST_TEXT]
         made.walk(self._name_classes)
         without_clock(made, self._sources[0], _uid("dimensions", content))
         with writing_file(file) as temporary:
