@@ -63,7 +63,7 @@ def main(depth: int, height: int, width: int, run: str | None = None) -> None:
         "peak_rss_before_gb": round(before / 1e9, 2),
         "written_gb": round(written / 1e9, 2),
         "tile": TILE[2],
-        "margin": make_tiling(model.view, TILE[2])[0].margin,
+        "margin": make_tiling(model.receptive_field, TILE[2])[0].margin,
         "difference_to_untiled_1024": difference(model, None),
         "difference_to_untiled_1024_margin_16": difference(model, 16),
     }

@@ -6,7 +6,7 @@ import torch
 
 import probunet as pu
 from probunet.models.base import Parts
-from probunet.nets.receptive_field import View
+from probunet.nets.receptive_field import ReceptiveField
 from probunet.objectives.loss import Loss
 
 
@@ -28,8 +28,8 @@ class Wrapped(pu.SegmentationModel):
         return self.unet.parts(image, corner)
 
     @property
-    def view(self) -> View:
-        return self.unet.view
+    def receptive_field(self) -> ReceptiveField:
+        return self.unet.receptive_field
 
     def loss(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         return self.unet.loss(image, label, generator)

@@ -13,7 +13,7 @@ from probunet.core.types import IGNORE
 from probunet.distributions.latent import divergence
 from probunet.models.base import SegmentationModel
 from probunet.nets.prior import PriorFamily
-from probunet.nets.receptive_field import View
+from probunet.nets.receptive_field import ReceptiveField
 from probunet.testing import LAWS, check_model
 
 
@@ -213,8 +213,8 @@ class Outside(Wrapped):
     """Looks at a pixel too few around its tiles."""
 
     @property
-    def view(self) -> View:
-        return View(self.unet.view.coarsest, (0, 0))
+    def receptive_field(self) -> ReceptiveField:
+        return ReceptiveField(self.unet.receptive_field.coarsest, (0, 0))
 
 
 class Forgetful(Wrapped):

@@ -7,7 +7,7 @@ from test_laws import images
 import probunet as pu
 from probunet.core.errors import InputError
 from probunet.nets.decode import Network
-from probunet.nets.receptive_field import view_of
+from probunet.nets.receptive_field import receptive_field_of
 from probunet.nets.scales import make_scales
 from probunet.nets.tiling import Span, Tiles, Tiling, make_tiling, reduced
 from probunet.nets.unet import FeatureUNet
@@ -50,7 +50,7 @@ def test_receptive_radius_covers_what_a_feature_depends_on(scales):
         seen = image.grad[0, 0].nonzero()
         reach = torch.maximum(seen.amax(dim=0) - place, place - seen.amin(dim=0)).tolist()
         furthest = [max(pair) for pair in zip(furthest, reach, strict=True)]
-    assert view_of(unet.encoder, unet.decoder).radius == tuple(furthest)
+    assert receptive_field_of(unet.encoder, unet.decoder).radius == tuple(furthest)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_no_logit_of_a_model_with_latent_maps_depends_on_more_than_its_view(mode
     for parameter in model.parameters():
         parameter.data.normal_(generator=generator()).mul_(0.3)
     side, middle, furthest = 512, 256, 0
-    for place in range(middle, middle + model.view.coarsest[0]):
+    for place in range(middle, middle + model.receptive_field.coarsest[0]):
         image = torch.zeros(1, 1, side, 16, dtype=torch.double, requires_grad=True)
         model.parts(image, (0, 0)).decode()(torch.zeros(1, dtype=torch.int64))[0, :, place, 8].sum().backward()
         seen = image.grad[0, 0].abs().sum(dim=1).nonzero().squeeze()
         furthest = max(furthest, int(seen.max()) - place, place - int(seen.min()))
-    assert 0.3 * model.view.radius[0] < furthest <= model.view.radius[0]
+    assert 0.3 * model.receptive_field.radius[0] < furthest <= model.receptive_field.radius[0]
 
 
 def test_a_small_margin_is_faded():
@@ -96,8 +96,8 @@ def test_a_smaller_margin_is_close_and_larger_ones_are_exact():
     torch.manual_seed(0)
     model = pu.ProbabilisticUNet(1, 2, channels=(4, 6, 6), latent_dims=3).eval()
     image = images(1, 1, 96, 96)
-    assert make_tiling(model.view, 30)[0].tile == 32
-    assert make_tiling(model.view, 32, 9)[0].margin == 12
+    assert make_tiling(model.receptive_field, 30)[0].tile == 32
+    assert make_tiling(model.receptive_field, 32, 9)[0].margin == 12
     with torch.inference_mode():
         noise = model(image).noise(2, generator())
         whole = model(image).probabilities(noise)

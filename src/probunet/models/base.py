@@ -21,7 +21,7 @@ from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.noise import Noise
 from probunet.nets.combine import Split
 from probunet.nets.decode import Decode
-from probunet.nets.receptive_field import View
+from probunet.nets.receptive_field import ReceptiveField
 from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, make_tiling, reduced
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.objectives.loss import Loss
@@ -112,12 +112,12 @@ class SegmentationModel(nn.Module, ABC):
 
         Args:
             image: (B, C, *size) float32, checked; or a part of one.
-            corner: of the part, along every axis; multiples of the coarsest voxel of :attr:`view`.
+            corner: of the part, along every axis; multiples of the coarsest voxel of :attr:`receptive_field`.
         """
 
     @property
     @abstractmethod
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """What the network behind ``Parts.decode`` needs around a voxel; see ``probunet.nets.receptive_field``."""
 
     @final  # type: ignore[misc]
@@ -168,7 +168,7 @@ class SegmentationModel(nn.Module, ABC):
             InputError: as :meth:`forward`, or a tile or margin that makes no sense.
         """
         check_image(image, self.in_channels, self.dims)
-        tiling = make_tiling(self.view, TILE[self.dims] if tile is None else tile, margin)
+        tiling = make_tiling(self.receptive_field, TILE[self.dims] if tile is None else tile, margin)
         device = next((parameter.device for parameter in self.parameters()), image.device)
         tiles = Tiles(lambda part, corner: self.parts(part.to(device), corner).decode(), image, tiling)
         whole = reduced(image, PRIOR_SIZE[self.dims] if prior_size is None else prior_size)

@@ -17,7 +17,7 @@ from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.fields import normal_field
 from probunet.nets.layers import initialise
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
@@ -65,9 +65,9 @@ class DropoutUNet(SegmentationModel):
         self._threshold = NormalDist().inv_cdf(probability) if probability else -math.inf
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """A seed is one random field of masks; every hypothesis is one run of the network. See the base class."""

@@ -14,7 +14,7 @@ from probunet.distributions.mixture import Members
 from probunet.models.base import Parts, SegmentationModel
 from probunet.models.unet import UNet
 from probunet.nets.decode import MemberMaps
-from probunet.nets.receptive_field import View
+from probunet.nets.receptive_field import ReceptiveField
 from probunet.nets.scales import Dims
 from probunet.objectives.loss import Loss
 
@@ -61,9 +61,9 @@ class Ensemble(SegmentationModel):
         )
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return self.members[0].view
+        return self.members[0].receptive_field
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """Every member runs once; see the base class."""

@@ -17,7 +17,7 @@ from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
 from probunet.nets.layers import cut, initialise
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import Encoder
 from probunet.objectives.elbo import ELBO, evidence_bound
@@ -73,9 +73,9 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         self.objective = objective.module()
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.encoder, self.decoder.blocks)
+        return receptive_field_of(self.encoder, self.decoder.blocks)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The encoder runs once; every hypothesis is a run of the decoder. See the base class."""

@@ -16,7 +16,7 @@ from probunet.nets.decode import Network
 from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.labels import centred, with_latent
 from probunet.nets.layers import initialise
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.elbo import ELBO, evidence_bound
@@ -66,9 +66,9 @@ class Image2ImageVAE(SegmentationModel):
         self.posterior = GaussianNet(num_classes, scales, latent_dims)
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """Nothing runs before it is sampled; see the base class."""

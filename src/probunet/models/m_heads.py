@@ -16,7 +16,7 @@ from probunet.models.base import Parts, SegmentationModel, label_shape
 from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import MemberMaps
 from probunet.nets.layers import initialise
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
@@ -66,9 +66,9 @@ class MHeads(SegmentationModel):
         self.heads.apply(initialise)
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The U-Net runs once, and every head on its features; see the base class."""

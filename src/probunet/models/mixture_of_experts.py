@@ -24,7 +24,7 @@ from probunet.nets.gaussian import bounded, sigma_of
 from probunet.nets.labels import one_hot
 from probunet.nets.layers import axes_of, cut, initialise
 from probunet.nets.readers import checked_shares
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
@@ -115,9 +115,9 @@ class MixtureOfExperts(SegmentationModel):
         self.log_sigma = nn.Parameter(torch.full((count, latent_dims), math.log(sigma)))
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The encoder runs once, for the weights and for the features; see the base class."""

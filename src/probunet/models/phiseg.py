@@ -23,7 +23,7 @@ from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
 from probunet.nets.layers import LINEAR, cut, initialise, upsample
-from probunet.nets.receptive_field import View, reach_of, view_of
+from probunet.nets.receptive_field import ReceptiveField, reach_of, receptive_field_of
 from probunet.nets.scales import Dims, Scales, make_scales
 from probunet.nets.unet import Encoder
 from probunet.objectives.elbo import ELBO, evidence_bound
@@ -156,11 +156,11 @@ class PHiSeg(SegmentationModel):
         self.objective = objective.module()
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """That of the ladder, and that of the likelihood beyond it; see the base class."""
-        ladder = view_of(self.prior.encoder, self.prior.latents.blocks)
+        ladder = receptive_field_of(self.prior.encoder, self.prior.latents.blocks)
         beyond = [radius + self.likelihood.radius(axis) for axis, radius in enumerate(ladder.radius)]
-        return View(ladder.coarsest, tuple(beyond))
+        return ReceptiveField(ladder.coarsest, tuple(beyond))
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The encoder runs once; a hypothesis is a run of the ladder and of the likelihood. See the base class."""

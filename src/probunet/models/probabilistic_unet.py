@@ -25,7 +25,7 @@ from probunet.nets.labels import centred, with_latent
 from probunet.nets.layers import initialise
 from probunet.nets.prior import PriorFamily, Summary, prior_net
 from probunet.nets.readers import ReadersNet, checked_shares
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.elbo import ELBO, evidence_bound, evidence_bound_of_readers
@@ -141,9 +141,9 @@ class ProbabilisticUNet(SegmentationModel):
             self.head.apply(initialise)
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """U-Net and prior net run once; see the base class."""

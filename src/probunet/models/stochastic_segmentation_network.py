@@ -17,7 +17,7 @@ from probunet.nets.decode import Network
 from probunet.nets.fields import normal_field
 from probunet.nets.gaussian import sigma_of
 from probunet.nets.layers import initialise
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
@@ -103,9 +103,9 @@ class StochasticSegmentationNetwork(SegmentationModel):
             self.head.weight[num_classes:] *= START
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """The U-Net runs once; see the base class."""

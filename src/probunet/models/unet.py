@@ -13,7 +13,7 @@ from probunet.models.base import Parts, SegmentationModel
 from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import MemberMaps
 from probunet.nets.layers import initialise
-from probunet.nets.receptive_field import View, view_of
+from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
 from probunet.objectives.loss import Loss
@@ -51,9 +51,9 @@ class UNet(SegmentationModel):
         self.head.apply(initialise)
 
     @property
-    def view(self) -> View:
+    def receptive_field(self) -> ReceptiveField:
         """See the base class."""
-        return view_of(self.unet.encoder, self.unet.decoder)
+        return receptive_field_of(self.unet.encoder, self.unet.decoder)
 
     def parts(self, image: Image, corner: tuple[int, ...]) -> Parts:
         """A mixture of one; see the base class."""

@@ -12,7 +12,7 @@ from probunet.nets.unet import Encoder
 
 
 @dataclass(frozen=True)
-class View:
+class ReceptiveField:
     """What a network needs around a voxel, along every axis.
 
     Attributes:
@@ -24,15 +24,15 @@ class View:
     radius: tuple[int, ...]
 
 
-def view_of(encoder: Encoder, decoder: Iterable[nn.Module]) -> View:
-    """The view of an encoder and the blocks of an expanding path, coarsest first."""
+def receptive_field_of(encoder: Encoder, decoder: Iterable[nn.Module]) -> ReceptiveField:
+    """The receptive field of an encoder and the blocks of an expanding path, coarsest first."""
     up, down = ([kernels_of(block) for block in blocks] for blocks in (decoder, encoder.blocks))
     radii = []
     for axis in range(encoder.scales.dims):
         strides = [stride[axis] for stride in encoder.scales.strides]
         reach_up, reach_down = ([reach_of(kernels, axis) for kernels in path] for path in (up, down))
         radii.append(_radius(reach_up, reach_down, strides))
-    return View(encoder.scales.multiple, tuple(radii))
+    return ReceptiveField(encoder.scales.multiple, tuple(radii))
 
 
 def reach_of(kernels: Iterable[Kernel], axis: int) -> int:

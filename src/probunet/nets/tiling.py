@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from probunet.core.errors import InputError
 from probunet.nets.decode import Decode, Network, Part, labels_in_blocks
 from probunet.nets.layers import cropped
-from probunet.nets.receptive_field import View
+from probunet.nets.receptive_field import ReceptiveField
 from probunet.nets.unet import MINIMUM_SIZE
 
 TILE: dict[int, tuple[int, ...]] = {2: (512, 512), 3: (16, 128, 128)}
@@ -80,11 +80,13 @@ class Tiling:
         return spans
 
 
-def make_tiling(view: View, tile: int | Sequence[int], margin: int | Sequence[int] | None = None) -> tuple[Tiling, ...]:
+def make_tiling(
+    field: ReceptiveField, tile: int | Sequence[int], margin: int | Sequence[int] | None = None
+) -> tuple[Tiling, ...]:
     """Choose margin and overlap for a network, along every axis.
 
     Args:
-        view: of what runs on the tiles.
+        field: the receptive field of what runs on the tiles.
         tile: sides in voxels, one number for all or one an axis; rounded up to the network's coarsest voxel.
         margin: in voxels, likewise; the receptive field if not given, with which the result is exact. With less, tiles
             overlap by as much on each side (at most a quarter of the tile) and are faded.
@@ -92,7 +94,7 @@ def make_tiling(view: View, tile: int | Sequence[int], margin: int | Sequence[in
     Raises:
         InputError: a tile below 16 voxels or a negative margin.
     """
-    axes = len(view.coarsest)
+    axes = len(field.coarsest)
     tiles = [tile] * axes if isinstance(tile, int) else list(tile)
     margins = [margin] * axes if margin is None or isinstance(margin, int) else list(margin)
     if min(tiles) < MINIMUM_SIZE or any(own is not None and own < 0 for own in margins):
@@ -100,7 +102,7 @@ def make_tiling(view: View, tile: int | Sequence[int], margin: int | Sequence[in
             f"a tile of {tile} px with a margin of {margin} px cannot be cut; give a tile of at least "
             f"{MINIMUM_SIZE} px and a margin of 0 or more"
         )
-    return tuple(_tiling(*axis) for axis in zip(view.coarsest, view.radius, tiles, margins, strict=True))
+    return tuple(_tiling(*axis) for axis in zip(field.coarsest, field.radius, tiles, margins, strict=True))
 
 
 def _tiling(coarsest: int, radius: int, tile: int, margin: int | None) -> Tiling:
