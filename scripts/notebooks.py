@@ -19,8 +19,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n", re.MULTILINE)
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:)[^)]*\)")
 FIRST = """\
-*{page} of probunet as a notebook. In the folder of its source, `pip install '.[all]' jupyterlab` installs what it
-needs. Begin in an empty folder and run the cells from top to bottom.*"""
+*{page} of probunet as a notebook. In the folder of its source, `pip install '.[all]' jupyterlab ipywidgets` installs
+what it needs. Begin in an empty folder and run the cells from top to bottom.*"""
 
 
 def notebook(page: Path) -> nbformat.NotebookNode:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from probunet.data.lidc.summary import WHY, Summary
@@ -26,14 +27,14 @@ NAMES = {
 def print_scores(title: str, convention: str, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Print one row for each number of ``SetScores.summaries``, the excess over a perfect model first."""
     table = _table(title, convention)
-    for column in ("metric", "n", "mean", "interval", "median", "images", "left out"):
+    for column in ("metric", "n", "mean", "interval", "median", "images", "left\nout"):
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for row in summaries:
         span = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
         counts = (str(row["images"]), str(row["left_out"]))
         name, n = NAMES.get(row["metric"], row["metric"]), str(row["n"] or "all")
         table.add_row(name, n, _number(row["mean"]), span, _number(row["median"]), *counts)
-    Console().print(table)
+    _print(table)
 
 
 def print_persons(persons: Mapping[str, Any]) -> None:
@@ -48,7 +49,7 @@ def print_persons(persons: Mapping[str, Any]) -> None:
         numbers = (_number(row.get(key)) for key in ("own", "any"))
         areas = ("" if row.get(key) is None else f"{row[key]:,.0f}" for key in ("drawn", "predicted"))
         table.add_row(row["reader"], *numbers, _number(interval["mean"]), span, *areas)
-    Console().print(table)
+    _print(table)
 
 
 def print_comparisons(tests: Sequence[Mapping[str, Any]]) -> None:
@@ -63,7 +64,7 @@ def print_comparisons(tests: Sequence[Mapping[str, Any]]) -> None:
         numbers = (_number(test["difference"]), span, f"{test['p_holm']:.2g}", f"{test['effect']:.2f}")
         name = NAMES.get(test["metric"], test["metric"])
         table.add_row(name, str(test["n"] or "all"), test["first"], test["second"], *numbers)
-    Console().print(table)
+    _print(table)
 
 
 def print_row_checks(checks: Sequence[RowCheck]) -> None:
@@ -74,14 +75,12 @@ def print_row_checks(checks: Sequence[RowCheck]) -> None:
     for check in checks:
         span = f"{check.lowest:.2f} to {check.highest:.2f}"
         table.add_row(f"{check.few} and {check.many}", span, f"{check.limit:.3f}", "yes" if check.possible else "NO")
-    console = Console()
-    console.print(table)
-    console.print("this row is possible" if all(check.possible for check in checks) else "this row is not possible")
+    _print(table)
+    Console().print("this row is possible" if all(check.possible for check in checks) else "this row is not possible")
 
 
 def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print a table over seeds for each of some columns."""
-    console = Console()
     for column in columns:
         table = _table(NAMES.get(column, column), "")
         for head in ("model", "mean", "interval", "spread", "less the first", "interval"):
@@ -91,8 +90,8 @@ def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:
             shown = (_number(row.mean), span, _number(row.spread), f"{row.difference:.4f}", apart)
             table.add_row(row.model, *shown)
         if table.row_count:
-            console.print(table)
-    console.print("intervals: trainings and patients drawn again; spread: standard deviation over seeds")
+            _print(table)
+    Console().print("intervals: trainings and patients drawn again; spread: standard deviation over seeds")
 
 
 def print_lidc(summary: Summary) -> None:
@@ -106,16 +105,24 @@ def print_lidc(summary: Summary) -> None:
     for row in summary.counts:
         numbers = (row.scans, row.patients, row.lesions, *row.crops, sum(row.crops), row.paper, row.later)
         table.add_row(row.split, *(f"{number:,}" for number in numbers))
+    _print(table)
     console = Console()
-    console.print(table)
     console.print(WHY, highlight=False)
     for fact in summary.facts:
         console.print(f"- {fact}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _print(table: Table) -> None:
+    """Print a table in the width that it needs: a narrow window folds its lines, and cuts no number."""
+    console = Console()
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
 def _table(title: str, caption: str) -> Table:
     style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    return Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, **style)
+    return Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, **style)
 
 
 def _number(value: float | None) -> str:

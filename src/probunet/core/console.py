@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import (
@@ -23,8 +24,9 @@ from rich.progress import (
 )
 from rich.table import Column
 
-console = Console(stderr=True)
-"""Where progress and messages for people go; results go to standard output."""
+console = Console(stderr=True, force_jupyter=None if find_spec("ipywidgets") else False)
+"""Where progress and messages for people go; results go to standard output.
+A notebook without ipywidgets gets what a log gets; ``rich`` would warn at every bar."""
 
 
 def say(text: str) -> None:
