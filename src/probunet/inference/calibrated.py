@@ -103,8 +103,11 @@ class Calibrated:
         facts |= {area: None, "nothing": None}
         if whole:
             scale = float(np.prod(view.grid.scale)) * view.through.scale  # pixels of the model in one of the picture
-            low, high = said.interval(self._areas[k] * scale)
-            ends = {"low": _measured(low / scale, size), "high": _measured(high / scale, size)}
+            most = (
+                view.field.height * view.field.width * (len(view.slices) if view.volumes else 1)
+            )  # no more is looked at
+            low, high = (min(end / scale, float(most)) for end in said.interval(self._areas[k] * scale))
+            ends = {"low": _measured(low, size), "high": _measured(high, size)}
             facts[area] = {"coverage": 1 - said.risk, **ends}
             probability, least, most = said.probability_of_nothing(int((self._areas[k] == 0).sum()))
             facts["nothing"] = {"probability": probability, "low": least, "high": most}

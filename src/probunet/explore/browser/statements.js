@@ -23,7 +23,7 @@ export function stated({ labels, probabilities, n, size }, { risk, words, hypoth
     });
     const areas = Array.from({ length: n }, (_, h) =>
       labels.subarray(h * size, (h + 1) * size).reduce((sum, label) => sum + (label === k + 1), 0));
-    const [from, to] = interval(areas, risk, widening), [low, high] = empty[areas.filter((area) => !area).length];
+    const [from, to] = interval(areas, risk, widening).map((end) => Math.min(end, size)), [low, high] = empty[areas.filter((area) => !area).length];
     facts[name] = { inner: counts[0], outer: counts[1], area: { coverage: 1 - risk, low: { pixels: from }, high: { pixels: to } },
       nothing: { probability: high / (1 - low + high), low, high } };
   });

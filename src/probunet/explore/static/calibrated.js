@@ -59,7 +59,8 @@ export function named() {
 function interval({ low, high, coverage }, what) {
   const unit = Object.keys(low).find((name) => name !== "pixels") ?? "pixels";
   const name = unit === "pixels" && what === "volume" ? "voxels" : UNITS[unit];
-  return `a reader's ${what} lies between ${rounded(low[unit])} and ${rounded(high[unit])} ${name} (coverage ${percent(coverage)})`;
+  const here = what === "area" && now.known.slices > 1 ? " in this slice" : "";
+  return `a reader's ${what}${here} lies between ${rounded(low[unit])} and ${rounded(high[unit])} ${name} (coverage ${percent(coverage)})`;
 }
 
 // The numbers, always with the risk and the data that they were calibrated on.
