@@ -55,15 +55,30 @@ def test_commands_parse(line, tmp_path, monkeypatch):
     parse(name, words[len(name.split()) :])
 
 
-def test_the_python_runs_from_top_to_bottom(trained, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def python(trained, tmp_path, monkeypatch):
+    """Run the Python of a page where its commands left pictures and a run; gives the names that it left."""
     (tmp_path / "pictures").mkdir()
     np.save(tmp_path / "pictures" / "crop.npy", np.random.default_rng(0).normal(-700, 100, (1, 128, 128)))
     (tmp_path / "runs").symlink_to(trained.parent)
     monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        exec(code.replace("runs/demo", "runs/run"), names)
+
+    def run(page: Path) -> dict:
+        names: dict = {}
+        for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+            exec(code.replace("runs/demo", "runs/run"), names)
+        return names
+
+    return run
+
+
+def test_the_python_runs_from_top_to_bottom(python, capsys):
+    python(ROOT / "README.md")
     assert len(capsys.readouterr().out.strip("[]\n").split()) == 16
+
+
+def test_the_python_of_the_first_page_runs(python):
+    assert python(ROOT / "docs" / "index.md")["hypotheses"].shape == (16, 1, 128, 128)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
