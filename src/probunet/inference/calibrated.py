@@ -103,10 +103,9 @@ class Calibrated:
         facts |= {area: None, "nothing": None}
         if whole:
             scale = float(np.prod(view.grid.scale)) * view.through.scale  # pixels of the model in one of the picture
-            most = (
-                view.field.height * view.field.width * (len(view.slices) if view.volumes else 1)
-            )  # no more is looked at
-            low, high = (min(end / scale, float(most)) for end in said.interval(self._areas[k] * scale))
+            depth = len(view.slices) if view.volumes else 1
+            looked_at = float(depth * view.field.height * view.field.width)  # no area or volume is larger
+            low, high = (min(end / scale, looked_at) for end in said.interval(self._areas[k] * scale))
             ends = {"low": _measured(low, size), "high": _measured(high, size)}
             facts[area] = {"coverage": 1 - said.risk, **ends}
             probability, least, most = said.probability_of_nothing(int((self._areas[k] == 0).sum()))
