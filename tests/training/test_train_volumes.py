@@ -59,7 +59,7 @@ def test_a_model_of_volumes_is_trained_and_evaluated_by_the_commands(run, volume
     assert evaluation["data"]["identity"] == volumes.identity().as_json()
     assert 0 <= evaluation["ged2"]["4"]["mean"] <= 2
     with (run / "evaluation.csv").open() as file:
-        assert [row["case"] for row in csv.DictReader(file)] == ["ball-3", "ball-7"]
+        assert [row["name"] for row in csv.DictReader(file)] == ["ball-3", "ball-7"]
 
 
 def test_a_report_draws_the_most_marked_slice_of_a_volume(run):

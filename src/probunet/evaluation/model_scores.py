@@ -235,7 +235,7 @@ def _write_csv(file: Path, names: list[str], patients: list[str], scores: SetSco
     columns = scores.columns()
     with writing_file(file) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["case", "patient", *columns])
+        writer.writerow(["name", "patient", *columns])
         for i, (name, patient) in enumerate(zip(names, patients, strict=True)):
             values = [float(column[i]) for column in columns.values()]
             writer.writerow([name, patient, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])

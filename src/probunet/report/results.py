@@ -137,7 +137,7 @@ class Results:
             columns = {
                 key: np.array([float(row[key] or "nan") for row in rows])
                 for key in (rows[0] if rows else ())
-                if key not in ("case", "patient")
+                if key not in ("name", "patient")
             }
         except (ValueError, TypeError) as error:
             raise InputError(f"{file} holds something else than numbers; evaluate {file.parent} again") from error
