@@ -73,7 +73,7 @@ class Watch(threading.Thread):
 def measure(pictures: int, folder: Path) -> dict[str, Any]:
     write_pictures(folder / "pictures", pictures)
     model, out = write_model(folder), folder / "out"
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster:
         processes = [psutil.Process(worker.process.pid) for worker in cluster.workers.values()]
         watch, start = Watch(processes, out), time.perf_counter()
         before = sum(sum(process.cpu_times()[:2]) for process in processes)

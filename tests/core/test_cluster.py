@@ -24,7 +24,7 @@ def cluster():
     before = dict(os.environ)  # Dask sets variables of malloc and of threads in this process, too
     begin()
     copied = {"distributed.worker.multiprocessing-method": "forkserver"}
-    alone = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    alone = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with dask.config.set(copied), distributed.LocalCluster(**alone) as cluster:
         yield cluster
     os.environ.clear()

@@ -219,7 +219,7 @@ def test_a_series_in_two_folders_is_refused(download, tmp_path):
 
 def test_a_dask_cluster_takes_over(download, tmp_path):
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
         a, _ = prepare_lidc(download, tmp_path / "a", size=32)
     b, _ = prepare_lidc(download, tmp_path / "b", size=32, jobs=1)
