@@ -89,12 +89,11 @@ def test_sample_draws_both_outlines_with_their_risk(sampled, calibrated):
 
 def test_what_is_said_is_of_the_calibrated_hypotheses_alone(sampled, calibrated, tmp_path):
     """By hand from the predictor, and whatever number of hypotheses is asked for."""
-    from probunet.core.seeds import seed_of
-
     calibration = Calibration.model_validate_json((calibrated / "calibration.json").read_text())
     statement = calibration.statement(calibration.classes[0])
     prediction = Predictor.load(calibrated)(sampled.parents[1] / "picture.png")
-    noise = prediction.noise(6, seed_of(0, "calibrated"))
+    noise = Calibrated(prediction, 0).noise
+    assert len(noise) == 6
     probability, labels = prediction.probabilities(noise)[0, 1], prediction.labels(noise)[:, 0]
     assert (np.load(sampled / "maps" / "outer.npy")[0, 0] == (probability >= statement.outer)).all()
     said = json.loads((sampled / "summary.json").read_text())["calibrated"]["classes"]["lesion"]
@@ -227,3 +226,73 @@ def test_other_data_of_the_kind_will_do(calibrated, tmp_path):
     main(["calibrate", str(run), "--data", str(tmp_path / "others"), "--split", "train", "--risk", "0.4", "-n", "3"])
     assert content(run)["data"]["patients"] == 2
     assert len(content(run)["notes"]) == 1
+
+
+def test_pictures_of_one_name_have_their_own_chance_and_names_change_nothing(calibrated, tmp_path):
+    """Else one draw would decide for all patients whose pictures are called slice-0."""
+    predictor = Predictor.load(calibrated)
+    files = [tmp_path / name for name in ("one/a.npy", "one/b.npy", "other/a.npy")]
+    for file, number in zip(files, (1, 1, 2), strict=True):
+        file.parent.mkdir(exist_ok=True)
+        np.save(file, blob(number)[0].astype(np.float32))
+    first, renamed, other = (Calibrated(predictor(file), 0).noise for file in files)
+    assert (first == renamed).all()
+    assert not (first == other).any()
+
+
+def test_facts_are_the_same_whether_outlines_were_taken_or_taken_twice(calibrated):
+    prediction = Predictor.load(calibrated)(blob(1)[0].astype(np.float32))
+    before, made = Calibrated(prediction, 0).facts(None), Calibrated(prediction, 0)
+    for _ in range(2):
+        assert len(list(made.slices())) == 1
+    assert made.facts(None) == before
+
+
+def test_data_of_another_unit_or_pixel_size_are_refused(calibrated, store, failing, tmp_path):
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    changes = {"HU": {"intensity": {**manifest["intensity"], "unit": "HU"}}, "px": {"spacing_mm": [3.0, 3.0]}}
+    for name, change in changes.items():
+        shutil.copytree(store.path, tmp_path / name)
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest | change))
+    words = ("calibrate", str(calibrated), "--risk", "0.25", "--data")
+    assert "holds HU, the model of" in failing(*words, str(tmp_path / "HU"))
+    if manifest["spacing_mm"]:
+        assert "pixels of 3.0x3.0 mm" in failing(*words, str(tmp_path / "px"))
+
+
+def test_a_published_model_is_not_written_into(store, failing):
+    message = failing("calibrate", "lidc-crops", "--data", str(store.path), "--risk", "0.25")
+    assert "comes with the package, which everyone here uses; run 'probunet export lidc-crops" in message
+
+
+def test_where_readers_mark_next_to_nothing_the_outer_outline_may_hold_nothing(calibrated, store, tmp_path, capsys):
+    shutil.copytree(store.path, tmp_path / "empty")
+    labels = np.load(tmp_path / "empty" / "labels.npy")
+    np.save(tmp_path / "empty" / "labels.npy", np.zeros_like(labels))
+    shutil.copytree(calibrated, tmp_path / "run")
+    main(["calibrate", str(tmp_path / "run"), "--data", str(tmp_path / "empty"), "--risk", "0.25", "-n", "3"])
+    assert "outer outline that holds nothing" in " ".join(capsys.readouterr().err.split())
+    assert content(tmp_path / "run")["classes"][0]["outer"] is None
+    made = Calibrated(Predictor.load(tmp_path / "run")(blob(1)[0].astype(np.float32)), 0)
+    [said] = made.slices()
+    assert not said.outer.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"risk": 0.01}, "too few for the risk 0.01"),
+        ({"version": 0}, "version"),
+        ({"bounds": 1}, "above its upper one"),
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(change, reason, calibrated, tmp_path):
+    run = shutil.copytree(calibrated, tmp_path / "run")
+    said = content(run)
+    if "bounds" in change:
+        said["classes"][0]["empty"][0] = [0.5, 0.25]
+    else:
+        said |= change
+    (run / "calibration.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=reason):
+        _ = Predictor.load(run).calibration

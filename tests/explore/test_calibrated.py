@@ -94,8 +94,7 @@ def test_of_a_volume_each_slice_has_its_own_outlines_and_numbers(client, calibra
         outlines = masks(client.get(f"/api/cases/{number}/outlines?{query}"))
         assert np.array_equal(outlines, maps(written / "scan", said["field"])[index])
         [scan] = cases_of(pictures / "scan.nii", "test")
-        np.save(tmp_path / "scan.npy", scan.load().picture.slice(index))
-        made = Calibrated(Predictor.load(calibrated)(tmp_path / "scan.npy", at=(16, 16)), SEED)
+        made = Calibrated(Predictor.load(calibrated)(scan.load().picture, at=(16, 16)), SEED, index)
         assert len(list(made.slices())) == 1
         lesion = made.facts(("mm2", 0.5 * 0.7))["classes"]["lesion"]
         assert said["classes"]["lesion"]["nothing"] == lesion["nothing"]

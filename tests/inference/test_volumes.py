@@ -216,7 +216,7 @@ def test_calibrated_volumes_are_in_voxels_of_the_model_on_any_grid(predictor, va
     prediction = predictor(values[:, None], spacing=(4.0, 1.4, 0.7), unit="HU")
     calibrated = Calibrated(prediction, 0)
     outer = np.stack([said.outer[0] for said in calibrated.slices()])
-    noise = prediction.noise(3, seed_of(0, "calibrated"))
+    noise = calibrated.noise
     assert (outer == (prediction.probabilities(noise)[:, 1] >= 0.4)).all()
     sizes = np.log1p(4.0 * prediction.labels(noise).sum(axis=(1, 2, 3)))
     low, high = np.expm1(np.quantile(sizes, [0.25, 0.75])) / 4

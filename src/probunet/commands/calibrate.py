@@ -14,6 +14,7 @@ from probunet.data.store import Store
 from probunet.evaluation.calibrate import HYPOTHESES
 from probunet.evaluation.calibrate import calibrate as calibrate_model
 from probunet.runs.calibration import CALIBRATION, FORMAT, Calibration, ClassPart
+from probunet.runs.published import lasting_name
 from probunet.runs.trained import open_model
 
 MARK = f'"format": "{FORMAT}"'.encode()
@@ -57,6 +58,11 @@ def calibrate(
         probunet calibrate runs/demo/probabilistic_unet --data data/demo --split validation --risk 0.05 --check test
     """
     trained = open_model(run, trust or ())
+    if lasting_name(str(run)):
+        raise InputError(
+            f"{run} comes with the package, which everyone here uses; run 'probunet export {run} --out FOLDER' and "
+            "calibrate FOLDER"
+        )
     file = trained.path / CALIBRATION
     check_outputs([file], [], [MARK])
     known = data or (trained.settings.get("data") or {}).get("store")
@@ -74,7 +80,8 @@ def _tell(made: Calibration, part: ClassPart) -> None:
     cost = part.figures["cost"]
     pixels, area = ("pixels", "area") if len(made.data.sizes[0]) == 2 else ("voxels", "volume")
     inner = "there is none" if part.inner is None else f"p >= {part.inner:.4g}"
-    say(f"{part.name}: outer outline p >= {part.outer:.4g}, inner outline {inner}")
+    outer = "that holds nothing" if part.outer is None else f"p >= {part.outer:.4g}"
+    say(f"{part.name}: outer outline {outer}, inner outline {inner}")
     say(
         f"  on average {cost['inner_pixels']:.1f} {pixels} inside the inner one, {cost['hypothesis_pixels']:.1f} in a "
         f"hypothesis, {cost['outer_pixels']:.1f} inside the outer one; the interval of the {area} is "

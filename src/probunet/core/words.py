@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def by(sides: Iterable[int]) -> str:
+def by(sides: Iterable[float]) -> str:
     """Sizes along the axes as people write them.
 
     >>> by((128, 64))

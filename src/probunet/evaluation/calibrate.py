@@ -17,7 +17,7 @@ from probunet.core.seeds import checked_count, checked_seed, seed_of
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit
+from probunet.evaluation.fit import check_fit, check_values
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.shown import batch_size, distribution_of, images_to_score
 from probunet.metrics.calibration import Calibration as Reliability
@@ -158,6 +158,7 @@ def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: in
             f"the {split} split of {shown(store.path)} has {patients} patients, too few for the risk {risk:g}, which "
             f"needs {needed} or more; ask for a higher risk or take more patients"
         )
+    check_values(trained, store)
     for part in (split, *([check] if check else [])):
         check_fit(trained, store, part)
         store.indices(part)
@@ -183,7 +184,7 @@ def _notes(trained: TrainedModel, store: Store, split: Split) -> list[str]:
 def _class_part(name: str, statement: Statement, cases: Sequence[Observed], n: int) -> ClassPart:
     return ClassPart(
         name=name,
-        outer=statement.outer,
+        outer=None if np.isinf(statement.outer) else statement.outer,
         inner=None if np.isinf(statement.inner) else statement.inner,
         widening=statement.widening,
         empty=[(float(low), float(high)) for low, high in statement.empty],
@@ -194,7 +195,8 @@ def _class_part(name: str, statement: Statement, cases: Sequence[Observed], n: i
 def cost_of(statement: Statement, cases: Sequence[Observed]) -> dict[str, float]:
     """Mean pixels of what is stated: a statement that is never wrong may say nothing."""
     outer, inner = (int(np.searchsorted(THRESHOLDS, value)) for value in (statement.outer, statement.inner))
-    ends = np.array([statement.interval_of(case.quantiles) for case in cases])
+    most = np.array([case.pixels[0] for case in cases])  # every pixel that was looked at: no area is larger
+    ends = np.minimum([statement.interval_of(case.quantiles) for case in cases], most[:, None])
     return {
         "outer_pixels": float(np.mean([case.pixels[outer] for case in cases])),
         "inner_pixels": float(np.mean([case.pixels[inner] for case in cases])),

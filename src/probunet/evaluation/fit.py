@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from probunet.core.errors import InputError
+from probunet.core.files import shown
+from probunet.core.words import by
 from probunet.data.manifest import Split
 from probunet.data.store import Store
+from probunet.inference.units import crop_of_range
 from probunet.runs.description import TrainedModel
 
 log = logging.getLogger(__name__)
@@ -37,6 +42,36 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
         )
     if KNOWN[split]:
         check_patients(trained, store, split, KNOWN[split])
+
+
+def check_values(trained: TrainedModel, store: Store) -> None:
+    """Refuse data whose values or pixel size the model would meet nowhere else: ``sample`` refuses or converts them.
+
+    Raises:
+        InputError: another unit or pixel size, or crops that do not each have the range that the model asks for.
+    """
+    wanted, own_range = trained.intensity.unit, crop_of_range(trained.intensity.unit)
+    unit, spacing = store.intensity.unit, store.manifest["spacing_mm"]
+    if unit != wanted and not (own_range and unit and wanted.startswith(unit)):
+        raise InputError(
+            f"{shown(store.path)} holds {unit or 'values of no unit'}, the model of {shown(trained.path)} takes "
+            f"{wanted}; give it data in these"
+        )
+    if own_range and any(_range(store, row) != (0, 255) for row in range(len(store.cases))):
+        raise InputError(
+            f"{shown(store.path)} has images whose values do not run from 0 to 255, the model of {shown(trained.path)} "
+            f"takes {wanted}; prepare them so"
+        )
+    if trained.spacing_mm and spacing and not np.allclose(trained.spacing_mm, spacing, rtol=0.01):
+        raise InputError(
+            f"{shown(store.path)} has pixels of {by(spacing)} mm, the model of {shown(trained.path)} was trained on "
+            f"{by(trained.spacing_mm)} mm; prepare the data with --spacing"
+        )
+
+
+def _range(store: Store, row: int) -> tuple[float, float]:
+    image = store.images[row]
+    return float(image.min()), float(image.max())
 
 
 def check_patients(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,17 @@ class Calibrated:
     """The calibrated statements about one picture.
 
     They are made of as many hypotheses as they were calibrated with, drawn for them alone, so that neither the number
-    of hypotheses that a user asks for nor given latents change them.
+    of hypotheses that a user asks for nor given latents change them. Their noise comes from the seed and the values of
+    the picture, not from its name: pictures that share a name would share their chance, and the risk would hold for
+    none of them or for all.
 
     Args:
         prediction: what the model says of the picture.
         seed: of the hypotheses.
         index: the only slice that is looked at, of which then all is said; ``None``: all of them.
+
+    Attributes:
+        noise: of the hypotheses.
 
     Raises:
         InputError: as ``needs_calibration``, or one slice of what a model of volumes sees as a whole.
@@ -54,12 +60,16 @@ class Calibrated:
             raise InputError("a model of volumes says nothing of one slice alone; ask for the volume")
         self.calibration, self.prediction, self.index = calibration, prediction, index
         self.statements = [calibration.statement(part) for part in calibration.classes]
-        self._noise = prediction.noise(calibration.hypotheses, seed_of(seed, "calibrated"), index or 0)
+        values = np.ascontiguousarray(prediction.picture.slice(prediction.shape[0] // 2), np.float32)
+        own = sha256(values.tobytes()).hexdigest()
+        self.noise = prediction.noise(calibration.hypotheses, seed_of(seed, "calibrated"), index or 0, own)
         self._areas = np.zeros((len(self.statements), calibration.hypotheses), np.int64)
         self._pixels = np.zeros((2, len(self.statements)), np.int64)
+        self._taken = False
 
     def slices(self) -> Iterator[Outlines]:
-        """The outlines slice by slice on the picture's own grid; they are to be taken once, before ``facts``."""
+        """The outlines slice by slice on the picture's own grid."""
+        self._areas[:], self._pixels[:], self._taken = 0, 0, True
         for piece in self._pieces():
             assert piece.probabilities is not None
             shares = piece.probabilities[1:].astype(np.float64)
@@ -72,8 +82,8 @@ class Calibrated:
 
     def _pieces(self) -> Iterable[SlicePrediction]:
         if self.index is None:
-            return self.prediction.slices(self._noise, probabilities=True)
-        return [self.prediction.slice(self.index, self._noise, probabilities=True)]
+            return self.prediction.slices(self.noise, probabilities=True)
+        return [self.prediction.slice(self.index, self.noise, probabilities=True)]
 
     def facts(self, size: tuple[str, float] | None) -> dict[str, Any]:
         """All numbers as plain data, with the risk and the data that they were calibrated on.
@@ -81,6 +91,9 @@ class Calibrated:
         Args:
             size: ``mm2`` or ``mm3``, and how much of it a pixel is; ``None`` where nobody knows.
         """
+        if not self._taken:
+            for _ in self.slices():  # they are counted on the way
+                pass
         calibration, view = self.calibration, self.prediction.view
         whole = view.volumes or self.prediction.shape[0] == 1 or self.index is not None
         return {

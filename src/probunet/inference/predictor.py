@@ -191,18 +191,19 @@ class Prediction:
         """
         return self._looks.distribution(index)
 
-    def noise(self, n: int, seed: int = 0, index: int = 0) -> torch.Tensor:
+    def noise(self, n: int, seed: int = 0, index: int = 0, of: str | None = None) -> torch.Tensor:
         """Draw the noise of n hypotheses of the whole picture, from the seed and the picture's name.
 
         Args:
             n: how many.
             seed: of the hypotheses.
             index: of the slice that is looked at first; the noise is the same for every slice.
+            of: what stands in the place of the name.
 
         Raises:
             InputError: n is below 1, or no seed.
         """
-        own = seed_of(checked_seed(seed), self.picture.name)
+        own = seed_of(checked_seed(seed), self.picture.name if of is None else of)
         with torch.inference_mode():
             return self.distribution(index).noise(n, torch.Generator().manual_seed(own))
 

@@ -155,7 +155,7 @@ def write_dicom(folder: Path, drawn: Drawn, wanted: Collection[str], kind: Kind)
     for i, (name, k, mask) in enumerate(drawn.stated(wanted), start=1):
         words = f"{name} outline, risk {drawn.risk:g}, {drawn.classes[k]}"[:LONGEST]
         meaning = f"{name} outline of {drawn.classes[k]}: {drawn.basis}"
-        outline = Hypothesis(np.array(picture.native(mask * np.uint8(k))), words, meaning)
+        outline = Hypothesis(np.array(picture.native(mask * np.uint8(k))), words, meaning, k)
         writer.segmentation(folder / MAPS / f"{drawn.name_of(name, k)}.dcm", outline, SERIES_NUMBER - i)
     if "probabilities" in wanted and drawn.probabilities is not None:
         shares = picture.native(np.moveaxis(np.asarray(drawn.probabilities), 1, 0))

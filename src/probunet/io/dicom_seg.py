@@ -60,12 +60,14 @@ class Hypothesis:
     Attributes:
         labels: (S, rows, columns) unsigned integer class ids on the grid of the series, slices by ascending height.
         description: what viewers list, at most 64 characters: ``hypothesis 3 of 16``, ``group 1 of 4, frequency 0.62``.
-        meaning: said of every segment where something more is to be said, at most 1,024 characters.
+        meaning: said of a segment where something more is to be said, at most 1,024 characters.
+        about: number of that segment, the id of its class.
     """
 
     labels: npt.NDArray[np.unsignedinteger[Any]]
     description: str
     meaning: str = ""
+    about: int = 1
 
 
 class SegmentationWriter:
@@ -128,7 +130,7 @@ class SegmentationWriter:
                 f"{description}: labels of type {labels.dtype} up to {labels.max()} do not name the "
                 f"{len(self.classes)} classes; give unsigned integers from 0 to {len(self.classes) - 1}"
             )
-        self._write(file, labels, self.kind, description, number, hypothesis.meaning)
+        self._write(file, labels, self.kind, description, number, hypothesis.meaning, hypothesis.about)
 
     def probabilities(self, file: Path, probabilities: npt.NDArray[np.floating[Any]]) -> None:
         """Write the pixel-wise probabilities of the foreground classes as a Parametric Map of 32-bit numbers.
@@ -157,12 +159,19 @@ class SegmentationWriter:
             raise InputError(f"the description {what!r} has {len(what)} characters; DICOM allows {LONGEST}")
 
     def _write(
-        self, file: Path, pixels: npt.NDArray[Any], kind: str, description: str, number: int, meaning: str = ""
+        self,
+        file: Path,
+        pixels: npt.NDArray[Any],
+        kind: str,
+        description: str,
+        number: int,
+        meaning: str = "",
+        about: int = 1,
     ) -> None:
         content = self._content(pixels, kind, description + meaning, number)
         with _naming(file):
             made = self._made(pixels, kind, self._header(description, number, content))
-        for segment in made.SegmentSequence if meaning else ():
+        for segment in [s for s in made.SegmentSequence if s.SegmentNumber == about] if meaning else ():
             segment.SegmentDescription = meaning.encode("ascii", "replace").decode()[:LONGEST_TEXT]
         made.walk(self._name_classes)
         without_clock(made, self._sources[0], _uid("dimensions", content))

@@ -15,12 +15,13 @@ from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.data.manifest import sentence
-from probunet.metrics.risk_control import Statement
+from probunet.metrics.risk_control import Statement, needed_patients
 from probunet.models.base import SegmentationModel
 from probunet.runs.description import TrainedModel
 
 CALIBRATION = "calibration.json"
-FORMAT, VERSION = "probunet-calibration", 1
+FORMAT = "probunet-calibration"
+VERSION: Literal[1] = 1
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1 << 40)]
@@ -62,7 +63,7 @@ class ClassPart(_Part):
 
     Attributes:
         name: of the class.
-        outer: threshold of the outer outline.
+        outer: threshold of the outer outline; ``None``: no pixel is inside, as readers mark next to nothing.
         inner: threshold of the inner outline; ``None``: no pixel is inside.
         widening: of the interval of the area, of volumes that of the volume.
         empty: bounds of the probability of an empty reading by the number of empty hypotheses.
@@ -70,7 +71,7 @@ class ClassPart(_Part):
     """
 
     name: Name
-    outer: Share
+    outer: Share | None
     inner: Share | None
     widening: float
     empty: Annotated[list[tuple[Share, Share]], Field(min_length=2, max_length=100_001)]
@@ -94,7 +95,7 @@ class Calibration(_Part):
     """
 
     format: Literal["probunet-calibration"]
-    version: int
+    version: Literal[1]
     weights: Checksum
     model: Checksum
     risk: Annotated[float, Field(gt=0, lt=1)]
@@ -108,12 +109,18 @@ class Calibration(_Part):
     def _fits(self) -> Calibration:
         if any(len(part.empty) != self.hypotheses + 1 for part in self.classes):
             raise ValueError("every class needs one pair of bounds more than there are hypotheses")
+        if any(low > high for part in self.classes for low, high in part.empty):
+            raise ValueError("a probability of an empty reading has a lower bound above its upper one")
+        if self.data.patients < (needed := needed_patients(self.risk)):
+            raise ValueError(
+                f"{self.data.patients} patients are too few for the risk {self.risk:g}: {needed} are needed"
+            )
         return self
 
     def statement(self, part: ClassPart) -> Statement:
         """The statement about one of the classes."""
-        inner = math.inf if part.inner is None else part.inner
-        return Statement(self.risk, part.outer, inner, part.widening, np.array(part.empty))
+        outer, inner = (math.inf if value is None else value for value in (part.outer, part.inner))
+        return Statement(self.risk, outer, inner, part.widening, np.array(part.empty))
 
     @property
     def checksum(self) -> str:

@@ -16,7 +16,7 @@ function interval(areas, risk, widening) {
 export function stated({ labels, probabilities, n, size }, { risk, words, hypotheses, notes, sizes, classes }, field) {
   const masks = new Uint8Array(2 * classes.length * size), facts = {};
   classes.forEach(({ name, inner, outer, widening, empty }, k) => {
-    const counts = [inner ?? Infinity, outer].map((threshold, which) => {
+    const counts = [inner ?? Infinity, outer ?? Infinity].map((threshold, which) => {
       const mask = masks.subarray((which * classes.length + k) * size, (which * classes.length + k + 1) * size);
       for (let i = 0; i < size; i++) mask[i] = Number(probabilities[(k + 1) * size + i] >= threshold);
       return { pixels: mask.reduce((sum, v) => sum + v, 0) };
