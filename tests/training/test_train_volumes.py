@@ -13,9 +13,9 @@ import yaml
 import probunet as pu
 from probunet.cli import main
 from probunet.core.errors import InputError
-from probunet.core.seeds import seed_of
 from probunet.data.augment import Augmentation
 from probunet.data.pictures import picture_of_case, readings_of_case, write_pictures
+from probunet.inference.calibrated import Calibrated
 from probunet.io.search import find_pictures
 from probunet.report import outlines
 from probunet.report.results import Results
@@ -101,7 +101,8 @@ def test_outlines_of_a_volume_lie_where_it_lies_and_say_its_volume(calibrated, v
     predictor = pu.Predictor.load(calibrated, "cpu")
     [picture] = find_pictures(files, channels=2)
     prediction = predictor(picture)
-    noise = prediction.noise(4, seed_of(0, "calibrated"))
+    noise = Calibrated(prediction, 0).noise
+    assert len(noise) == 4
     shares, labels = prediction.probabilities(noise)[:, 1], prediction.labels(noise)
     statement = predictor.calibration.statement(predictor.calibration.classes[0])
     written = nibabel.load(tmp_path / "out/ball-3/maps/outer-risk-0.4-lesion.nii.gz")
