@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,12 @@ def write_crops(folder: Path, first: int, count: int) -> None:
         Image.fromarray(image.round().clip(0, 255).astype(np.uint8)).save(folder / f"crop-{i:06d}.png")
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, channels: Sequence[int] = CHANNELS) -> Path:
     """An untrained model, which costs the same as a trained one."""
     torch.manual_seed(0)
     described = {"intensity": {"unit": "", "offset": 128.0, "scale": 64.0}, "crop": SIDE, "spacing_mm": None}
     facts = {**described, "title": "none", "simulated": True, "classes": ["background", "lesion"]}
-    pu.save(pu.ProbabilisticUNet(channels=CHANNELS), folder / "model", input=facts)
+    pu.save(pu.ProbabilisticUNet(channels=channels), folder / "model", input=facts)
     return folder / "model"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from archive import write_model
 from measure import DEVICE, alternating, machine
 from PIL import Image
 
@@ -39,15 +40,6 @@ def write_pictures(folder: Path, count: int) -> None:
         Image.fromarray(image.round().clip(0, 255).astype(np.uint8)).save(
             folder / f"slice-{i:06d}.png", compress_level=1
         )
-
-
-def write_model(folder: Path) -> Path:
-    """An untrained model that takes grey pictures."""
-    torch.manual_seed(0)
-    described = {"intensity": {"unit": "", "offset": 128.0, "scale": 64.0}, "crop": 128, "spacing_mm": None}
-    facts = {**described, "title": "none", "simulated": True, "classes": ["background", "lesion"]}
-    pu.save(pu.ProbabilisticUNet(channels=CHANNELS, combine_channels=32), folder / "model", input=facts)
-    return folder / "model"
 
 
 def in_memory(folder: Path) -> float:
@@ -84,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_pictures(folder / "pictures", given.pictures)
-        model = write_model(folder)
+        model = write_model(folder, CHANNELS)
         result = {"machine": where, "pictures": given.pictures, "n": N, "side": SIDE, "in_memory": in_memory(model)}
         for processes in given.processes:
             seconds = command(model, folder / "pictures", folder / f"out_{processes}", processes)

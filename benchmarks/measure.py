@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from probunet.core.devices import wait_for
 from probunet.core.memory import keep_freed_memory
 
 keep_freed_memory()  # as every command does
@@ -29,19 +30,13 @@ def alternating(
     times: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(warm + repeats):
         for name, work in works.items():
-            wait()
+            wait_for(DEVICE)
             start = clock()
             work()
-            wait()
+            wait_for(DEVICE)
             if turn >= warm:
                 times[name].append(clock() - start)
     return {name: statistics.median(found) for name, found in times.items()}
-
-
-def wait() -> None:
-    """Until the GPU has done what it was told; nothing to do on a CPU."""
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
 
 
 def matrix_product(dtype: torch.dtype = torch.float32, size: int = 2048) -> tuple[Callable[[], Any], float]:

@@ -14,7 +14,7 @@ from probunet.data.store import Store
 from probunet.evaluation.calibrate import HYPOTHESES
 from probunet.evaluation.calibrate import calibrate as calibrate_model
 from probunet.runs.calibration import CALIBRATION, FORMAT, Calibration, ClassPart
-from probunet.runs.published import lasting_name
+from probunet.runs.published import FOLDER
 from probunet.runs.trained import open_model
 
 MARK = f'"format": "{FORMAT}"'.encode()
@@ -58,7 +58,7 @@ def calibrate(
         probunet calibrate runs/demo/probabilistic_unet --data data/demo --split validation --risk 0.05 --check test
     """
     trained = open_model(run, trust or ())
-    if lasting_name(str(run)):
+    if trained.path.resolve().parent == FOLDER.resolve():
         raise InputError(
             f"{run} comes with the package, which everyone here uses; run 'probunet export {run} --out FOLDER' and "
             "calibrate FOLDER"

@@ -44,7 +44,7 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
         check_patients(trained, store, split, KNOWN[split])
 
 
-def check_values(trained: TrainedModel, store: Store) -> None:
+def check_values(trained: TrainedModel, store: Store, split: Split) -> None:
     """Refuse data whose values or pixel size the model would meet nowhere else: ``sample`` refuses or converts them.
 
     Raises:
@@ -57,7 +57,7 @@ def check_values(trained: TrainedModel, store: Store) -> None:
             f"{shown(store.path)} holds {unit or 'values of no unit'}, the model of {shown(trained.path)} takes "
             f"{wanted}; give it data in these"
         )
-    if own_range and any(_range(store, row) != (0, 255) for row in range(len(store.cases))):
+    if own_range and any(_range(store, row) != (0, 255) for row in store.indices(split).tolist()):
         raise InputError(
             f"{shown(store.path)} has images whose values do not run from 0 to 255, the model of {shown(trained.path)} "
             f"takes {wanted}; prepare them so"

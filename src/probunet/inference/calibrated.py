@@ -16,6 +16,7 @@ from probunet.core.seeds import seed_of
 from probunet.core.words import by
 from probunet.inference.predictor import Prediction, Predictor
 from probunet.inference.slices import SlicePrediction
+from probunet.inference.writers import OUTLINES
 from probunet.runs.calibration import Calibration
 
 Mask = npt.NDArray[np.bool_]
@@ -108,8 +109,7 @@ class Calibrated:
     def _class(self, k: int, size: tuple[str, float] | None, whole: bool) -> dict[str, Any]:
         said = self.statements[k]
         facts: dict[str, Any] = {
-            name: _measured(float(pixels), size)
-            for name, pixels in zip(("inner", "outer"), self._pixels[:, k], strict=True)
+            name: _measured(float(pixels), size) for name, pixels in zip(OUTLINES, self._pixels[:, k], strict=True)
         }
         view = self.prediction.view
         area = "volume" if view.volumes else "area"

@@ -21,9 +21,9 @@ from probunet.core.files import shown
 from probunet.core.version import VERSION as PROBUNET
 from probunet.inference.calibrated import Calibrated
 from probunet.inference.predictor import Prediction
-from probunet.inference.request import OUTLINES, Request
+from probunet.inference.request import Request
 from probunet.inference.slices import Latents
-from probunet.inference.writers import MAPS, WRITERS, Drawn, pixel_size
+from probunet.inference.writers import MAPS, OUTLINES, WRITERS, Drawn, pixel_size
 from probunet.metrics.clusters import Group, groups
 from probunet.metrics.measures import sizes
 

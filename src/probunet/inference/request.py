@@ -8,14 +8,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from probunet.inference.writers import Format, check_format
+from probunet.inference.writers import OUTLINES, Format, check_format
 
 Kind: TypeAlias = Literal[
     "samples", "groups", "probabilities", "entropy", "marginal", "sheet", "likelihood", "inner", "outer"
 ]
-
-
-OUTLINES = "inner", "outer"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from probunet.io.dicom_seg import Kind
 
 Format: TypeAlias = Literal["npy", "png", "nifti", "npz", "dicomseg", "dicomlabelmap"]
-MAPS = "maps"
+MAPS, OUTLINES = "maps", ("inner", "outer")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Drawn:
 
     def stated(self, wanted: Collection[str]) -> Iterator[tuple[str, int, npt.NDArray[np.uint8]]]:
         """Name (inner, outer), class id and mask (S, H, W) of every outline that is wanted."""
-        for name, masks in zip(("inner", "outer"), self.outlines or (), strict=False):
+        for name, masks in zip(OUTLINES, self.outlines or (), strict=False):
             for k in range(1, len(self.classes) if name in wanted else 0):
                 yield name, k, np.asarray(masks[:, k - 1], np.uint8)
 
@@ -112,7 +112,7 @@ def write_npz(folder: Path, drawn: Drawn, wanted: Collection[str]) -> None:
     """One compressed file of all arrays, and of the facts as JSON text; outlines with their risk and data in words."""
     arrays = {"samples": drawn.samples, "probabilities": drawn.probabilities, "entropy": drawn.entropy}
     chosen: dict[str, Any] = {name: array for name, array in arrays.items() if name in wanted and array is not None}
-    for name, masks in zip(("inner", "outer"), drawn.outlines or (), strict=False):
+    for name, masks in zip(OUTLINES, drawn.outlines or (), strict=False):
         if name in wanted:
             chosen |= {name: masks, "calibrated": np.array(drawn.basis)}
     if drawn.facts:
