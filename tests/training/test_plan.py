@@ -9,21 +9,25 @@ import yaml
 from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main, parse
+from probunet.data.own.items import make_store
 from probunet.data.prepare import write_store
 from probunet.data.store import Store
 from probunet.training.plan import plan, written
 from probunet.training.traits import Machine, Traits
 
 PROCESSOR, GPU = Machine("2 processor cores", False, 8.0), Machine("a GPU", True, 70.0)
-LESIONS = Traits(2, (128, 128), None, 1, ("background", "lesion"), 4, (), False, 9159, 1691, 512, (47, 45))
-STREETS = Traits(2, (240, 180), None, 3, tuple("abcdefghijklmnop"), 1, (), True, 367, 101, 367, (240, 180))
-VOLUMES = Traits(3, (16, 60, 60), (2.5, 0.7, 0.7), 1, ("background", "nodule"), 4, (), False, 280, 60, 280, (9, 40, 40))
+LESIONS = Traits(2, (128, 128), None, 1, ("background", "lesion"), 4, (), 1.0, False, 9159, 1691, 512, (47, 45))
+STREETS = Traits(2, (240, 180), None, 3, tuple("abcdefghijklmnop"), 1, (), 1.0, True, 367, 101, 367, (240, 180))
+VOLUMES = Traits(
+    3, (16, 60, 60), (2.5, 0.7, 0.7), 1, ("background", "nodule"), 4, (), 1.0, False, 280, 60, 280, (9, 40, 40)
+)
 
 
 def test_lesions_in_the_middle_are_planned_as_by_hand():
     chosen = plan(LESIONS, PROCESSOR)  # configuration lidc_best
     assert (chosen.crop, chosen.shift, chosen.batch, chosen.scales) == ((64, 64), 8, 16, 5)
     assert chosen.experts
+    assert chosen.steps == 4000
     content = yaml.safe_load(written(Path("data/slices"), LESIONS, PROCESSOR, Path("runs/slices")))
     assert content["energy"] == {"weight": 300, "samples": 6, "temperature": 0.3}
     assert content["data"]["augmentation"]["turn"]
@@ -53,6 +57,35 @@ def test_volumes_keep_their_form_and_say_how_far_their_voxels_are_apart():
     arguments = content["models"]["mixture_of_experts"]["init_args"]
     assert (arguments["dims"], arguments["spacing"]) == (3, [2.5, 0.7, 0.7])
     assert len(content["data"]["crop"]) == 3
+    assert content["data"]["augmentation"]["probability"] == 0  # 280 volumes are thousands of slices
+    assert plan(replace(VOLUMES, size=(10, 44, 44)), PROCESSOR).crop == (12, 48, 48)  # padded, and halved without loss
+
+
+def test_few_images_are_not_learned_by_heart():
+    few = replace(LESIONS, training=24, size=(256, 256), around=(250, 250))
+    chosen = plan(few, PROCESSOR)
+    assert chosen.steps == 1200
+    assert plan(replace(few, training=48), PROCESSOR).steps == 200 * 48 / chosen.batch == 2400
+
+
+def test_readers_are_experts_where_they_differ_in_style():
+    named = replace(LESIONS, names=("a", "it's", "b: c", "d"), style=2.3)
+    content = yaml.safe_load(written(Path("s"), named, PROCESSOR, Path("runs/s")))
+    arguments = content["models"]["mixture_of_experts"]["init_args"]
+    assert arguments["reader_names"] == list(named.names)
+    assert "experts" not in arguments
+    assert not plan(replace(named, style=1.4), PROCESSOR).persons
+
+
+def test_style_is_how_much_more_one_reader_marks(tmp_path):
+    labels = np.zeros((8, 2, 16, 16), np.uint8)
+    labels[:, 0, :4, :6] = 1
+    labels[:, 1, :3, :3] = 1
+    images = np.zeros((8, 1, 16, 16), np.float32)
+    named = make_store((images, labels), tmp_path / "named", readers=["a", "b"], shares=(0.5, 0.25, 0.25))
+    assert Traits.of(named).style == pytest.approx(24 / 9)
+    nobody = make_store((images, labels), tmp_path / "nobody", shares=(0.5, 0.25, 0.25))
+    assert Traits.of(nobody).style == 1
 
 
 @pytest.mark.parametrize("traits", [LESIONS, STREETS, VOLUMES])

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from probunet.core.words import by
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.training.traits import Machine, Traits
@@ -19,7 +21,15 @@ PIXELS = {False: (96 * 128, 16 * 64 * 64), True: (256 * 256, 32 * 128 * 128)}
 """Pixels of a crop and of a batch at the most, on a processor and on a GPU; of a volume's crop four times as many."""
 CHANNELS = {False: (16, 32, 64, 96, 64), True: (32, 64, 128, 192, 192)}
 FEW = 1000
-"""Training images below which deformation is worth the sharpness that it takes."""
+"""Training images, slices of volumes, below which deformation is worth the sharpness that it takes."""
+SEEN = {False: 4000 * 16 * 64 * 64, True: 20000 * 32 * 128 * 128}
+"""Pixels of all batches together: on a processor an hour or two of a core; LIDC's crops had D_GED^2 0.241 after 1,200
+steps of 16 and 0.218 after 4,000."""
+STYLE = 1.5
+"""How many times as much one reader marks as another, from where each is worth an expert: such experts had 0.90 times
+the D_GED^2 of others where that is 2.3, and 1.06 times where it is 1.4 (``benchmarks/results/readers_*.json``)."""
+ROUNDS, LEAST_STEPS = 200, 1200
+"""Rounds through few images after which more steps learn them by heart, and steps that any network needs."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Plan:
         batch: images a step.
         scales: of the network.
         experts: experts with the energy score, or a Probabilistic U-Net.
+        persons: whether every expert is a reader.
         steps: of the training.
     """
 
@@ -42,6 +53,7 @@ class Plan:
     batch: int
     scales: int
     experts: bool
+    persons: bool
     steps: int
 
 
@@ -51,9 +63,16 @@ def plan(traits: Traits, machine: Machine) -> Plan:
     shift = min((min(traits.size) - min(crop)) // 2, min(crop) // 8) if centred else 0
     scales = max(2, min(5, int(math.log2(min(crop[-2:]) / 4)) + 1))
     experts = traits.readers > 1 and not traits.flips
-    batch = min(_batch(traits, crop, machine, experts), traits.training)
-    steps = 20000 if machine.gpu else 1200
-    return Plan(crop, centred, shift, batch, scales, experts, steps)
+    persons = experts and traits.style >= STYLE
+    hypotheses = 2 * (len(traits.names) if persons else 4) if experts else 1
+    batch = min(_batch(traits, crop, machine, hypotheses), traits.training)
+    return Plan(crop, centred, shift, batch, scales, experts, persons, _steps(traits, crop, batch, machine.gpu))
+
+
+def _steps(traits: Traits, crop: tuple[int, ...], batch: int, gpu: bool) -> int:
+    """As many steps as the pixels that are worth it, but few images are not seen for ever; in hundreds."""
+    enough = SEEN[gpu] / (batch * math.prod(crop))
+    return round(min(enough, max(ROUNDS * traits.training / batch, LEAST_STEPS)) / 100) * 100
 
 
 def _crop(traits: Traits, gpu: bool) -> tuple[tuple[int, ...], bool]:
@@ -64,7 +83,9 @@ def _crop(traits: Traits, gpu: bool) -> tuple[tuple[int, ...], bool]:
         if side**2 <= most and side <= 0.75 * min(traits.size):
             return (side, side), True
     least = (1,) * (traits.dims - 2) + (MINIMUM_SIZE,) * 2
-    whole = tuple(map(max, traits.size, least))  # volumes may be smaller, and are padded
+    whole = tuple(map(max, traits.size, least))
+    if traits.dims == 3:  # volumes may be smaller, and are padded: no side is lost when it is halved
+        whole = tuple(4 * math.ceil(side / 4) if side < 16 else 8 * math.ceil(side / 8) for side in whole)
     sides, share = whole, 1.0
     while math.prod(sides) > most and sides != least:
         share *= 0.97
@@ -77,12 +98,11 @@ def _even(side: float) -> int:
     return int(side) // 8 * 8 if side >= 16 else int(side)
 
 
-def _batch(traits: Traits, crop: tuple[int, ...], machine: Machine, experts: bool) -> int:
+def _batch(traits: Traits, crop: tuple[int, ...], machine: Machine, hypotheses: int) -> int:
     """A power of two that the pixels of a batch and three quarters of the memory allow."""
     pixels = math.prod(crop)
     most = PIXELS[machine.gpu][1] * (2 if traits.dims == 3 else 1) // pixels
     batch = 2 ** max(1, min(5 if machine.gpu else 4, int(math.log2(max(most, 2)))))
-    hypotheses = 8 if experts else 1
     values = CHANNELS[machine.gpu][0] * 24 + hypotheses * (64 + 4 * len(traits.classes))
     while batch > 2 and 4 * batch * pixels * values / 2**30 > 0.75 * machine.memory_gb:
         batch //= 2
@@ -130,17 +150,19 @@ def _head(store: Path, traits: Traits, machine: Machine) -> list[str]:
 def _data(store: Path, traits: Traits, chosen: Plan, out: Path) -> list[str]:
     if chosen.centred:
         cut = f"holds all marks of 95 % of the cases, which lie in the middle of {by(traits.size)} px"
-    elif chosen.crop == traits.size:
-        cut = "the whole image, which is small enough"
+    elif all(side >= size for side, size in zip(chosen.crop, traits.size, strict=True)):
+        volumes = f"half of the volumes have {by(traits.size)} or less"
+        cut = volumes if traits.dims == 3 else "the whole image, which is small enough"
     else:
         cut = f"at random places of {by(traits.size)} px, as much as a step can take here"
-    deform = traits.training < FEW and not traits.flips
+    images = traits.training * (traits.size[0] if traits.dims == 3 else 1)
+    deform = images < FEW and not traits.flips
     why = f"fewer than {FEW:,} images: half are deformed" if deform else "not deformed: interpolation blurs faint edges"
     lines = [
-        _line(0, f"out: {_quoted(out)}", "every model gets a folder in it"),
+        _line(0, f"out: {_quoted(out.as_posix())}", "every model gets a folder in it"),
         _line(0, "seed: 0", "same seed, same model"),
         "data:",
-        _line(1, f"store: {_quoted(store)}"),
+        _line(1, f"store: {_quoted(store.as_posix())}"),
         _line(1, f"crop: [{', '.join(map(str, chosen.crop))}]", cut),
         _line(1, f"batch_size: {chosen.batch}", "as many as time and memory allow here"),
         _line(1, f"validation_images: {min(256, traits.validation)}", "decide which state is the best"),
@@ -157,9 +179,9 @@ def _data(store: Path, traits: Traits, chosen: Plan, out: Path) -> list[str]:
     return lines
 
 
-def _quoted(path: Path) -> str:
-    """A path as a YAML string, whatever it contains."""
-    return "'" + path.as_posix().replace("'", "''") + "'"
+def _quoted(text: str) -> str:
+    """Text as a YAML string, whatever it contains."""
+    return yaml.safe_dump(text, default_style='"', width=math.inf).strip()
 
 
 def _model(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
@@ -192,16 +214,21 @@ def _model(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
         spacing = ", ".join(f"{mm:g}" for mm in traits.spacing)
         lines.append(_line(3, f"spacing: [{spacing}]", "mm: coarse axes are pooled later"))
     if chosen.experts:
-        lines += [_line(3, "experts: 4"), _line(3, "draws: 2", "of every expert in training"), *_energy(traits, chosen)]
+        who = _line(3, "experts: 4")
+        if chosen.persons:
+            names = ", ".join(_quoted(name) for name in traits.names)
+            why = f"each an expert, as one marks {traits.style:.1f} times as much as another"
+            who = _line(3, f"reader_names: [{names}]", why)
+        lines += [who, _line(3, "draws: 2", "of every expert in training"), *_energy(chosen)]
     return lines
 
 
-def _energy(traits: Traits, chosen: Plan) -> list[str]:
-    side = math.sqrt(math.prod(chosen.crop[-2:]))
+def _energy(chosen: Plan) -> list[str]:
+    side = max(math.sqrt(math.prod(chosen.crop[-2:])), 64)
     return [
         "energy:",
         _line(1, f"weight: {round(300 * side / 64, -1):g}", "nats per D_GED^2; grows with the length of outlines"),
-        _line(1, f"samples: {4 if traits.dims == 3 else 6}", "hypotheses of every image, which repel each other"),
+        _line(1, "samples: 6", "hypotheses of every image, which repel each other"),
         _line(1, "temperature: 0.3", "faint probabilities must not add up to pixels"),
     ]
 
@@ -217,5 +244,5 @@ def _schedule(traits: Traits, chosen: Plan, machine: Machine) -> list[str]:
         "trainer:",
         _line(1, f"max_steps: {chosen.steps}", f"every image is seen {rounds:,.0f} times; more is better, and slower"),
         _line(1, f"precision: {precision}", "weights stay in float32"),
-        _line(1, f"val_check_interval: {chosen.steps // 6}", "steps between validations; the best state is kept"),
+        _line(1, f"val_check_interval: {chosen.steps // 20}", "steps between validations; the best state is kept"),
     ]

@@ -10,7 +10,7 @@ import torch
 from probunet.core import machine
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.core.marks import box_of
+from probunet.core.marks import box_of, foreground
 from probunet.data.store import Store
 from probunet.nets.unet import MINIMUM_SIZE
 
@@ -30,6 +30,7 @@ class Traits:
         classes: names, background first.
         readers: readings of an image at the most.
         names: of the readers, where a column is always the same person.
+        style: how many times as much as the least of them the one who marks most marks; 1 where nobody knows.
         flips: whether labels flip with known probabilities in place of readers.
         training: images to train on.
         validation: images to choose the best state by.
@@ -44,6 +45,7 @@ class Traits:
     classes: tuple[str, ...]
     readers: int
     names: tuple[str, ...]
+    style: float
     flips: bool
     training: int
     validation: int
@@ -74,6 +76,7 @@ class Traits:
             tuple(store.classes),
             store.readers,
             store.reader_names or (),
+            _style(store, chosen.tolist()),
             bool(store.flips),
             len(rows),
             len(validation),
@@ -112,6 +115,14 @@ class Machine:
             return cls("Apple GPU", True, memory / 2)
         cores = machine.cores()
         return cls(f"{cores} processor core{'s' if cores > 1 else ''}", False, memory)
+
+
+def _style(store: Store, rows: list[int]) -> float:
+    """Largest over smallest mean of what known readers mark of the same cases."""
+    if store.reader_names is None or not store.complete:
+        return 1.0
+    marks = sum(foreground(store.labels[row]).reshape(store.readers, -1).sum(axis=1) for row in rows)
+    return float(np.max(marks) / max(np.min(marks), 1))
 
 
 def _around(store: Store, rows: list[int]) -> tuple[int, ...] | None:
