@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -110,10 +112,14 @@ class TrainingBatches(IterableDataset[Batch]):
             )
 
     def __iter__(self) -> Iterator[Batch]:
-        step = self.first_step()
-        while True:
-            yield self.batch(step)
-            step += 1
+        first = self.first_step()
+        if self.device.type == "cpu":  # which would have to share its cores
+            yield from map(self.batch, count(first))
+        with ThreadPoolExecutor(1, "batches") as ahead:  # while a GPU works on a batch, the next one is made
+            coming = ahead.submit(self.batch, first)
+            for step in count(first + 1):
+                ready, coming = coming, ahead.submit(self.batch, step)
+                yield ready.result()
 
     def batch(self, step: int) -> Batch:
         """Make batch number ``step`` (this process's part of it)."""

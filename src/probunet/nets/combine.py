@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import repeat
 from typing import final
 
@@ -95,6 +96,35 @@ class Combine(nn.Module):
         return torch.cat(logits)
 
     @torch.no_grad()
+    def labels_on_gpu(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Tell which of two classes is more probable, for all hypotheses of all images, in one kernel.
+
+        Args:
+            projected: (B, channels, *size), from :meth:`project`.
+            z: (n, B, D).
+
+        Returns:
+            (n, B, *size) uint8: 1 where the second class has the larger logit.
+        """
+        from probunet.nets.fused import labels_of_two  # needs Triton, which torch brings along for a GPU
+
+        second, last = self.rest
+        assert isinstance(second, nn.Conv2d)
+        assert isinstance(last, nn.Conv2d)
+        assert second.bias is not None
+        assert last.bias is not None
+        maps = projected.movedim(1, -1).flatten(1, -2).contiguous()
+        labels = labels_of_two(
+            maps,
+            self.from_latent(z.to(projected.dtype)).to(maps.dtype),
+            second.weight.flatten(1).to(maps.dtype),
+            second.bias.float(),
+            (last.weight[1] - last.weight[0]).flatten().float(),
+            last.bias[:1].float() - last.bias[1:].float(),
+        )
+        return labels.unflatten(2, projected.shape[2:])
+
+    @torch.no_grad()
     def labels(self, projected: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Tell which of two classes is more probable, for many hypotheses of one image, without their logits.
 
@@ -168,6 +198,13 @@ class Decoder:
         return self._combine(self._projected, variables)
 
     @property
+    def fuses_on_gpu(self) -> bool:
+        """Whether ``Combine.labels_on_gpu`` can be used: a GPU with Triton, two classes, 3 layers of 16 to 128 channels."""
+        channels, layers = self._projected.shape[1], len(self._combine.rest)
+        fits = self._combine.classes == 2 and layers == 2 and channels in (16, 32, 64, 128)
+        return fits and self._projected.device.type == "cuda" and find_spec("triton") is not None
+
+    @property
     def fuses(self) -> bool:
         """Whether ``Combine.labels`` can be used: one image, two classes, three layers or more, float32 on the CPU."""
         ready = len(self._projected) == 1 and self._projected.device.type == "cpu"
@@ -176,6 +213,8 @@ class Decoder:
 
     def labels(self, variables: torch.Tensor) -> torch.Tensor:
         """Give the labels (n, B, *size) of latents (n, B, D); see ``Combine.labels``."""
+        if self.fuses_on_gpu and variables.shape[1] == len(self._projected):
+            return self._combine.labels_on_gpu(self._projected, variables)
         if self.fuses:
             return self._combine.labels(self._projected, variables[:, 0])[:, None]
         return labels_in_blocks(self, variables)
