@@ -163,6 +163,16 @@ def test_training_without_augmentation_sees_the_crops_of_evaluation(store, crop)
         assert np.array_equal(batch.labels[row], case["labels"])
 
 
+def test_beside_a_gpu_the_next_batch_is_made_ahead_and_they_come_in_order(store, monkeypatch):
+    batches, made = stream(store, first_step=lambda: 5), []
+    monkeypatch.setattr(batches, "batch", lambda step: made.append(step) or step)
+    batches.device = torch.device("meta")  # any that is not the processor
+    ahead = iter(batches)
+    assert [next(ahead) for _ in range(3)] == [5, 6, 7]
+    ahead.close()
+    assert made == [5, 6, 7, 8]
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_batches_are_made_there(store):
     """Without deformation nothing but the readers is drawn, and those are drawn on the CPU."""

@@ -132,3 +132,23 @@ def test_bfloat16_says_nearly_the_same_and_its_gradients_are_finite(case):
         score = SCORE.of(loss.distribution or model(image), readers, Convention(model.num_classes))
     (loss.total + score).backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("width", [16, 32])
+def test_hypotheses_of_one_kernel_are_those_of_the_layers(dims, width):
+    """More hypotheses than one block decodes, and pixels that fill no block."""
+    torch.manual_seed(0)
+    model = pu.ProbabilisticUNet(channels=(8, 8), convolutions=1, combine_channels=width, dims=dims).to(DEVICE).eval()
+    image = torch.randn(3, 1, *(9, 19, 23)[-dims:], device=DEVICE)
+    with torch.inference_mode():
+        decoder = model._decoder(image)
+        assert decoder.fuses_on_gpu == (torch.device(DEVICE).type == "cuda")
+        z = torch.randn(70, 3, model.latent_dims, device=DEVICE)
+        logits = decoder(z[0])
+        model.combine.rest[-1].bias[1] -= (logits[:, 1] - logits[:, 0]).median()  # so that both classes occur
+        together = decoder.labels(z)
+        layers = torch.stack([decoder(each).argmax(1).to(torch.uint8) for each in z])
+    assert together.shape == layers.shape
+    assert 0.05 < layers.float().mean() < 0.95
+    assert (together == layers).float().mean() > 0.999

@@ -199,7 +199,7 @@ class Decoder:
 
     @property
     def fuses_on_gpu(self) -> bool:
-        """Whether ``Combine.labels_on_gpu`` can be used: a GPU with Triton, two classes, 3 layers of 16 to 128 channels."""
+        """Whether ``labels_on_gpu`` can be used: a GPU with Triton, two classes, three layers of 16 to 128 channels."""
         channels, layers = self._projected.shape[1], len(self._combine.rest)
         fits = self._combine.classes == 2 and layers == 2 and channels in (16, 32, 64, 128)
         return fits and self._projected.device.type == "cuda" and find_spec("triton") is not None
