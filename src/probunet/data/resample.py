@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probunet.core.triangles import places, triangles
 from probunet.data.prepare import Drawn
 
 
@@ -51,8 +52,8 @@ def resample(
     counts = fitting if counts is None else counts
     if any(count > most for count, most in zip(counts, fitting, strict=True)):
         raise ValueError(f"{list(counts)} px of {list(spacing)} mm do not fit into {sides} px of {list(native)} mm")
-    middles, values = [_places(*axis) for axis in zip(counts, steps, sides, strict=True)], image
-    for axis, weights in enumerate(map(_triangles, middles, steps, sides)):
+    middles, values = [places(*axis) for axis in zip(sides, counts, steps, strict=True)], image
+    for axis, weights in enumerate(triangles(*axis).toarray() for axis in zip(sides, counts, steps, strict=True)):
         if not np.array_equal(weights, np.eye(len(weights))):
             values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis + 1)), 0, axis + 1)
     if np.issubdtype(image.dtype, np.integer):
@@ -65,11 +66,6 @@ def counts_at(sides: Sequence[int], native: Sequence[float], spacing: Sequence[f
     return [max(int(side * mm / to + 1e-6), 1) for side, mm, to in zip(sides, native, spacing, strict=True)]
 
 
-def _places(count: int, step: float, side: int) -> npt.NDArray[np.float64]:
-    """Middles of target pixels along an axis of ``side`` pixels, in its pixels, around its middle."""
-    return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * step + (side - 1) / 2
-
-
 def _below(labels: npt.NDArray[np.uint8], middles: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.uint8]:
     """Labels (R, *size) of the pixels that lie under the middles of target pixels, by axis."""
     nearest = [
@@ -78,9 +74,3 @@ def _below(labels: npt.NDArray[np.uint8], middles: list[npt.NDArray[np.float64]]
     ]
     grid: tuple[Any, ...] = (slice(None), *np.ix_(*nearest))
     return labels[grid]
-
-
-def _triangles(middles: npt.NDArray[np.float64], step: float, side: int) -> npt.NDArray[np.float64]:
-    """Weights (targets, side) of the pixels of an axis; each row sums to 1."""
-    weights = np.maximum(1 - np.abs(middles[:, None] - np.arange(side)) / max(step, 1.0), 0)
-    return weights / weights.sum(axis=1, keepdims=True)

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from probunet.core.triangles import triangles
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -44,11 +46,11 @@ class Grid:
 
     @cached_property
     def _there(self) -> list[csr_array]:
-        return [_triangle(have, want, 1 / s) for have, want, s in zip(self.size, self.seen, self.scale, strict=True)]
+        return [_weights(have, want, 1 / s) for have, want, s in zip(self.size, self.seen, self.scale, strict=True)]
 
     @cached_property
     def _back(self) -> list[csr_array]:
-        return [_triangle(have, want, s) for have, want, s in zip(self.seen, self.size, self.scale, strict=True)]
+        return [_weights(have, want, s) for have, want, s in zip(self.seen, self.size, self.scale, strict=True)]
 
     def to_model(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Values (..., R, C) as (..., M, N)."""
@@ -106,11 +108,11 @@ class Through:
 
     def to_model(self, slices: Iterable[npt.NDArray[Any]]) -> Iterator[Terms]:
         """From the slices of the picture, in their order, to what each slice of the model is made of."""
-        return _between(slices, None if self.same else _triangle(self.size, self.seen, 1 / self.scale))
+        return _between(slices, None if self.same else _weights(self.size, self.seen, 1 / self.scale))
 
     def to_picture(self, slices: Iterable[npt.NDArray[Any]]) -> Iterator[Terms]:
         """From the slices of the model, in their order, to what each slice of the picture is made of."""
-        return _between(slices, None if self.same else _triangle(self.seen, self.size, self.scale))
+        return _between(slices, None if self.same else _weights(self.seen, self.size, self.scale))
 
 
 def weighted(terms: Terms) -> npt.NDArray[np.float32]:
@@ -139,20 +141,9 @@ def _between(slices: Iterable[npt.NDArray[Any]], matrix: csr_array | None) -> It
         yield [(weight, kept[index]) for index, weight in weights]
 
 
-def _triangle(before: int, after: int, step: float) -> csr_array:
-    """Weights (after, before) of a triangle around every target pixel; they add up to 1, also at the edges."""
-    place = (np.arange(after) - (after - 1) / 2) * step + (before - 1) / 2
-    place = place.clip(0, before - 1)
-    width = max(step, 1.0)
-    near = np.floor(place)[:, None] + np.arange(-int(np.ceil(width)), int(np.ceil(width)) + 2)
-    weights = (1 - np.abs(near - place[:, None]) / width).clip(0)
-    weights[(near < 0) | (near >= before)] = 0
-    weights /= weights.sum(axis=1, keepdims=True)
-    rows = np.broadcast_to(np.arange(after)[:, None], near.shape)
-    kept = weights > 0
-    return csr_array(
-        (weights[kept].astype(np.float32), (rows[kept], near[kept].astype(np.int64))), shape=(after, before)
-    )
+def _weights(before: int, after: int, step: float) -> csr_array:
+    """See ``triangles``; float32, as the values that they weigh."""
+    return triangles(before, after, step).astype(np.float32)
 
 
 def _averaged(values: npt.NDArray[Any], rows: csr_array, columns: csr_array) -> npt.NDArray[np.float32]:
