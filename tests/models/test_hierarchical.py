@@ -22,7 +22,7 @@ from probunet.objectives.pixels import All, TopK, counted_cross_entropy
 def _two_levels() -> SegmentationDistribution:
     """One pixel; z0 ~ N(0, 1), z1 ~ N(z0, 1), logits (0, z0 + z1); Q(z0) = N(1, 1), Q(z1 | z0) = N(z0, 2)."""
 
-    def descend(choose):
+    def descend(choose, readers):
         z0 = choose(0, Normal(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)))
         z1 = choose(1, Normal(z0, torch.ones_like(z0)))
         return [torch.cat([torch.zeros_like(z0 + z1), z0 + z1], dim=1)]
@@ -35,7 +35,7 @@ def _two_levels() -> SegmentationDistribution:
         return infer
 
     noise = Seeds(1, torch.device("cpu"), Levels(descend, posterior))
-    decode = Network(lambda variables: descend(choice(variables, make_scales((1, 1)), (0, 0)))[-1])
+    decode = Network(lambda variables: descend(choice(variables, make_scales((1, 1)), (0, 0)), None)[-1])
     return SegmentationDistribution(noise, [decode], 2, (1, 1, 1))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import final
 
 import torch
@@ -12,7 +11,7 @@ from torch.distributions import Independent, MixtureSameFamily, Normal
 from probunet.core.draws import drawn
 from probunet.core.types import Label
 from probunet.distributions.latent import Normals, reconstruction, weighted_proposals
-from probunet.distributions.noise import Noise, Reconstruction, Weighted, covering_uniforms, normals, spread
+from probunet.distributions.noise import Noise, Reconstruction, Weighted, covering_uniforms, normals, spread, systematic
 from probunet.nets.decode import Decode
 
 
@@ -43,7 +42,7 @@ class Experts(Noise):
             uniform = drawn(torch.rand, (n, batch, 1), generator, like.device, like.dtype)
             return torch.cat([uniform, normals(n, like, generator)], dim=-1)
         points = covering_uniforms(n, batch, 1 + like.shape[1], generator, like.device)
-        first = _systematic(points[..., :1], generator)
+        first = systematic(points[..., :1], generator)
         return torch.cat([first, torch.special.ndtri(points[..., 1:])], dim=-1).to(like.dtype)
 
     def place(self, noise: torch.Tensor) -> torch.Tensor:
@@ -77,12 +76,3 @@ class Experts(Noise):
     def reconstruct(self, label: Label, decode: Decode, generator: torch.Generator | None) -> Reconstruction:
         """See the base class."""
         return reconstruction(self.prior, self.posterior, label, decode, generator)
-
-
-def _systematic(points: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Positions (n, B, 1) at equal distances from a random start, in the order of the points, turned at random."""
-    n, batch, _ = points.shape
-    turn = drawn(partial(torch.randint, n), (batch, 1), generator, points.device)
-    start = drawn(torch.rand, (batch, 1), generator, points.device, points.dtype)
-    rank = (points.argsort(dim=0).argsort(dim=0) + turn) % n
-    return (rank + start) / n

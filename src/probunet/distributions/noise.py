@@ -166,3 +166,12 @@ def normals(n: int, like: torch.Tensor, generator: torch.Generator | None, cover
         return drawn(torch.randn, (n, *like.shape), generator, like.device, like.dtype)
     batch, dims = like.shape
     return torch.special.ndtri(covering_uniforms(n, batch, dims, generator, like.device)).to(like.dtype)
+
+
+def systematic(points: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """Positions (n, B, 1) at equal distances from a random start, in the order of the points, turned at random."""
+    n, batch, _ = points.shape
+    turn = drawn(partial(torch.randint, n), (batch, 1), generator, points.device)
+    start = drawn(torch.rand, (batch, 1), generator, points.device, points.dtype)
+    rank = (points.argsort(dim=0).argsort(dim=0) + turn) % n
+    return (rank + start) / n

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias, final
 
 import torch
@@ -21,6 +21,7 @@ from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.noise import Noise
 from probunet.nets.combine import Split
 from probunet.nets.decode import Decode
+from probunet.nets.readers import Persons
 from probunet.nets.receptive_field import ReceptiveField
 from probunet.nets.tiling import PRIOR_SIZE, TILE, Tiles, make_tiling, reduced
 from probunet.nets.unet import MINIMUM_SIZE
@@ -64,9 +65,11 @@ class SegmentationModel(nn.Module, ABC):
     intensity: Intensity | None = None
     reader_names: tuple[str, ...] = ()
     """The persons who drew the labels, where the model knows them: the components of its distribution."""
-    reader_parameters: tuple[str, ...] = ()
+    persons: Persons | None
+    """What the readers change in a network that knows them."""
+    reader_parameters: tuple[str, ...] = ("persons.embedding",)
     """Parameters whose row r is reader r and nothing else, so that a new reader is fitted by one more row of each."""
-    reader_shares: str = ""
+    reader_shares: str = "persons.shares"
     """Buffer of the shares of the readings that each reader drew, of a model with ``reader_names``."""
     split: Split | None = None
     """The two halves of a model that runs f_comb once a hypothesis: for ONNX and for the page."""
@@ -194,18 +197,24 @@ class SegmentationModel(nn.Module, ABC):
             raise InputError(f"reader '{str(reader)[:80]}' is not known; this model knows {known}")
         return self.reader_names.index(reader)
 
-    @abstractmethod
     def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
-        """Give the training objective for one reader's label of every image.
+        """Give the training objective for one reader's label (B, *size) of every image: that of :meth:`loss_under`."""
+        return self.loss_under(self.forward(image), label, generator)
+
+    def loss_under(
+        self, distribution: SegmentationDistribution, label: Label, generator: torch.Generator | None = None
+    ) -> Loss:
+        """Give the training objective for a label under what the model says of its image: all of it, or one reader.
 
         Args:
-            image: (B, C, *size) float32.
+            distribution: :meth:`forward` of the images, or a component of it.
             label: (B, *size) class ids or ``IGNORE``.
             generator: source of randomness, on any device.
 
         Raises:
-            InputError: as in :meth:`forward`, or a label out of range.
+            InputError: a label out of range.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no objective; give it the method loss")
 
     def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         """Give the training objective for all readers of an image together, of a model that learns from them.
@@ -232,10 +241,11 @@ class SegmentationModel(nn.Module, ABC):
             generator: source of randomness, on any device.
 
         Raises:
-            InputError: as of :meth:`loss`.
-            NotImplementedError: the model knows no readers.
+            InputError: as of :meth:`loss`, or there is no reader of this number.
         """
-        raise NotImplementedError(f"{type(self).__name__} knows no readers")
+        whole = self.forward(image)
+        loss = self.loss_under(whole.component(reader), label, generator)
+        return replace(loss, distribution=whole, strata=None)
 
 
 def check_sizes(name: str, arguments: Mapping[str, Any]) -> None:

@@ -10,13 +10,15 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label, Logits
-from probunet.distributions.hierarchical import Levels, Seeds
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.hierarchical import Levels, fields_of
 from probunet.models.base import Parts, SegmentationModel
 from probunet.nets.blocks import pointwise, residual_block_with
 from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
 from probunet.nets.layers import cut, initialise
+from probunet.nets.readers import persons_of, readers_and_rest
 from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import Encoder
@@ -42,9 +44,12 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         dims: axes of an image: 2, or 3 for volumes.
         spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
             ``probunet.nets.scales``; as long along all of them if not given.
+        reader_names: of the persons who drew the labels, in the order of the store (paper: unknown). Each of them then
+            has a prior of the latents of every level, and P(Y | X) is their mixture.
+        shares: of the readings that each reader drew; equal ones if not given.
 
     Raises:
-        InputError: no latents or as many levels as scales.
+        InputError: no latents or as many levels as scales, or shares or names of readers without meaning.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         batch_norm: bool = False,
         dims: Dims = 2,
         spacing: Sequence[float] | None = None,
+        reader_names: Sequence[str] = (),
+        shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
@@ -70,6 +77,8 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         self.posterior_encoder = Encoder(in_channels + num_classes, scales)
         self.posterior_decoder = LatentDecoder(scales, latent_dims, to_the_end=False)
         self.apply(initialise)
+        self.reader_names = tuple(reader_names)
+        self.persons = persons_of(reader_names, shares, *self.decoder.changed, dims)
         self.objective = objective.module()
 
     @property
@@ -81,24 +90,27 @@ class HierarchicalProbabilisticUNet(SegmentationModel):
         """The encoder runs once; every hypothesis is a run of the decoder. See the base class."""
         maps: list[torch.Tensor] = []
 
-        def descend(choose: Choose) -> list[Logits]:
+        def descend(choose: Choose, readers: torch.Tensor | None) -> list[Logits]:
             if not maps:
                 maps.extend(self.encoder(image))
-            return [cut(self.head(self.decoder(maps, choose)).float(), image.shape[2:])]
+            features = self.decoder(maps, choose, self.persons.of(readers) if self.persons else None)
+            return [cut(self.head(features).float(), image.shape[2:])]
 
         def infer(label: Label) -> Callable[[Choose], torch.Tensor]:
             seen = torch.cat([image, centred(label, self.num_classes, image)], dim=1)
             return partial(self.posterior_decoder, self.posterior_encoder(seen))
 
         def decode(variables: torch.Tensor) -> Logits:
-            return descend(choice(variables, self.encoder.scales, corner))[-1]
+            readers, rest = readers_and_rest(variables)
+            return descend(choice(rest, self.encoder.scales, corner), readers)[-1]
 
-        levels = Levels(descend, infer)
-        return Parts(lambda: Seeds(len(image), image.device, levels), lambda: Network(decode))
+        return Parts(lambda: fields_of(image, self.persons, Levels(descend, infer)), lambda: Network(decode))
 
-    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+    def loss_under(
+        self, distribution: SegmentationDistribution, label: Label, generator: torch.Generator | None = None
+    ) -> Loss:
         """Cross-entropy of the pixels that count, under a constraint or beside beta KL; see the base class."""
-        return evidence_bound(self.forward(image), label, self.objective, self.pixels, generator)
+        return evidence_bound(distribution, label, self.objective, self.pixels, generator)
 
 
 def check_levels(latent_dims: Sequence[int], most: int) -> None:

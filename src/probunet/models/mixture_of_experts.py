@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast, final
 
 import torch
@@ -90,8 +89,6 @@ class MixtureOfExperts(SegmentationModel):
         super().__init__()
         if reader_names and (experts, limit) != (None, None):
             raise InputError("with reader_names every reader is an expert; leave out experts and limit")
-        if shares is not None and not reader_names:
-            raise InputError("shares are those of known readers; give reader_names, or leave shares out")
         count, limit = len(reader_names) or (EXPERTS if experts is None else experts), LIMIT if limit is None else limit
         if count < 2 - bool(reader_names) or draws < 1 or not 0 < limit <= 1:
             raise InputError(
@@ -105,8 +102,8 @@ class MixtureOfExperts(SegmentationModel):
         self.combine = Combine(self.unet.out_channels, latent_dims, num_classes, combine_layers, width)
         self.split = Split(self.unet, self.combine, latent_dims, gaussian=False)
         self.gate: nn.Linear | None = None
-        if reader_names:
-            self.register_buffer("shares", torch.tensor(checked_shares(reader_names, shares)))
+        if checked := checked_shares(reader_names, shares):
+            self.register_buffer("shares", torch.tensor(checked))
         else:
             self.gate = nn.Linear(channels[-1], count)
             self.gate.apply(initialise)
@@ -139,13 +136,6 @@ class MixtureOfExperts(SegmentationModel):
 
         return Parts(noise, decode)
 
-    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
-        """Minus the log-likelihood of one reader's label, averaged over the batch; see the base class.
-
-        It is the smallest transport cost plus KL(plan, weights) where the whole mass of the readers is one label.
-        """
-        return self._likelihood(self.forward(image), image, label, generator)
-
     def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         """Transport cost between hypotheses and readers, plus KL(mass that each expert got, weights).
 
@@ -172,19 +162,14 @@ class MixtureOfExperts(SegmentationModel):
         terms = {"reconstruction": reconstruction.detach(), "gate_kl": kl.detach()}
         return Loss(reconstruction + kl, terms, distribution, (hypotheses, log_weights))
 
-    def loss_of_reader(
-        self, image: Image, label: Label, reader: torch.Tensor, generator: torch.Generator | None = None
+    def loss_under(
+        self, distribution: SegmentationDistribution, label: Label, generator: torch.Generator | None = None
     ) -> Loss:
-        """Minus the log-likelihood of a label under the expert who is its reader; see the base class."""
-        whole = self.forward(image)
-        return replace(
-            self._likelihood(whole.component(reader), image, label, generator), distribution=whole, strata=None
-        )
+        """Minus the log-likelihood of one reader's label, averaged over the batch; see the base class.
 
-    def _likelihood(
-        self, distribution: SegmentationDistribution, image: Image, label: Label, generator: torch.Generator | None
-    ) -> Loss:
-        check_label(label, label_shape(image), self.num_classes)
+        It is the smallest transport cost plus KL(plan, weights) where the whole mass of the readers is one label.
+        """
+        check_label(label, distribution.shape, self.num_classes)
         hypotheses, weights = distribution.strata(self.draws, generator)
         cost = pairwise_cross_entropy(hypotheses, label[:, None])[..., 0]
         log_weights = weights.T.repeat_interleave(self.draws, dim=1) - math.log(self.draws)

@@ -15,7 +15,8 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from probunet.core.types import Image, Label, Logits
-from probunet.distributions.hierarchical import Levels, Seeds
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.hierarchical import Levels, fields_of
 from probunet.models.base import Parts, SegmentationModel
 from probunet.models.hierarchical_probabilistic_unet import check_levels
 from probunet.nets.blocks import block_with, kernels_of, pointwise
@@ -23,6 +24,7 @@ from probunet.nets.decode import Network
 from probunet.nets.labels import centred
 from probunet.nets.latent_decoder import Choose, LatentDecoder, choice
 from probunet.nets.layers import LINEAR, cut, initialise, upsample
+from probunet.nets.readers import persons_of, readers_and_rest
 from probunet.nets.receptive_field import ReceptiveField, reach_of, receptive_field_of
 from probunet.nets.scales import Dims, Scales, make_scales
 from probunet.nets.unet import Encoder
@@ -127,9 +129,12 @@ class PHiSeg(SegmentationModel):
         dims: axes of an image: 2, or 3 for volumes.
         spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
             ``probunet.nets.scales``; as long along all of them if not given.
+        reader_names: of the persons who drew the labels, in the order of the store (paper: unknown). Each of them then
+            has a prior of the latents of every level, and P(Y | X) is their mixture.
+        shares: of the readings that each reader drew; equal ones if not given.
 
     Raises:
-        InputError: no latents, or as many levels as scales.
+        InputError: no latents, or as many levels as scales, or shares or names of readers without meaning.
     """
 
     def __init__(
@@ -143,6 +148,8 @@ class PHiSeg(SegmentationModel):
         batch_norm: bool = False,
         dims: Dims = 2,
         spacing: Sequence[float] | None = None,
+        reader_names: Sequence[str] = (),
+        shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         check_levels(latent_dims, len(channels) - 1)
@@ -153,6 +160,8 @@ class PHiSeg(SegmentationModel):
         self.posterior = LatentLadder(in_channels + num_classes, scales, latent_dims)
         self.likelihood = Likelihood(num_classes, scales, latent_dims)
         self.apply(initialise)
+        self.reader_names = tuple(reader_names)
+        self.persons = persons_of(reader_names, shares, *self.prior.latents.changed, dims)
         self.objective = objective.module()
 
     @property
@@ -166,7 +175,7 @@ class PHiSeg(SegmentationModel):
         """The encoder runs once; a hypothesis is a run of the ladder and of the likelihood. See the base class."""
         maps: list[torch.Tensor] = []
 
-        def descend(choose: Choose) -> list[Logits]:
+        def descend(choose: Choose, readers: torch.Tensor | None) -> list[Logits]:
             if not maps:
                 maps.extend(self.prior.encoder(image))
             latents: list[torch.Tensor] = []
@@ -175,7 +184,7 @@ class PHiSeg(SegmentationModel):
                 latents.append(choose(level, prior))
                 return latents[-1]
 
-            self.prior.latents(maps, keep)
+            self.prior.latents(maps, keep, self.persons.of(readers) if self.persons else None)
             outputs = self.likelihood([z.to(maps[0].dtype) for z in latents])
             return [cut(logits, image.shape[2:]) for logits in outputs]
 
@@ -184,15 +193,16 @@ class PHiSeg(SegmentationModel):
             return partial(self.posterior.latents, self.posterior.encoder(seen))
 
         def decode(variables: torch.Tensor) -> Logits:
-            return descend(choice(variables, self.prior.encoder.scales, corner))[-1]
+            readers, rest = readers_and_rest(variables)
+            return descend(choice(rest, self.prior.encoder.scales, corner), readers)[-1]
 
-        levels = Levels(descend, infer)
-        return Parts(lambda: Seeds(len(image), image.device, levels), lambda: Network(decode))
+        return Parts(lambda: fields_of(image, self.persons, Levels(descend, infer)), lambda: Network(decode))
 
-    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+    def loss_under(
+        self, distribution: SegmentationDistribution, label: Label, generator: torch.Generator | None = None
+    ) -> Loss:
         """Cross-entropy of the logits after every level, and beta sum_l 4^l KL_l, l = 0 the finest level.
 
         A level of 4 times fewer latents counts 4 times as much, one of 8 times fewer 8 times. See the base class.
         """
-        distribution = self.forward(image)
         return evidence_bound(distribution, label, self.objective, All(), generator, self.level_weights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Literal, final
 
@@ -13,6 +12,7 @@ from torch.distributions import Independent, MixtureSameFamily
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label
+from probunet.distributions.base import SegmentationDistribution
 from probunet.distributions.experts import Experts
 from probunet.distributions.latent import Normals
 from probunet.distributions.noise import Noise
@@ -24,7 +24,7 @@ from probunet.nets.gaussian import GaussianNet, standard_normal
 from probunet.nets.labels import centred, with_latent
 from probunet.nets.layers import initialise
 from probunet.nets.prior import PriorFamily, Summary, prior_net
-from probunet.nets.readers import ReadersNet, checked_shares
+from probunet.nets.readers import CONTEXT, ReadersNet, persons_of
 from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
@@ -77,8 +77,6 @@ class ProbabilisticUNet(SegmentationModel):
             prior than a conditional, axis-aligned one.
     """
 
-    reader_parameters, reader_shares = ("prior.embedding",), "prior.shares"
-
     def __init__(
         self,
         in_channels: int = 1,
@@ -111,8 +109,6 @@ class ProbabilisticUNet(SegmentationModel):
         if readers == "all" and isinstance(objective, GECO):
             raise InputError("readers='all' averages an ELBO; GECO's multiplier follows single labels, leave one out")
         self.learns_from_readers = readers == "all"
-        if shares is not None and not reader_names:
-            raise InputError("shares are those of known readers; give reader_names, or leave shares out")
         if reader_names and (prior, prior_family, readers) != ("conditional", "axis_aligned", "one"):
             raise InputError("reader_names need prior='conditional', prior_family='axis_aligned' and readers='one'")
         self.in_channels, self.num_classes, self.reader_names = in_channels, num_classes, tuple(reader_names)
@@ -123,9 +119,10 @@ class ProbabilisticUNet(SegmentationModel):
         scales = make_scales(channels, convolutions, dims, spacing, block_with(batch_norm))
         self.unet = FeatureUNet(in_channels + (latent_dims if inject == "start" else 0), scales)
         self.prior: nn.Module | None = None
-        if reader_names:
+        self.persons = persons_of(reader_names, shares, [CONTEXT], [2 * latent_dims], dims=2)  # of images at one pixel
+        if self.persons:
             summary = partial(Summary, in_channels, scales)
-            self.prior = ReadersNet(latent_dims, checked_shares(reader_names, shares), summary)
+            self.prior = ReadersNet(latent_dims, summary)
         elif prior == "conditional":
             self.prior = prior_net(prior_family, in_channels, scales, latent_dims)
         self.posterior = GaussianNet(seen, scales, latent_dims)
@@ -155,33 +152,24 @@ class ProbabilisticUNet(SegmentationModel):
         def noise() -> Noise:
             if self.prior is None:
                 return Normals(standard_normal(len(image), self.latent_dims, image.device), posterior)
-            prior = self.prior(image)
+            prior = self.prior(image, self.persons) if self.persons else self.prior(image)
             mixture = isinstance(prior, MixtureSameFamily)
             return Experts(prior, posterior) if mixture else Normals(prior, posterior)
 
         return Parts(noise, lambda: self._decoder(image))
 
-    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+    def loss_under(
+        self, distribution: SegmentationDistribution, label: Label, generator: torch.Generator | None = None
+    ) -> Loss:
         """Eq. 4: cross-entropy summed over pixels plus beta KL summed over latents, both batch averages.
 
         See the base class.
         """
-        return evidence_bound(self.forward(image), label, self.objective, self.pixels, generator)
+        return evidence_bound(distribution, label, self.objective, self.pixels, generator)
 
     def loss_of_readers(self, image: Image, labels: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
         """Eq. 4, averaged over all readings of every image; see the base class."""
         return evidence_bound_of_readers(self.forward(image), labels, self.objective, self.pixels, generator)
-
-    def loss_of_reader(
-        self, image: Image, label: Label, reader: torch.Tensor, generator: torch.Generator | None = None
-    ) -> Loss:
-        """Eq. 4 with P(z | X, reader) for the prior.
-
-        See the base class; the distribution of the loss is that of any reader.
-        """
-        whole = self.forward(image)
-        bound = evidence_bound(whole.component(reader), label, self.objective, self.pixels, generator)
-        return replace(bound, distribution=whole)
 
     def _decoder(self, image: Image) -> Decode:
         if self.combine is not None:

@@ -10,13 +10,15 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.types import Image, Label, Logits
-from probunet.distributions.hierarchical import Seeds
+from probunet.distributions.base import SegmentationDistribution
+from probunet.distributions.hierarchical import fields_of
 from probunet.models.base import Parts, SegmentationModel
 from probunet.nets.blocks import block_with, pointwise
 from probunet.nets.decode import Network
 from probunet.nets.fields import normal_field
 from probunet.nets.gaussian import sigma_of
 from probunet.nets.layers import initialise
+from probunet.nets.readers import persons_of
 from probunet.nets.receptive_field import ReceptiveField, receptive_field_of
 from probunet.nets.scales import Dims, make_scales
 from probunet.nets.unet import FeatureUNet
@@ -75,9 +77,12 @@ class StochasticSegmentationNetwork(SegmentationModel):
         dims: axes of an image: 2, or 3 for volumes.
         spacing: mm between voxels along every axis (D, H, W), which says where an axis is pooled, see
             ``probunet.nets.scales``; as long along all of them if not given.
+        reader_names: of the persons who drew the labels, in the order of the store (paper: unknown). Each of them then
+            has a mean, factor and sigma, and P(Y | X) is the mixture of these normals.
+        shares: of the readings that each reader drew; equal ones if not given.
 
     Raises:
-        InputError: a rank or a number of draws below 1.
+        InputError: a rank or a number of draws below 1, or shares or names of readers without meaning.
     """
 
     def __init__(
@@ -91,16 +96,23 @@ class StochasticSegmentationNetwork(SegmentationModel):
         batch_norm: bool = False,
         dims: Dims = 2,
         spacing: Sequence[float] | None = None,
+        reader_names: Sequence[str] = (),
+        shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if min(rank, draws) < 1:
             raise InputError(f"rank={rank} and draws={draws} must be at least 1; the paper uses 10 and 20")
         self.in_channels, self.num_classes, self.rank, self.draws = in_channels, num_classes, rank, draws
         self.unet = FeatureUNet(in_channels, make_scales(channels, convolutions, dims, spacing, block_with(batch_norm)))
-        self.head = pointwise(self.unet.out_channels, num_classes * (2 + rank), dims)
+        numbers = num_classes * (2 + rank)
+        self.head = pointwise(self.unet.out_channels, numbers, dims)
         self.head.apply(initialise)
+        self.reader_names = tuple(reader_names)
+        self.persons = persons_of(reader_names, shares, [self.unet.out_channels], [numbers], dims)
+        styles = self.persons.styles if self.persons else ()
         with torch.no_grad():
-            self.head.weight[num_classes:] *= START
+            for layer in (self.head, *(style.rest for style in styles)):
+                layer.weight[num_classes:] *= START
 
     @property
     def receptive_field(self) -> ReceptiveField:
@@ -111,15 +123,28 @@ class StochasticSegmentationNetwork(SegmentationModel):
         """The U-Net runs once; see the base class."""
 
         def decode() -> Network:
-            k = self.num_classes
-            out = self.head(self.unet(image)).float().contiguous()
-            mean, raw, factor = out.split([k, k, k * self.rank], dim=1)
-            return Network(LowRankNormal(mean, factor.unflatten(1, (self.rank, k)), sigma_of(raw), corner))
+            features = self.unet(image)
+            whole, persons = self.head(features).float(), self.persons
+            if persons is None:
+                return Network(self._normal(whole, corner))
 
-        return Parts(lambda: Seeds(len(image), image.device), decode)
+            def draw(variables: torch.Tensor) -> Logits:
+                readers, seeds = variables.unbind(dim=-1)
+                return self._normal(whole + persons(0, features, readers), corner)(seeds)
 
-    def loss(self, image: Image, label: Label, generator: torch.Generator | None = None) -> Loss:
+            return Network(draw)
+
+        return Parts(lambda: fields_of(image, self.persons), decode)
+
+    def _normal(self, numbers: torch.Tensor, corner: tuple[int, ...]) -> LowRankNormal:
+        """The normal of what the last layer gives, (B, K (2 + rank), *size)."""
+        k = self.num_classes
+        mean, raw, factor = numbers.contiguous().split([k, k, k * self.rank], dim=1)
+        return LowRankNormal(mean, factor.unflatten(1, (self.rank, k)), sigma_of(raw), corner)
+
+    def loss_under(
+        self, distribution: SegmentationDistribution, label: Label, generator: torch.Generator | None = None
+    ) -> Loss:
         """Minus the estimated log-likelihood, summed over pixels, averaged over the batch; see the base class."""
-        distribution = self.forward(image)
         total = -distribution.log_prob(label, self.draws, generator).mean()
         return Loss(total, {"reconstruction": total.detach()}, distribution)

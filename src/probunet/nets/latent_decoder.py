@@ -12,10 +12,13 @@ from probunet.nets.blocks import pointwise
 from probunet.nets.fields import normal_field
 from probunet.nets.gaussian import sigma_of
 from probunet.nets.layers import joined, upsample
+from probunet.nets.readers import Change, moved
 from probunet.nets.scales import Scales
 
 Choose = Callable[[int, Normal], torch.Tensor]
-"""From a level (0: the coarsest) and the distribution of its latents to those that are used, each (B, D, *size)."""
+"""From a level (0: the coarsest) and the distribution of its latents to those that are used, each (B, D, *size).
+
+Of a model that knows readers it may be the distributions of all of them, (R, B, D, *size)."""
 
 
 class LatentDecoder(nn.Module):
@@ -26,6 +29,9 @@ class LatentDecoder(nn.Module):
         latent_dims: channels of the latents, coarsest level first; at most one level for each scale but the finest.
         to_the_end: go on behind the last latents, to the finest scale; or stop there.
         carry_features: the next scale sees the features beside the latents; or the latents alone.
+
+    Attributes:
+        changed: what a ``Change`` sees and gives: channels of the features of every level, and numbers of its normal.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class LatentDecoder(nn.Module):
         super().__init__()
         self.carry_features, self.scales = carry_features, scales
         sizes = scales.channels[::-1]
+        self.changed = sizes[: len(latent_dims)], [2 * d for d in latent_dims]
         self.heads = nn.ModuleList(
             pointwise(size, 2 * d, scales.dims) for size, d in zip(sizes, latent_dims, strict=False)
         )
@@ -48,12 +55,13 @@ class LatentDecoder(nn.Module):
             blocks.append(scales.make_block(len(scales) - 1 - i, incoming))
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, maps: list[torch.Tensor], choose: Choose) -> torch.Tensor:
+    def forward(self, maps: list[torch.Tensor], choose: Choose, change: Change | None = None) -> torch.Tensor:
         """Decode.
 
         Args:
             maps: of the encoder, finest first; of a single image they go with any number of latents.
             choose: asked for the latents of every level, coarsest first.
+            change: what the readers do to the distributions of the latents, of a model that knows them.
 
         Returns:
             Features of the finest scale, or of the scale of the last latents.
@@ -65,6 +73,8 @@ class LatentDecoder(nn.Module):
                 x = self.blocks[i - 1](x)
             if i < len(self.heads):
                 mean, raw = self.heads[i](x).float().chunk(2, dim=1)
+                if change:
+                    mean, raw = moved(mean, raw, change(i, x), -1 - self.scales.dims)
                 z = choose(i, Normal(mean, sigma_of(raw), validate_args=False)).to(x.dtype)
                 x = joined(x, z) if self.carry_features else z
         return x
@@ -89,7 +99,7 @@ def choice(variables: torch.Tensor, scales: Scales, corner: Sequence[int]) -> Ch
 
     def take(level: int, normal: Normal) -> torch.Tensor:
         nonlocal taken
-        shape = normal.mean.shape[1:]
+        shape = normal.mean.shape[-1 - scales.dims :]
         begin, taken = taken, taken + shape.numel()
         return variables[:, begin:taken].unflatten(1, shape)
 
