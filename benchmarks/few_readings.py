@@ -1,0 +1,64 @@
+"""A copy of a store of images whose training and validation images keep only some of their readings.
+
+Of images of unknown pixel size. Which readings are kept is drawn at random; test images keep all of them, so that
+what a model learned from one reading an image is scored against every reader.
+
+    python benchmarks/few_readings.py data/slices data/slices_1 --readings 1
+    probunet train --config lidc_best --data.store data/slices_1 --out runs/one_reading
+    probunet evaluate runs/one_reading --crop trained
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from probunet.core.types import IGNORE
+from probunet.data.prepare import CaseSource, Description, Drawn, write_store
+from probunet.data.store import Store
+
+
+@cache
+def opened(path: Path) -> Store:
+    return Store(path)
+
+
+def draw(path: Path, row: int, readings: int, seed: int) -> Drawn:
+    store = opened(path)
+    image, labels = np.array(store.images[row]), np.array(store.labels[row])
+    if store.cases[row].split != "test":
+        known = np.flatnonzero(store.present[row])
+        random = np.random.default_rng([seed, row])
+        labels[np.setdiff1d(known, random.permutation(known)[:readings])] = IGNORE
+    return image, labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--readings", type=int, default=1, help="that an image keeps")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    store = Store(asked.store)
+    sources = [
+        CaseSource(case, partial(draw, asked.store, row, asked.readings, asked.seed))
+        for row, case in enumerate(store.cases)
+    ]
+    description = Description(
+        f"{store.manifest['title']}; {asked.readings} a training image, drawn with seed {asked.seed}",
+        store.manifest["licence"],
+        {"command": "benchmarks/few_readings.py", "readings": asked.readings, "seed": asked.seed},
+        store.intensity,
+        None,
+        tuple(store.classes),
+        bool(store.manifest["simulated"]),
+    )
+    write_store(asked.out, sources, description, store.images.dtype.type, keep_empty=True)
+
+
+if __name__ == "__main__":
+    main()
