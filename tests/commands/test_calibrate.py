@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from small_data import DESCRIPTION, blob, blobs
 
 from probunet.cli import main
 from probunet.core.errors import InputError
-from probunet.data.prepare import write_store
+from probunet.data.prepare import CaseSource, write_store
+from probunet.data.store import Store
+from probunet.evaluation.fit import tell_other_values
 from probunet.inference.calibrated import Calibrated
 from probunet.inference.predictor import Predictor
 from probunet.metrics.risk_control import observe
 from probunet.runs.calibration import Calibration
+from probunet.runs.run import Run
 
 
 def content(run: Path) -> dict:
@@ -40,6 +44,28 @@ def test_it_says_the_risk_and_the_data(calibrated, store, capsys):
     part = said["classes"][0]
     assert part["figures"]["empty"]["share"] == 0.25
     assert len(part["empty"]) == 7
+
+
+def corner(index: int) -> tuple[np.ndarray, np.ndarray]:
+    image, labels = blob(index, 40)
+    return image, np.roll(labels, (-17, -17), axis=(1, 2))
+
+
+def test_its_notes_are_on_the_console(calibrated, tmp_path, capsys):
+    """Also that whole images were looked at, where the crop of the training hides what readers marked."""
+    run = tmp_path / "run"
+    shutil.copytree(calibrated, run)
+    sources = [
+        CaseSource(s.case, partial(corner, i)) for i, s in enumerate(blobs(32)) if s.case.patient > "patient-011"
+    ]
+    write_store(tmp_path / "corner", sources, DESCRIPTION, np.uint8, jobs=1)
+    capsys.readouterr()
+    main(["calibrate", str(run), "--data", str(tmp_path / "corner"), "--split", "train", "--risk", "0.4", "-n", "2"])
+    printed = " ".join("".join(capsys.readouterr()).split())
+    notes = content(run)["notes"]
+    assert notes[1] == "Calibrated on whole images; the model was trained on parts of 24x24 px."
+    assert "note: holds on average over patients" in printed
+    assert "note: calibrated on whole images; the model was trained on parts of 24x24 px" in printed
 
 
 def test_too_few_patients_are_refused_with_the_number_needed(trained, failing):
@@ -248,16 +274,20 @@ def test_facts_are_the_same_whether_outlines_were_taken_or_taken_twice(calibrate
     assert made.facts(None) == before
 
 
-def test_data_of_another_unit_or_pixel_size_are_refused(calibrated, store, failing, tmp_path):
+def test_data_of_another_unit_or_pixel_size_are_refused(calibrated, store, failing, tmp_path, caplog):
     manifest = json.loads((store.path / "manifest.json").read_text())
     changes = {"HU": {"intensity": {**manifest["intensity"], "unit": "HU"}}, "px": {"spacing_mm": [3.0, 3.0]}}
     for name, change in changes.items():
         shutil.copytree(store.path, tmp_path / name)
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest | change))
     words = ("calibrate", str(calibrated), "--risk", "0.25", "--data")
-    assert "holds HU, the model of" in failing(*words, str(tmp_path / "HU"))
-    if manifest["spacing_mm"]:
-        assert "pixels of 3.0x3.0 mm" in failing(*words, str(tmp_path / "px"))
+    refused = {"HU": "holds HU, the model of", "px": "pixels of 3.0x3.0 mm"}
+    for name in refused if manifest["spacing_mm"] else ("HU",):
+        assert refused[name] in failing(*words, str(tmp_path / name))
+        tell_other_values(Run(calibrated), Store(tmp_path / name), "validation")  # evaluate only says it
+        assert refused[name] in caplog.records[-1].getMessage()
+    tell_other_values(Run(calibrated), store, "validation")
+    assert len(caplog.records) == len(refused) - (not manifest["spacing_mm"])
 
 
 def test_a_published_model_is_not_written_into(store, failing):

@@ -119,3 +119,40 @@ def test_without_a_calibration_or_with_that_of_another_model_there_is_one_senten
             answer = client.get(f"/api/cases/0/{what}")
             assert (answer.status_code, answer.json()["detail"]) == (422, model["no_calibration"])
         assert client.get("/api/cases/0/hypotheses?n=2").status_code == 200
+
+
+def test_a_running_page_speaks_of_the_calibration_that_lies_there_now(calibrated, pictures, tmp_path):
+    """Replaced, it is the new one; removed, the sentence that there is none."""
+    run = tmp_path / "run"
+    shutil.copytree(calibrated, run)
+    client, file = client_of(run, pictures), run / "calibration.json"
+    where = f"/api/cases/{case(client, 'lesion.npy')}/calibrated"
+    before = client.get(where).json()
+    content = json.loads(file.read_text())
+    content["risk"] = 0.5
+    content["classes"][0]["outer"] = None
+    file.write_text(json.dumps(content))
+    after = client.get(where).json()
+    assert (before["risk"], after["risk"]) == (0.25, 0.5)
+    assert after["classes"]["lesion"]["outer"]["pixels"] == 0 < before["classes"]["lesion"]["outer"]["pixels"]
+    assert client.get("/api/model").json()["calibration"]["risk"] == 0.5
+    file.unlink()
+    assert "was not calibrated" in client.get(where).json()["detail"]
+
+
+@pytest.mark.parametrize("what", ["", "/calibrated", "/hypotheses"])
+@pytest.mark.parametrize("place", ["row=32&column=3", "row=3&column=99999"])
+def test_a_place_outside_is_refused_as_the_command_does(client, calibrated, pictures, what, place, failing, tmp_path):
+    row, column = (word.split("=")[1] for word in place.split("&"))
+    answer = client.get(f"/api/cases/{case(client, 'lesion.npy')}{what}?{place}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"row {row}, column {column} is outside the 32x32 px; give a place inside"
+    if not what:
+        words = ["sample", str(calibrated), str(pictures / "lesion.npy"), "--at", row, column]
+        assert answer.json()["detail"] in failing(*words, "--out", str(tmp_path / "out"))
+
+
+def test_a_slice_that_is_not_there_is_refused_whatever_is_asked_for(client):
+    for what in ("", "/picture", "/hypotheses"):
+        answer = client.get(f"/api/cases/{case(client, 'scan.nii')}{what}?slice=5")
+        assert answer.json()["detail"] == "slice 5 is outside the 5 slices; give one from 0 to 4"

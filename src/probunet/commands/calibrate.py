@@ -73,6 +73,8 @@ def calibrate(
     write_json(file, made.model_dump(mode="json"))
     for part in made.classes:
         _tell(made, part)
+    for note in made.notes:
+        say(f"note: {note[0].lower()}{note[1:].removesuffix('.')}")
     say(f"{made.words}; it is {file}")
 
 

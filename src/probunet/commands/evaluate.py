@@ -16,8 +16,9 @@ from probunet.core.shards import Shard, read_shard
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.evaluation.evaluate import evaluate as evaluate_model
+from probunet.evaluation.fit import tell_other_values
 from probunet.evaluation.groups import FEWEST
-from probunet.evaluation.model_scores import evaluate_run, is_evaluated, score_share, tell_other_units
+from probunet.evaluation.model_scores import evaluate_run, is_evaluated, score_share
 from probunet.evaluation.shown import Part
 from probunet.metrics.convention import Convention
 from probunet.runs.run import Run
@@ -84,7 +85,7 @@ def evaluate(
             _show(str(run), result.convention, result.rows, result.grouped_by)
             continue
         store = Store(data or trained.store)
-        tell_other_units(trained, store)
+        tell_other_values(trained, store, split)
         if share.count > 1 and not again and is_evaluated(trained, store, split, numbers, seed, crop):
             console.print(f"{trained.path} is evaluated already; --again does it once more")
             continue

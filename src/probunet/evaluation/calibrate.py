@@ -14,6 +14,7 @@ from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.seeds import checked_count, checked_seed, seed_of
+from probunet.core.words import by
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
@@ -103,7 +104,7 @@ def calibrate(
         ),
         classes=parts,
         checked=None if check is None else {"split": check, "patients": len(set(store.patients(check))), **realised},
-        notes=_notes(trained, store, split),
+        notes=_notes(trained, images, split),
     )
 
 
@@ -169,12 +170,15 @@ def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: in
             )
 
 
-def _notes(trained: TrainedModel, store: Store, split: Split) -> list[str]:
+def _notes(trained: TrainedModel, images: EvaluationImages, split: Split) -> list[str]:
     notes = [
         "Holds on average over patients, readers and cases like those it was calibrated on; not for each of them, and "
         "not for pictures of another kind or field."
     ]
-    if trained.knows(store.patients(split), ["validation"]):
+    if trained.crop is not None and images.crop is None:
+        whole, unit = ("images", "px") if images.store.dims == 2 else ("volumes", "voxels")
+        notes.append(f"Calibrated on whole {whole}; the model was trained on parts of {by(trained.sides)} {unit}.")
+    if trained.knows(images.store.patients(split), ["validation"]):
         notes.append(
             "The weights were chosen, among the checkpoints of one training, by the energy distance on these patients."
         )

@@ -48,25 +48,36 @@ def check_values(trained: TrainedModel, store: Store, split: Split) -> None:
     """Refuse data whose values or pixel size the model would meet nowhere else: ``sample`` refuses or converts them.
 
     Raises:
-        InputError: another unit or pixel size, or crops that do not each have the range that the model asks for.
+        InputError: see :func:`other_values`.
+    """
+    if differing := other_values(trained, store, split):
+        raise InputError("; ".join(differing))
+
+
+def tell_other_values(trained: TrainedModel, store: Store, split: Split) -> None:
+    """Say what :func:`check_values` would refuse: numbers of a model on data of another kind are worth knowing."""
+    if differing := other_values(trained, store, split):
+        log.warning(f"note: {differing[0]}")
+
+
+def other_values(trained: TrainedModel, store: Store, split: Split) -> tuple[str, str] | None:
+    """What in the values or pixel sizes of data is not as the model takes it, and what to do; ``None`` where all is.
+
+    It is another unit or pixel size, or crops that do not each have the range that the model asks for.
     """
     wanted, own_range = trained.intensity.unit, crop_of_range(trained.intensity.unit)
     unit, spacing = store.intensity.unit, store.manifest["spacing_mm"]
+    data, model = shown(store.path), f"the model of {shown(trained.path)}"
     if unit != wanted and not (own_range and unit and wanted.startswith(unit)):
-        raise InputError(
-            f"{shown(store.path)} holds {unit or 'values of no unit'}, the model of {shown(trained.path)} takes "
-            f"{wanted}; give it data in these"
-        )
+        return f"{data} holds {unit or 'values of no unit'}, {model} takes {wanted}", "give it data in these"
     if own_range and any(_range(store, row) != (0, 255) for row in store.indices(split).tolist()):
-        raise InputError(
-            f"{shown(store.path)} has images whose values do not run from 0 to 255, the model of {shown(trained.path)} "
-            f"takes {wanted}; prepare them so"
-        )
+        return f"{data} has images whose values do not run from 0 to 255, {model} takes {wanted}", "prepare them so"
     if trained.spacing_mm and spacing and not np.allclose(trained.spacing_mm, spacing, rtol=0.01):
-        raise InputError(
-            f"{shown(store.path)} has pixels of {by(spacing)} mm, the model of {shown(trained.path)} was trained on "
-            f"{by(trained.spacing_mm)} mm; prepare the data with --spacing"
+        return (
+            f"{data} has pixels of {by(spacing)} mm, {model} was trained on {by(trained.spacing_mm)} mm",
+            "prepare the data with --spacing",
         )
+    return None
 
 
 def _range(store: Store, row: int) -> tuple[float, float]:

@@ -239,13 +239,3 @@ def _write_csv(file: Path, names: list[str], patients: list[str], scores: SetSco
         for i, (name, patient) in enumerate(zip(names, patients, strict=True)):
             values = [float(column[i]) for column in columns.values()]
             writer.writerow([name, patient, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
-
-
-def tell_other_units(run: Run, store: Store) -> None:
-    """Say where the pixel sizes or units of the data are not those of the training."""
-    trained = run.settings["input"]
-    if store.intensity != run.intensity or store.manifest["spacing_mm"] != trained["spacing_mm"]:
-        log.warning(
-            f"note: {store.path} has {store.intensity.unit} at {store.manifest['spacing_mm']} mm, {run.path} was "
-            f"trained on {run.intensity.unit} at {trained['spacing_mm']} mm"
-        )

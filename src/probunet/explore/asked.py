@@ -12,6 +12,7 @@ from probunet.core.errors import InputError
 from probunet.explore.cases import Case, Shown
 from probunet.explore.engine import MAXIMUM_SAMPLES, Draws, Encoded, Place
 from probunet.explore.limits import client_of, new_asker
+from probunet.inference.view import checked_slice
 
 LARGEST_PLACE = 100_000
 """Rows, columns and slices that may be asked for."""
@@ -50,9 +51,13 @@ class Asked:
         return self.engine.encode(self.key, shown, self.place), shown
 
     def index(self, shown: Shown) -> int:
-        """Number of the slice."""
+        """Number of the slice.
+
+        Raises:
+            InputError: it is outside of the picture.
+        """
         depth = shown.picture.shape[0]
-        return depth // 2 if self.place.slice is None else min(self.place.slice, depth - 1)
+        return depth // 2 if self.place.slice is None else checked_slice(self.place.slice, depth)
 
 
 class Drawn(Asked):

@@ -51,7 +51,8 @@ class Statements:
         """
         prediction = encoded.prediction
         index = None if prediction.view.volumes else encoded.index
-        named = key, encoded.field, prediction.reader, index, seed
+        calibration = needs_calibration(prediction.predictor, prediction.reader).checksum  # of now: it may be replaced
+        named = key, encoded.field, index, seed, calibration
         stated = self._stated.get(named)
         if stated is None:
             stated = _stated(encoded, index, seed)

@@ -18,7 +18,7 @@ from probunet.explore.limits import Turns
 from probunet.explore.recent import Recent
 from probunet.explore.volumes import MOST_VOXELS, facts
 from probunet.inference.predictor import Latents, Prediction, Predictor
-from probunet.inference.view import Field
+from probunet.inference.view import Field, checked_slice
 from probunet.runs.description import TrainedModel
 
 MAXIMUM_SAMPLES = 128
@@ -148,22 +148,18 @@ class Engine:
             place: which part of it.
 
         Raises:
-            InputError: a picture that does not fit the model, a slice that is not there, or a reader whom the model
-                does not know.
+            InputError: a picture that does not fit the model, a place outside of it, or a reader whom the model does
+                not know.
         """
         if encoded := self._encoded.get((key, place)):
             return encoded
         if self.model.dims == 3 and place.slice is not None:  # of the same prediction, whichever slice is looked at
             whole = self.encode(key, case, replace(place, slice=None))
-            if not place.slice < case.picture.shape[0]:
-                raise InputError(f"there is no slice {place.slice} among {case.picture.shape[0]}")
-            return Encoded(whole.prediction, place.slice)
+            return Encoded(whole.prediction, checked_slice(place.slice, case.picture.shape[0]))
         depth, height, width = case.picture.shape
-        index = depth // 2 if place.slice is None else place.slice
-        if not 0 <= index < depth:
-            raise InputError(f"there is no slice {index} among {depth}")
-        row = height // 2 if place.row is None else min(place.row, height - 1)
-        column = width // 2 if place.column is None else min(place.column, width - 1)
+        index = depth // 2 if place.slice is None else checked_slice(place.slice, depth)
+        row = height // 2 if place.row is None else place.row
+        column = width // 2 if place.column is None else place.column
         size = self.crop if place.size is None else (place.size, place.size)
         size = min(size[0], MAXIMUM_FIELD), min(size[1], MAXIMUM_FIELD)
         encoded = Encoded(self.predictor(case.picture, at=(row, column), size=size, reader=place.reader), index)

@@ -151,13 +151,14 @@ def needs_calibration(predictor: Predictor, reader: str | None = None) -> Calibr
     """
     if reader is not None:
         raise InputError("inner and outer outlines are calibrated for any reader, not for one; leave the reader out")
-    if predictor.calibration is None:
+    calibration = predictor.calibration
+    if calibration is None:
         path = shown(predictor.trained.path)
         raise InputError(
             f"{path} was not calibrated, so that it has no inner and outer outlines; run 'probunet calibrate {path}' "
             "on patients it was not trained on"
         )
-    return predictor.calibration
+    return calibration
 
 
 def _measured(pixels: float, size: tuple[str, float] | None) -> dict[str, float]:

@@ -84,9 +84,9 @@ class Predictor:
         """Checksum of the weights."""
         return weights_identity(self.model)
 
-    @cached_property
+    @property
     def calibration(self) -> Calibration | None:
-        """What may be said of a reader, as ``probunet calibrate`` wrote it; ``None`` where it did not.
+        """What may be said of a reader, as ``probunet calibrate`` wrote it last; ``None`` where it did not. Read anew.
 
         Raises:
             InputError: it is damaged, or of another model.

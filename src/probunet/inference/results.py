@@ -33,7 +33,13 @@ class Results:
 
     def __init__(self, out: Path, predictor: Predictor, request: Request) -> None:
         self.out, self.predictor, self.request = out, predictor, request
-        self.calibration = needs_calibration(predictor, request.reader).checksum if request.outlined else None
+        self._calibration()
+
+    def _calibration(self) -> dict[str, str]:
+        """Checksum of the calibration that outlines are of, as it lies beside the model now; nothing without them."""
+        if not self.request.outlined:
+            return {}
+        return {"calibration": needs_calibration(self.predictor, self.request.reader).checksum}
 
     def folder(self, picture: Picture) -> Path:
         """Of a picture."""
@@ -73,14 +79,13 @@ class Results:
         return True
 
     def _question(self, picture: Picture) -> dict[str, Any]:
-        return {"input": shown(picture.source), "sha256": picture.checksum, **self._of_all}
+        return {"input": shown(picture.source), "sha256": picture.checksum, **self._of_all, **self._calibration()}
 
     @cached_property
     def _of_all(self) -> dict[str, Any]:
         """What is asked of every picture, and of which model."""
         model = {"weights": self.predictor.identity, "model": self.predictor.trained.settings_checksum}
-        calibration = {"calibration": self.calibration} if self.calibration else {}
-        return {**model, **self.request.as_json(), **calibration}
+        return {**model, **self.request.as_json()}
 
     def write(self, picture: Picture, tell: Callable[[], None]) -> list[str]:
         """Write the folder of a picture, whole or not at all.

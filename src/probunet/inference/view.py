@@ -119,9 +119,7 @@ class View:
     def _slices(self, number: int, depth: int, scale: float) -> range:
         """Those around a slice."""
         most = self.picture.shape[0]
-        if not 0 <= number < most:
-            raise InputError(f"slice {number} is outside the {most} slices; give one from 0 to {most - 1}")
-        return _around(number, depth, scale, most)
+        return _around(checked_slice(number, most), depth, scale, most)
 
     def _range_field(self, at: tuple[int, ...] | None) -> Field | None:
         """The crop whose own range the model sees as 0 to 255; ``None`` for a model of absolute values."""
@@ -230,6 +228,17 @@ class View:
         whole[0] = 1
         self.field.of(whole)[...] = self.grid.to_picture(seen)
         return whole
+
+
+def checked_slice(number: int, most: int) -> int:
+    """Give the number of a slice of a picture of so many.
+
+    Raises:
+        InputError: there is no slice of this number.
+    """
+    if not 0 <= number < most:
+        raise InputError(f"slice {number} is outside the {most} slices; give one from 0 to {most - 1}")
+    return number
 
 
 def _around(middle: int, wanted: int, scale: float, most: int) -> range:

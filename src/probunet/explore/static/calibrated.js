@@ -16,13 +16,15 @@ export function offered(changed) {
   at("uncalibrated").hidden = Boolean(calibration);
   at("uncalibrated").textContent = none ?? "";
   if (!calibration) chosen.calibrated = null;
-  at("risk").textContent = `calibrated outline (risk ${calibration?.risk})`;
+  label(calibration?.risk);
   at("calibrated").checked = chosen.calibrated === "1";
   at("calibrated").addEventListener("change", () => {
     chosen.calibrated = at("calibrated").checked ? "1" : null;
     changed();
   });
 }
+
+const label = (risk) => { at("risk").textContent = `calibrated outline (risk ${risk})`; };
 
 // The statements about what is shown: facts, a line a class and outline, and whether there is an inner and an outer one;
 // or why there are none; null if nobody asks.
@@ -31,6 +33,7 @@ export async function stated() {
   const query = `${place()}seed=${chosen.seed}`;
   try {
     const facts = await json(`${path()}/calibrated?${query}`); // one after the other: the server computes once
+    label(facts.risk); // of now: the model may have been calibrated anew
     const { data, shape: [, classes, height, width] } = await array(`${path()}/outlines?${query}`, Uint8Array);
     const mask = (i) => data.subarray(i * height * width, (i + 1) * height * width);
     const lines = DASHES.flatMap((dash, which) => Array.from({ length: classes }, (_, k) => (
