@@ -1,6 +1,8 @@
 """Readers are persons: each is a component of the distribution, and together they are the distribution."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -259,26 +261,17 @@ def test_the_energy_score_by_reader_compares_each_with_the_own_component(generat
         _score_by_reader(maps[:2], maps, looked, "zero")
 
 
-STYLES = {"small": 2, "large": 5, "rare": 4}
-
-
-def styled(count: int = 60):
-    """Simulated: discs of which one reader draws the core, one all and the margin; the last sees every other disc."""
-    rows, columns = np.mgrid[:16, :16]
-    for i in range(count):
-        random = np.random.default_rng(i)
-        y, x = random.uniform(6, 10, 2)
-        far = np.hypot(rows - y, columns - x)
-        image = (far < 4) * 1.0 + random.normal(0, 0.1, far.shape)
-        drawn = [far < radius for radius in STYLES.values()]
-        drawn[2] &= bool(random.random() < 0.5)
-        yield f"{i:03d}", image[None].astype(np.float32), np.stack(drawn).astype(np.uint8)
+FILE = Path(__file__).parents[2] / "benchmarks" / "reader_styles.py"
+SPECIFICATION = importlib.util.spec_from_file_location("reader_styles", FILE)
+benchmark = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(benchmark)
+STYLES = benchmark.STYLES
 
 
 @pytest.fixture(scope="module")
 def styles(tmp_path_factory):
     """A store of readers with known styles."""
-    names, images, labels = zip(*styled(), strict=True)
+    names, images, labels = zip(*benchmark.simulated(), strict=True)
     return pu.make_store(
         (np.stack(images), np.stack(labels)),
         tmp_path_factory.mktemp("styles") / "store",
@@ -288,22 +281,9 @@ def styles(tmp_path_factory):
 
 
 def trained(made, styles, readers, steps, samples, generator):
-    """Fit a model to the first of the readers, with a rate that falls to nothing."""
+    """Fit a model to the first of the readers; give it with images and readings that it has not seen."""
     images, readings = torch.from_numpy(styles.normalised(np.arange(60))), torch.from_numpy(np.array(styles.labels))
-    optimiser, energy = torch.optim.Adam(made.train().parameters(), lr=1e-2), EnergyScore(samples=samples)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-2, total_steps=steps, pct_start=0.1)
-    for _ in range(steps):
-        chosen, reader = (torch.randint(size, (8,), generator=generator) for size in (45, readers))
-        shown = readings[chosen, :readers]
-        if made.learns_from_readers:
-            loss = made.loss_of_readers(images[chosen], shown, generator)
-        else:
-            loss = made.loss_of_reader(images[chosen], readings[chosen, reader], reader, generator)
-        score = energy.of(loss.distribution, shown, styles.convention(), generator, by_reader=True)
-        optimiser.zero_grad()
-        (loss.total + 100 * score).backward()
-        optimiser.step()
-        schedule.step()
+    benchmark.fit(made, images[:45], readings[:45, :readers], steps, generator, samples)
     return made.eval(), images[45:], readings[45:]
 
 
