@@ -54,6 +54,12 @@ MODELS: dict[str, Callable[[int, int], SegmentationModel]] = {
     ),
     "phiseg_batch_norm": lambda c, k: pu.PHiSeg(c, k, channels=(4, 6, 6), latent_dims=(1, 2), batch_norm=True),
     "mixture_of_experts": lambda c, k: pu.MixtureOfExperts(c, k, channels=(4, 6, 6), experts=3),
+    "hierarchical_readers": lambda c, k: pu.HierarchicalProbabilisticUNet(
+        c, k, channels=(4, 6, 6), latent_dims=(1, 2), convolutions=1, reader_names=("A", "B")
+    ),
+    "stochastic_readers": lambda c, k: pu.StochasticSegmentationNetwork(
+        c, k, channels=(4, 6, 6), convolutions=2, rank=2, draws=4, reader_names=("A", "B"), shares=(2, 1)
+    ),
 }
 
 

@@ -125,8 +125,8 @@ class FieldsOfReaders(Noise):
 
     def place(self, noise: torch.Tensor) -> torch.Tensor:
         """See the base class."""
-        edges = self.log_shares.double().exp().cumsum(dim=0)[:-1]
-        readers = (noise[..., :1].double() / WHOLE > edges).sum(dim=-1)
+        shares = self.log_shares.detach().cpu().double().exp().cumsum(dim=0)[:-1]
+        readers = (noise[..., :1] > (shares * WHOLE).long().to(noise.device)).sum(dim=-1)
         return torch.stack([readers, noise[..., 1]], dim=-1)
 
     def strata(self, m: int, generator: torch.Generator | None, cover: bool = False) -> Weighted:
