@@ -53,7 +53,9 @@ def test_names_of_classes_cannot_break_the_file():
 
 def test_volumes_keep_their_form_and_say_how_far_their_voxels_are_apart():
     assert plan(VOLUMES, PROCESSOR).crop[0] >= 12
-    content = yaml.safe_load(written(Path("v"), VOLUMES, PROCESSOR, Path("runs/v")))
+    text = written(Path("v"), VOLUMES, PROCESSOR, Path("runs/v"))
+    assert "--start" in text  # with a model of slices, which took D^2_GED of nodules from 0.25 to 0.20
+    content = yaml.safe_load(text)
     arguments = content["models"]["mixture_of_experts"]["init_args"]
     assert (arguments["dims"], arguments["spacing"]) == (3, [2.5, 0.7, 0.7])
     assert len(content["data"]["crop"]) == 3
