@@ -23,6 +23,7 @@ from probunet.explore.engine import Engine  # noqa: E402
 from probunet.explore.guard import LOOPBACK  # noqa: E402
 from probunet.explore.serving import listening, server  # noqa: E402
 from probunet.inference.calibrated import Calibrated  # noqa: E402
+from probunet.inference.predictor import Predictor  # noqa: E402
 from probunet.runs.calibration import checked_calibration  # noqa: E402
 from probunet.runs.run import Run  # noqa: E402
 
@@ -282,12 +283,14 @@ def test_readers_do_not_share_a_look_and_numbers_do_not_lie_on_each_other(page):
     assert far[~np.eye(8, dtype=bool)].min() > 14
 
 
-def test_calibrated_outlines_are_drawn_around_the_very_pixels_and_with_their_risk(page, served, calibrated, store):
+def test_calibrated_outlines_are_drawn_around_the_very_pixels_and_with_their_risk(
+    page, served, calibrated, store, monkeypatch
+):
     _, engine = served
     assert page.is_hidden("#calibrated-choice")
     assert "run 'probunet calibrate" in page.inner_text("#uncalibrated")
     file = calibrated / "calibration.json"
-    engine.predictor.__dict__["calibration"] = checked_calibration(file, json.loads(file.read_text()))
+    monkeypatch.setattr(Predictor, "calibration", checked_calibration(file, json.loads(file.read_text())))
     page.reload()
     page.wait_for_selector(".group")
     assert page.is_hidden("#uncalibrated")
@@ -314,7 +317,6 @@ def test_calibrated_outlines_are_drawn_around_the_very_pixels_and_with_their_ris
     page.uncheck("#calibrated")
     until(page, f"document.getElementById('view').toDataURL() === {before!r}")
     assert page.is_hidden("#stated")
-    del engine.predictor.__dict__["calibration"]
     assert page.complaints == []
 
 

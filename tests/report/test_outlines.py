@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,8 +29,10 @@ def changed(experiment, **facts):
     made = results.predictor("probabilistic_unet").calibration
     data = made.data.model_copy(update={key: value for key, value in facts.items() if key != "checked"})
     other = made.model_copy(update={"data": data, **({"checked": None} if "checked" in facts else {})})
-    results.predictor("probabilistic_unet").__dict__["calibration"] = other
-    return results
+    copy = Path(tempfile.mkdtemp()) / "run"
+    shutil.copytree(experiment, copy)
+    (copy / "probabilistic_unet" / "calibration.json").write_text(other.model_dump_json())
+    return Results(copy)
 
 
 def test_outlines_are_those_that_sample_writes(experiment, monkeypatch, tmp_path):
