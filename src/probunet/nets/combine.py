@@ -8,8 +8,10 @@ further hypothesis then costs one bias per channel and the small layers behind i
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import repeat
 from typing import final
@@ -22,6 +24,8 @@ from probunet.core.errors import InputError
 from probunet.nets.decode import BLOCK, Part, labels_in_blocks
 from probunet.nets.layers import cropped, initialise
 from probunet.nets.unet import FeatureUNet
+
+log = logging.getLogger(__name__)
 
 
 class Combine(nn.Module):
@@ -171,6 +175,23 @@ class Combine(nn.Module):
         return x
 
 
+@cache
+def one_kernel_works(device: torch.device) -> bool:
+    """Whether Triton can be had and compiles a kernel for a device; it needs a C compiler beside the GPU."""
+    if find_spec("triton") is None:
+        return False
+    zeros = partial(torch.zeros, device=device)
+    try:
+        from probunet.nets.fused import labels_of_two
+
+        labels_of_two(zeros(1, 1, 16), zeros(1, 1, 16), zeros(16, 16), zeros(16), zeros(16), zeros(1))
+    except Exception as error:  # whatever a compiler, or a GPU too old for it, has to say
+        reason = (str(error) or repr(error)).strip().splitlines()[0]
+        log.warning(f"note: hypotheses are decoded layer by layer, as Triton does not work here ({reason})")
+        return False
+    return True
+
+
 def _in_rows(maps: torch.Tensor) -> torch.Tensor:
     """See (B, C, D, H, W) as (B, C, D H, W); an image stays as it is."""
     return maps.flatten(2, -2) if maps.ndim > 4 else maps
@@ -199,10 +220,10 @@ class Decoder:
 
     @property
     def fuses_on_gpu(self) -> bool:
-        """Whether ``labels_on_gpu`` can be used: a GPU with Triton, two classes, three layers of 16 to 128 channels."""
+        """Whether ``labels_on_gpu`` can be used: on a GPU with Triton, two classes, 3 layers of 16 to 128 channels."""
         channels, layers = self._projected.shape[1], len(self._combine.rest)
         fits = self._combine.classes == 2 and layers == 2 and channels in (16, 32, 64, 128)
-        return fits and self._projected.device.type == "cuda" and find_spec("triton") is not None
+        return fits and self._projected.device.type == "cuda" and one_kernel_works(self._projected.device)
 
     @property
     def fuses(self) -> bool:
