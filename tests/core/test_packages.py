@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ALWAYS = {Requirement(line).name.replace("-", "_") for line in PROJECT["dependencies"]}
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
-WITH = {"starlette"}
-"""A part of fastapi, in a package of its own."""
+WITH = {"starlette", "triton"}
+"""Parts of fastapi, and of torch for a GPU, in packages of their own."""
 
 
 def test_every_package_of_an_extra_is_one_that_the_project_declares():

@@ -212,7 +212,7 @@ def test_calibrated_volumes_are_in_voxels_of_the_model_on_any_grid(predictor, va
     made = Calibration(
         format="probunet-calibration", version=1, **sums, risk=0.5, hypotheses=3, data=data, classes=[part]
     )
-    monkeypatch.setitem(predictor.__dict__, "calibration", made)
+    monkeypatch.setattr(Predictor, "calibration", made)
     prediction = predictor(values[:, None], spacing=(4.0, 1.4, 0.7), unit="HU")
     calibrated = Calibrated(prediction, 0)
     outer = np.stack([said.outer[0] for said in calibrated.slices()])
