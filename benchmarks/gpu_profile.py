@@ -22,6 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 from train_step import ours, textbook
 
 from probunet import ProbabilisticUNet
+from probunet.core.devices import wait_for
 from probunet.nets.combine import Decoder
 
 CHANNELS, SIZE, BATCH, STEPS = [32, 64, 128, 192, 192], 128, 32, 3
@@ -30,11 +31,11 @@ CHANNELS, SIZE, BATCH, STEPS = [32, 64, 128, 192, 192], 128, 32, 3
 def kernels(work: Callable[[], Any], most: int = 12) -> dict[str, Any]:
     """How many kernels a step starts and for how long they compute, in milliseconds."""
     work()
-    torch.cuda.synchronize()
+    wait_for(DEVICE)
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profiled:
         for _ in range(STEPS):
             work()
-        torch.cuda.synchronize()
+        wait_for(DEVICE)
     events = [event for event in profiled.events() if str(event.device_type).endswith("CUDA")]
     times: Counter[str] = Counter()
     for event in events:

@@ -35,3 +35,8 @@ class Stopped(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else says, in one line; its type where it says nothing."""
+    return (str(error) or repr(error)).strip().splitlines()[0]

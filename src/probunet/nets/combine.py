@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from probunet.core.errors import InputError
+from probunet.core.errors import InputError, first_line
 from probunet.nets.decode import BLOCK, Part, labels_in_blocks
 from probunet.nets.layers import cropped, initialise
 from probunet.nets.unet import FeatureUNet
@@ -186,8 +186,7 @@ def one_kernel_works(device: torch.device) -> bool:
 
         labels_of_two(zeros(1, 1, 16), zeros(1, 1, 16), zeros(16, 16), zeros(16), zeros(16), zeros(1))
     except Exception as error:  # whatever a compiler, or a GPU too old for it, has to say
-        reason = (str(error) or repr(error)).strip().splitlines()[0]
-        log.warning(f"note: hypotheses are decoded layer by layer, as Triton does not work here ({reason})")
+        log.warning(f"note: hypotheses are decoded layer by layer, as Triton does not work here ({first_line(error)})")
         return False
     return True
 

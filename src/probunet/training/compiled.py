@@ -8,6 +8,7 @@ import logging
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from probunet.core.errors import first_line
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
 from probunet.training.trial import try_step
@@ -37,9 +38,7 @@ class CompileNetworks(Callback):
             with torch.random.fork_rng(devices), trainer.precision_plugin.train_step_context():
                 try_step(_compiled(copy.deepcopy(model)), self.batch_size // trainer.world_size, self.crop)
         except Exception as error:  # whatever a compiler, or a GPU too old for it, has to say
-            reason = (str(error) or repr(error)).strip().splitlines()[0]
-            text = f"note: the networks cannot be compiled here and run as they are ({reason})"
-            log.warning(text)
+            log.warning(f"note: the networks cannot be compiled here and run as they are ({first_line(error)})")
         else:
             _compiled(model)
 

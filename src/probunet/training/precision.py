@@ -14,7 +14,7 @@ import torch
 
 from probunet.core.descriptions import read_json, write_json
 from probunet.core.devices import wait_for
-from probunet.core.errors import InputError
+from probunet.core.errors import InputError, first_line
 from probunet.data.batches import Crop
 from probunet.models.base import SegmentationModel
 from probunet.training.placement import is_first
@@ -69,7 +69,7 @@ def _choose(file: Path, trainer: Mapping[str, Any], model: SegmentationModel, cr
     try:
         seconds[HALF] = _seconds(step, device, seconds[FULL])
     except (RuntimeError, NotImplementedError) as error:  # a layer of the user's that does not know bfloat16
-        log.info(f"no {HALF} here: {str(error).splitlines()[0][:150]}")
+        log.info(f"no {HALF} here: {first_line(error)[:150]}")
     fastest = min(seconds, key=lambda name: seconds[name])
     times = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
     log.info(f"precision {fastest}: the fastest on {device.type} ({times} a step of {images} images)")
