@@ -266,11 +266,21 @@ trainer: {max_steps: 1}
 """
 
 
+@pytest.mark.parametrize("option", ["--config", "--data", "--trainer"])
+def test_a_file_nested_deeper_than_a_parser_may_go_is_one_sentence(option, failing, tmp_path):
+    """A parser in C follows it until the memory of its calls ends, and with it the program."""
+    file = tmp_path / "deep.yaml"
+    file.write_text("a: " + "[" * 200_000 + "]" * 200_000)
+    configuration = ["--config", "demo"] if option != "--config" else []
+    assert "nested more than 40 levels deep" in failing("train", *configuration, option, str(file))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (("trainer: {max_steps: 1}", "trainer: []"), "--trainer"),
         (("crop: 24", "crop: {x: 1}"), "--data.crop: {'x': 1} is not a whole number or a list"),
+        (("optimisation:", "energy: strong\noptimisation:"), "--energy: strong is not names with values"),
         (("crop: 24", "crop: 24, crup: 3"), "there is no option --data.crup"),
         (("1.0e-2", "fast"), "--optimisation.learning_rate: fast is not a number"),
         (("max_steps: 1", "max_steps: few"), "--trainer.max_steps: few is not a whole number"),

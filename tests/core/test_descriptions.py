@@ -43,6 +43,7 @@ def test_yaml_keeps_anchors_and_merges(tmp_path):
         ("a: &a [*a]", "refers to what it is part of"),
         ("a: " + "[" * 200 + "]" * 200, "levels deep"),
         ("a: " + "[" * 20_000, "deep"),
+        ("a: " + "[" * 400_000 + "]" * 400_000, "deep"),  # a parser in C would follow it until its memory ends
         (BILLION, "written out"),
         ("a: 2026-99-99", "no valid YAML"),
         ("a: \x01", "no valid YAML"),

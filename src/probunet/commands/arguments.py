@@ -12,14 +12,16 @@ import re
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
 
-from probunet.core.descriptions import read_yaml
+from probunet.core.descriptions import read_yaml, refuse_deep
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
 from probunet.core.shipped import named
@@ -30,6 +32,16 @@ LARGEST = 2**63 - 1
 """Of all whole numbers on a command line."""
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 _KINDS |= {"dict": "names with values", "tuple": "a list", "Path": "a path", "PosixPath": "a path"}
+_LOAD = get_loader("yaml")
+
+
+def _loaded(text: str) -> Any:
+    """The value of an option, or of a file that it names."""
+    refuse_deep(text)
+    return _LOAD(text)
+
+
+set_loader("yaml", _loaded, exceptions=(yaml.YAMLError,))
 
 
 def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict[str, Any]:
@@ -87,8 +99,9 @@ def examples(docstring: str) -> list[str]:
     return [line.strip() for line in rest.partition("\n\n")[0].splitlines()]
 
 
+@cache
 def make_parser(function: Callable[..., Any], name: str, help_only: bool = False) -> ArgumentParser:
-    """Make the parser of a command.
+    """Make the parser of a command, once in a process.
 
     Args:
         function: what the command calls.
@@ -252,6 +265,8 @@ def _sentence(text: str) -> str:
     """The error of the parser as one sentence: the option by its whole name, the value, and what it should be."""
     keys = re.findall(r'Parser key "([^"]+)"', text)
     name = ".".join(_last_part(key, before) for before, key in zip(["", *keys], keys, strict=False))
+    if name and (match := re.search(r"nested more than \d+ levels deep", text)):
+        return f"--{name}: it is {match[0]}"
     if unknown := re.findall(r"(?:Group '([^']+)' does not accept option|Option) '([^']+)'", text):
         return f"there is no option --{'.'.join(filter(None, (name, *unknown[-1])))[:80]}; see --help"
     if match := re.search(r"unrecognized arguments: (.*)", text):
@@ -266,6 +281,8 @@ def _sentence(text: str) -> str:
     wanted = dict.fromkeys(_kind(plain or literal) for plain, literal in kinds if plain != "NoneType")
     if name and values and wanted:
         return f"--{name}: {values[0].strip()[:60]} is not {' or '.join(wanted)}"[:200]
+    if name and values and "Union subtypes" in text:
+        return f"--{name}: {values[-1].strip()[:60]} is not names with values"
     rest = re.sub(r'Parser key "[^"]+":?', "", text)
     return (f"--{name}: " if name else "") + " ".join(rest.split())[:160]
 

@@ -68,7 +68,25 @@ def read_yaml(path: str | Path, largest: int = 2**20) -> dict[str, Any]:
             themselves or would grow beyond :data:`MOST` values.
     """
     text = read_text(path, largest)
-    return _checked(path, "YAML", lambda: yaml.load(text, _SafeLoader))
+
+    def parsed() -> Any:
+        refuse_deep(text)
+        return yaml.load(text, _SafeLoader)
+
+    return _checked(path, "YAML", parsed)
+
+
+def refuse_deep(text: str) -> None:
+    """Look how deep the values of a YAML text are inside of each other, before a parser in C follows it down unbounded.
+
+    Raises:
+        yaml.YAMLError: deeper than :data:`DEEPEST`, or no YAML.
+    """
+    depth = -1  # of the outermost one 0
+    for event in yaml.parse(text, _SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -143,7 +161,7 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number in JSON")
 
 
-class _SafeLoader(yaml.SafeLoader):
+class _SafeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C where it is there
     """Plain values only, each key once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
