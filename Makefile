@@ -17,6 +17,9 @@ RUN ?= runs/demo
 TORCH_INDEX ?=
 DATA ?=
 
+# what Python compiles is kept, whatever the environment says: tests start it many times
+export PYTHONDONTWRITEBYTECODE =
+
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt

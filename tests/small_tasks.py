@@ -2,9 +2,11 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 from probunet.core.errors import InputError
+from probunet.core.processes import Task, run_in_processes
 
 
 def write(file, tell):
@@ -28,3 +30,7 @@ def endless(file, tell):
     write(file, tell)
     while True:
         time.sleep(0.05)
+
+
+def wait_for_the_endless(file):
+    run_in_processes("waiting", [Task("endless", partial(endless, file))])

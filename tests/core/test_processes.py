@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from small_tasks import crash, refuse, write, write_origin
+from copies import Copy
+from small_tasks import crash, refuse, wait_for_the_endless, write, write_origin
 
 from probunet.core import processes
 from probunet.core.errors import InputError
@@ -39,31 +40,14 @@ def test_a_users_mistake_is_one_sentence_and_a_crash_is_none(tmp_path):
         run_in_processes("writing", [Task("crashing one", crash)])
 
 
-PARENT = """
-import os, sys, time
-sys.path[:0] = [{tests!r}]
-from functools import partial
-from pathlib import Path
-from probunet.core.processes import Task, run_in_processes
-import small_tasks
-if __name__ == "__main__":
-    run_in_processes("waiting", [Task("endless", partial(small_tasks.endless, sys.argv[1]))])
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_task_outlives_its_parent(tmp_path, number):
-    script, file = tmp_path / "parent.py", tmp_path / "pid"
-    script.write_text(PARENT.format(tests=str(Path(__file__).parents[1])))
-    parent = subprocess.Popen([sys.executable, script, file], stderr=subprocess.DEVNULL, preexec_fn=_listen)
+    file = tmp_path / "pid"
+    parent = Copy(wait_for_the_endless, str(file))
     child = int(_wait_for(lambda: file.is_file() and file.read_text()))
-    parent.send_signal(number)
-    parent.wait(timeout=20)
+    parent.send(number)
+    parent.end(20)
     assert _wait_for(lambda: not _is_running(child))
-
-
-def _listen():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _is_running(pid):
