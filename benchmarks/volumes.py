@@ -60,7 +60,8 @@ def main() -> None:
     rows = [row for row in store.indices(asked.split).tolist() if thickness(store.labels[row]) > 1][: asked.limit]
     patients = [store.cases[row].patient for row in rows]
     kinds = {"slices": asked.slices, "volumes": asked.volumes}
-    tables = {name: scored(runs, store, rows, asked) for name, runs in kinds.items()}
+    by_run = {name: [scored(open_model(run), store, rows, asked) for run in runs] for name, runs in kinds.items()}
+    tables = {name: {m: np.mean([one[m] for one in runs], axis=0) for m in MEASURES} for name, runs in by_run.items()}
     readers = np.array([gap_share(present(store, row)[None])[0] for row in rows])
     result = {
         "store": store.manifest["title"],
@@ -73,6 +74,10 @@ def main() -> None:
         "gaps_of_readers": summary(readers, patients),
         **{
             name: {measure: summary(table[measure], patients) for measure in MEASURES} for name, table in tables.items()
+        },
+        "means_of_runs": {
+            name: {measure: [float(np.nanmean(one[measure])) for one in runs] for measure in MEASURES}
+            for name, runs in by_run.items()
         },
         "compared": {measure: paired(tables, measure, patients) for measure in MEASURES},
         "encodings_of_n_hypotheses": encodings(open_model(asked.volumes[0]), store, rows[0], asked),
@@ -104,13 +109,8 @@ def window(store: Store, row: int, side: int) -> tuple[Any, ...]:
     return (..., *cut)
 
 
-def scored(runs: list[Path], store: Store, rows: list[int], asked: argparse.Namespace) -> Table:
-    """Values of every lesion by measure, averaged over runs."""
-    tables = [_scored(open_model(run), store, rows, asked) for run in runs]
-    return {measure: np.mean([table[measure] for table in tables], axis=0) for measure in MEASURES}
-
-
-def _scored(trained: TrainedModel, store: Store, rows: list[int], asked: argparse.Namespace) -> Table:
+def scored(trained: TrainedModel, store: Store, rows: list[int], asked: argparse.Namespace) -> Table:
+    """Values of every lesion by measure."""
     check_patients(trained, store, asked.split)
     model, convention = trained.model(asked.device), store.convention()
     draw = volume_hypotheses if model.dims == 3 else slice_hypotheses

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
@@ -21,6 +20,7 @@ import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
 
+from probunet.commands.parser_errors import sentence
 from probunet.core.descriptions import read_yaml, refuse_deep
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
@@ -30,8 +30,6 @@ from probunet.training.trainer_arguments import OWN, PRECISION_HELP, Precision
 
 LARGEST = 2**63 - 1
 """Of all whole numbers on a command line."""
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
-_KINDS |= {"dict": "names with values", "tuple": "a list", "Path": "a path", "PosixPath": "a path"}
 _LOAD = get_loader("yaml")
 
 
@@ -71,7 +69,7 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
         _check_groups(function, chosen)
         instantiated = parser.instantiate(chosen)
     except ArgumentError as error:
-        raise InputError(_sentence(str(error))) from error
+        raise InputError(sentence(str(error))) from error
     if not isinstance(descriptions.get("trainer", Namespace()), Namespace):
         raise InputError(f"--trainer: {str(descriptions['trainer'])[:60]} is not names with values")
     if "trainer" in descriptions:  # only what differs from Lightning's own defaults
@@ -259,42 +257,6 @@ def _spelled(words: Sequence[str], booleans: set[str]) -> Iterator[str]:
             yield f"{flag}=true"
         else:
             yield flag + equals + value
-
-
-def _sentence(text: str) -> str:
-    """The error of the parser as one sentence: the option by its whole name, the value, and what it should be."""
-    keys = re.findall(r'Parser key "([^"]+)"', text)
-    name = ".".join(_last_part(key, before) for before, key in zip(["", *keys], keys, strict=False))
-    if name and (match := re.search(r"nested more than \d+ levels deep", text)):
-        return f"--{name}: it is {match[0]}"
-    if unknown := re.findall(r"(?:Group '([^']+)' does not accept option|Option) '([^']+)'", text):
-        return f"there is no option --{'.'.join(filter(None, (name, *unknown[-1])))[:80]}; see --help"
-    if match := re.search(r"unrecognized arguments: (.*)", text):
-        return f"there is no option {match[1][:80]}; see --help"
-    if match := re.search(r"arguments are required: (.*)", text):
-        missing = ", ".join(f"--{key}" for key in match[1].split(", "))
-        return f"{missing} is missing; see --help"
-    if match := re.search(r"argument ([^:]+): expected (.*?) argument", text):
-        return f"{match[1].split('/')[-1]} needs a value; see --help"
-    values = re.findall(r"(?:Given value|Got value): (.*)", text)
-    kinds = re.findall(r"Expected an? (?:<class '([\w.]+)'>|typing\.(Literal\[.*?\]))", text)
-    wanted = dict.fromkeys(_kind(plain or literal) for plain, literal in kinds if plain != "NoneType")
-    if name and values and wanted:
-        return f"--{name}: {values[0].strip()[:60]} is not {' or '.join(wanted)}"[:200]
-    if name and values and "Union subtypes" in text:
-        return f"--{name}: {values[-1].strip()[:60]} is not names with values"
-    rest = re.sub(r'Parser key "[^"]+":?', "", text)
-    return (f"--{name}: " if name else "") + " ".join(rest.split())[:160]
-
-
-def _last_part(key: str, before: str) -> str:
-    return key.removeprefix(f"{before}.")
-
-
-def _kind(name: str) -> str:
-    if name.startswith("Literal"):
-        return "one of " + ", ".join(re.findall(r"'([^']*)'", name))
-    return _KINDS.get(name.split(".")[-1], "names with values")
 
 
 def _add_trainer(parser: ArgumentParser) -> None:

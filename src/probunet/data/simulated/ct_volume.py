@@ -19,16 +19,15 @@ from probunet.data.lidc.whole import common_centre, slices_beyond, unmarked
 from probunet.data.simulated.anatomy import Canvas
 from probunet.data.simulated.ct import (
     HU_RANGE,
-    Scene,
     add_lesion,
     add_vessels,
     add_walls,
-    draw_scene,
     hidden_lesion,
     lung_tissue,
     mean_outline,
     scanner_noise,
 )
+from probunet.data.simulated.scene import Scene, draw_scene
 from probunet.data.simulated.texture import Field
 
 FRAME_MM = 5.0
