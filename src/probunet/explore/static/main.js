@@ -3,6 +3,7 @@
 import { about } from "./about.js";
 import { array, json, save, upload } from "./api.js";
 import { offered, stated, tell } from "./calibrated.js";
+import { wire } from "./controls.js";
 import { FComb } from "./fcomb.js";
 import { filmstrip, mark } from "./film.js";
 import { latentControls, sliders } from "./latent.js";
@@ -16,7 +17,7 @@ import { inside, Sections } from "./sections.js";
 import { Slices } from "./slices.js";
 import { at, chosen, field, foreground, now, path, place, readAddress, say, writeAddress } from "./state.js";
 import { View } from "./view.js";
-import { setWindow, windowNumbers } from "./window.js";
+import { setWindow } from "./window.js";
 
 const FORMATS = { png: "PNG", npz: ".npz", npy: ".npy", nifti: "NIfTI", dicomseg: "DICOM segmentation" };
 let turn = 0; // a later question makes the answers to earlier ones worthless
@@ -47,7 +48,7 @@ async function start() {
   const names = await json("/api/cases");
   names.forEach((name, i) => at("cases").add(new Option(name, String(i))));
   offered(() => draw().catch((error) => say(error.message)));
-  wire();
+  wire({ ruler, view, sections, open, draw, show, film, sizes, select, decode, goTo, move, through, fit, whole, take, step, exported, measure });
   view.draw();
   if (names.length || chosen.case.startsWith("upload")) await open(chosen.case, chosen);
   else say("Open an image, or drop one on the page.");
@@ -252,77 +253,6 @@ function measure(on) {
   ruler.clear();
   at("view").classList.toggle("measuring", on);
   view.draw();
-}
-
-// Keys, where nobody types: arrows for groups and slices, and a letter for what the mouse does.
-function pressed(event) {
-  const typing = ["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "checkbox";
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key], steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
-  const other = { "[": () => step(-1), "]": () => step(1), "?": () => at("help").showModal(), m: () => measure(!ruler.on),
-    Escape: () => measure(false) }[event.key];
-  const zooms = { "+": () => view.zoomBy(1.25), "-": () => view.zoomBy(0.8), 0: whole,
-    f: () => move(view.centre[1], view.centre[0]) }[event.key];
-  if (by && now.hypotheses && now.labels) { event.preventDefault(); select(chosen.pick + by); }
-  if (steps && now.known?.slices > 1) { event.preventDefault(); goTo(now.known.slice + steps); }
-  other?.();
-  if (now.image) zooms?.();
-}
-
-function wire() {
-  at("cases").addEventListener("change", () => open(at("cases").value));
-  at("previous").addEventListener("click", () => step(-1));
-  at("next").addEventListener("click", () => step(1));
-  at("file").addEventListener("change", () => { if (at("file").files.length) take(at("file").files[0]); });
-  at("file").addEventListener("click", () => { at("file").value = ""; }); // the same file again is a change too
-  for (const [id, key] of [["n", "n"], ["distance", "distance"]]) {
-    at(id).value = chosen[key];
-    at(id).addEventListener("change", () => {
-      chosen[key] = Number(at(id).value);
-      draw().catch((error) => say(error.message));
-    });
-  }
-  for (const id of ["readers", "every"]) at(id).addEventListener("change", show);
-  for (const radio of document.getElementsByName("map")) {
-    radio.checked = radio.value === chosen.map;
-    radio.addEventListener("change", () => { chosen.map = radio.value; show(); });
-  }
-  for (const id of ["low", "high"]) {
-    at(id).addEventListener("input", () => { windowNumbers(); view.draw(); sections.draw(); });
-    at(id).addEventListener("change", film);
-  }
-  at("reader").addEventListener("change", () => {
-    chosen.reader = at("reader").value || null;
-    open(chosen.case, { slice: chosen.slice, row: chosen.row, column: chosen.column, stay: true });
-  });
-  at("slice").addEventListener("input", () => goTo(Number(at("slice").value)));
-  at("fit").addEventListener("click", fit);
-  at("whole").addEventListener("click", whole);
-  for (const id of ["across", "up"]) {
-    at(id).addEventListener("change", () => { chosen[id] = Number(at(id).value); sliders(decode); show(); });
-  }
-  at("mean").addEventListener("click", () => { chosen.z = [...now.known.latent.prior.mean]; decode(); });
-  at("save").addEventListener("click", () => exported(false));
-  at("save-all").addEventListener("click", () => exported(true));
-  at("link").addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText(location.href); say("The address is on the clipboard."); } catch { say(location.href); }
-  });
-  let down = [0, 0];
-  at("view").addEventListener("pointerdown", (event) => { down = [event.clientX, event.clientY]; });
-  at("view").addEventListener("click", (event) => {
-    const [row, column] = view.place(event).map(Math.floor);
-    if (!ruler.on && Math.hypot(event.clientX - down[0], event.clientY - down[1]) < 3) through({ row, column });
-  });
-  at("ruler").addEventListener("change", () => measure(at("ruler").checked));
-  document.addEventListener("keydown", pressed);
-  const over = (shown) => (event) => { event.preventDefault(); at("drop").hidden = !shown; };
-  document.addEventListener("dragover", over(true));
-  at("drop").addEventListener("dragleave", over(false));
-  document.addEventListener("drop", (event) => {
-    over(false)(event);
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
-  });
-  window.addEventListener("resize", () => { if (now.hypotheses) sizes(); });
 }
 
 start().catch((error) => say(error.message));
