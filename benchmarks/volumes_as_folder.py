@@ -12,10 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
-import nibabel
-import numpy as np
-import numpy.typing as npt
-
+from probunet.data.manifest import SPLITS
+from probunet.data.pictures import picture_of_case, readings_of_case
 from probunet.data.store import Store
 
 
@@ -27,33 +25,26 @@ def main() -> None:
     store = Store(asked.store)
     asked.out.mkdir(parents=True)
     patients: dict[str, str] = {}
-    splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for row, case in enumerate(store.cases):
         folder = asked.out / f"case-{row}"
         folder.mkdir()
         patients[folder.name] = case.patient
         splits[case.split].append(folder.name)
-        spacing = store.spacing(row)
-        assert spacing is not None
-        write(folder / "image.nii", store.images[row][0], spacing)
-        for number, reading in enumerate(store.labels[row]):
-            write(folder / f"reader-{number}.nii", reading, spacing)
+        picture = picture_of_case(store, row)
+        picture.write_nifti(folder / "image.nii.gz", picture.values()[:, 0])
+        for number, reading in enumerate(readings_of_case(store, row, picture)):
+            picture.write_nifti(folder / f"reader-{number}.nii.gz", reading)
     facts = {
         "name": store.manifest["title"],
         "channel_names": {"0": "CT" if store.intensity.unit == "HU" else "image"},
         "labels": {name: number for number, name in enumerate(store.classes)},
-        "file_ending": ".nii",
+        "file_ending": ".nii.gz",
         "persistent_readers": False,
         "patients": patients,
         "splits": splits,
     }
     (asked.out / "dataset.json").write_text(json.dumps(facts) + "\n")
-
-
-def write(file: Path, volume: npt.NDArray[np.generic], spacing: tuple[float, ...]) -> None:
-    """A volume (D, H, W), slices to the head and columns to the left."""
-    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
-    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(np.asarray(volume).transpose(2, 1, 0)), affine), file)
 
 
 if __name__ == "__main__":

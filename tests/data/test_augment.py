@@ -53,7 +53,8 @@ def test_an_undeformed_crop_is_a_slice_of_the_array_to_the_bit(sizes, mirror):
     values = torch.from_numpy(random.normal(0, 1, (height, width)).astype(np.float32))
     image = torch.stack([row, column, values])[None]  # each pixel says where it is from
     label = torch.from_numpy(random.integers(0, 9, (1, 3, height, width), dtype=np.uint8))
-    batch = 400 if h < 100 else 100  # drawn windows; all places occur in the small ones
+    few = (height - h + 1) * (width - w + 1) <= 100
+    batch = 100 if h >= 100 else 400 if few else 1000  # drawn windows; all places occur in the small ones
     places = grid(replace(NONE, mirror=mirror), (height, width), (h, w), batch)
     warped = warp_image(image.expand(batch, -1, -1, -1), places), warp_labels(label.expand(batch, -1, -1, -1), places)
     top, left = warped[0][:, 0].amin(dim=(1, 2)).long(), warped[0][:, 1].amin(dim=(1, 2)).long()

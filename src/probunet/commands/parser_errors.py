@@ -12,8 +12,8 @@ def sentence(text: str) -> str:
     """Give an error of the parser as one sentence: the option by its whole name, the value, and what it should be."""
     keys = re.findall(r'Parser key "([^"]+)"', text)
     name = ".".join(_last_part(key, before) for before, key in zip(["", *keys], keys, strict=False))
-    if name and (match := re.search(r"nested more than \d+ levels deep", text)):
-        return f"--{name}: it is {match[0]}"
+    if match := re.search(r"Unable to load config '(.*)'\s+- (.*)", text, re.DOTALL):
+        return f"--{name}: {match[1]} is no valid YAML: {' '.join(match[2].split())[:120]}"
     if unknown := re.findall(r"(?:Group '([^']+)' does not accept option|Option) '([^']+)'", text):
         return f"there is no option --{'.'.join(filter(None, (name, *unknown[-1])))[:80]}; see --help"
     if match := re.search(r"unrecognized arguments: (.*)", text):
