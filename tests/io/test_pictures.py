@@ -1,5 +1,6 @@
 """Pictures of every format: values, order, place and unit as independent libraries give them, or a refusal."""
 
+import contextlib
 import gzip
 import io
 import itertools
@@ -407,6 +408,51 @@ def test_a_header_that_says_no_length_does_not_mean_millimetres(tmp_path, name, 
     }
     (tmp_path / name).write_bytes(header[name].encode() + bytes(24))
     assert read_file(tmp_path / name).spacing_mm == spacing
+
+
+@pytest.mark.parametrize(
+    ("space", "known"),
+    [("space: LAS", True), ("space: right-anterior-superior", True), ("space: left-posterior-superior", True)]
+    + [(space, False) for space in ("space dimension: 3", "space: scanner-xyz", "space: 3D-right-handed")],
+)
+def test_axes_that_are_not_said_to_be_the_patients_are_not_taken_for_them(tmp_path, space, known):
+    header = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 3 2\n{space}\nencoding: raw\n"
+    header += "space directions: (-0.5,0,0) (0,-0.25,0) (0,0,2)\nspace origin: (9,8,7)\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(range(24)))
+    picture = read_file(tmp_path / "a.nrrd")
+    np.testing.assert_allclose(picture.spacing_mm, (2, 0.25, 0.5))
+    assert (picture.affine is not None) == known
+    if not known:  # not turned either
+        np.testing.assert_array_equal(picture.values()[:, 0], np.arange(24).reshape(2, 3, 4))
+
+
+def test_directions_without_a_length_are_no_place(tmp_path):
+    header = "NDims = 2\nDimSize = 4 3\nTransformMatrix = 1 0 0 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    (tmp_path / "a.mha").write_bytes(header.encode() + bytes(12))
+    picture = read_file(tmp_path / "a.mha")
+    assert picture.affine is None
+    assert picture.spacing_mm is None
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("a.nrrd", "old min: -1000\nold max: 3000\n", "old min: -1000"),
+        ("a.nrrd", "old min: nan\n", None),
+        ("a.mha", "ElementToIntensityFunctionSlope = 1\nElementToIntensityFunctionOffset = -1024\n", "Offset = -1024"),
+        ("a.mha", "ElementToIntensityFunctionSlope = 1.5\n", "Slope = 1.5"),
+        ("a.mha", "ElementToIntensityFunctionSlope = 1.0\nElementToIntensityFunctionOffset = 0\n", None),
+    ],
+)
+def test_numbers_that_stand_for_others_are_refused(tmp_path, name, line, message):
+    """SimpleITK gives them as they are stored."""
+    header = {
+        "a.nrrd": f"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 3\n{line}encoding: raw\n\n",
+        "a.mha": f"NDims = 2\nDimSize = 4 3\n{line}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
+    }
+    (tmp_path / name).write_bytes(header[name].encode() + bytes(12))
+    with pytest.raises(InputError, match=f"stand for others .*{message}") if message else contextlib.nullcontext():
+        read_file(tmp_path / name).slice(0)
 
 
 def test_a_size_below_zero_is_no_size(tmp_path):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.packages import require
 from probunet.io.content import DEFLATE, Content, decoding, finite, said
-from probunet.io.geometry import LPS, Spacing, checked_affine
+from probunet.io.geometry import LPS, Spacing, checked_affine, spacing_of
 from probunet.io.stored import Stored
 
 _SUFFIX = {"NRRD": ".nrrd", "MetaImage": ".mha"}
@@ -33,8 +33,19 @@ _MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 
 _MM |= {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "micron": 1e-3, "nanometer": 1e-6}
 _MM |= {name + "s": mm for name, mm in _MM.items() if len(name) > 2} | {"": 1.0, "?": 1.0}
 _DIRECTIONS = rb"(?im)^space directions:(?!=)(.*)$"
+_DIRECTED = {"NRRD": _DIRECTIONS, "MetaImage": rb"(?im)^(TransformMatrix|Rotation|Orientation)\s*="}
+"""Lines of directions; without them nobody knows which way is up."""
 _SPACINGS = rb"(?im)^spacings:(?!=)(.*)$"
 _ELEMENTS = rb"(?im)^Element(?:Spacing|Size)[ \t]*="
+_PATIENT = re.compile(
+    rb"(?im)^space:(?!=)[ \t]*(R|L|right[- ]?|left[- ]?)(A|P|anterior[- ]?|posterior[- ]?)(S|superior)[ \t\r]*$"
+)
+"""A space of NRRD whose axes are those of the patient; others are of a scanner, or of nobody knows what."""
+_QUANTISED = {
+    "NRRD": rb"(?im)^old ?(?:min|max):(?!=)(?![ \t]*nan).*$",
+    "MetaImage": rb"(?im)^ElementToIntensityFunction(Slope *=(?! *1\.?0*\s)|Offset *=(?! *-?0\.?0*\s)).*$",
+}
+"""Lines that say that the numbers in the file stand for others."""
 _HEADER = 1 << 16
 _PRINTED = rb"^(Meta\w+:|Uncompress failed|\w+ required and not defined| *ideal = )"
 """How lines begin that MetaIO prints."""
@@ -60,6 +71,7 @@ def read_itk(content: Content, kind: str) -> Stored:
     start = _text(kind, start)
     if re.search(_ELSEWHERE[kind], start):
         raise InputError(f"{content.name} keeps its voxels in another file; convert it to a single file")
+    _refuse_quantised(kind, start, content.name)
     with decoding(content.name, kind), content.as_file(_SUFFIX[kind]) as path, _listening(kind):
         reader = _reader(sitk, path, kind)
         reader.ReadImageInformation()
@@ -82,13 +94,16 @@ def read_itk(content: Content, kind: str) -> Stored:
     content.check(shape, itemsize, content.size() * DEFLATE)
     packed = kind == "MetaImage" and re.search(rb"(?im)^CompressedData[ \t]*=[ \t]*(True|1)", start)
     place = (len(start), math.prod(shape) * itemsize) if packed else None
-    affine, unit = None, _unit(kind, start, content.name)
+    unit = _unit(kind, start, content.name)
     if min(spacing) <= 0:
         raise InputError(f"{content.name} has the spacing {said(list(spacing))}; sizes above 0 are needed")
     spacing, origin = [unit * size for size in spacing], [unit * place for place in origin]
-    if _says_where(kind, start):
+    affine, mm = None, _said_spacing(kind, start, spacing)
+    if mm is not None and re.search(_DIRECTED[kind], start):
         affine = checked_affine(content.name, _affine(dims, spacing, origin, direction))
-    mm = _said_spacing(kind, start, spacing)
+    if affine is not None and kind == "NRRD" and not _PATIENT.search(start):  # nobody knows which way is up
+        between, row, column = spacing_of(content.name, affine)
+        affine, mm = None, (between if len(sizes) == 3 else None, row, column)
     dtype = _type(sitk, reader.GetPixelID())
     decode = partial(_decode, content, kind, place)
     return Stored(kind, shape, dtype, decode, affine=affine, spacing=mm, flat=len(sizes) == 2)
@@ -169,17 +184,22 @@ def _unit(kind: str, header: bytes, name: str) -> float:
     return _MM[units.pop()] if units else 1.0
 
 
-def _says_where(kind: str, start: bytes) -> bool:
-    """Whether the header gives directions; without them nobody knows which way is up."""
-    word = _DIRECTIONS if kind == "NRRD" else rb"(?im)^(TransformMatrix|Rotation|Orientation)\s*="
-    return re.search(word, start) is not None
+def _refuse_quantised(kind: str, start: bytes, name: str) -> None:
+    """Nobody applies these lines, so that the numbers would be taken for what they are not.
+
+    Raises:
+        InputError: the numbers in the file stand for others.
+    """
+    if line := re.search(_QUANTISED[kind], start):
+        text = said(line[0].decode("utf-8", "replace").strip())
+        raise InputError(f"{name} holds numbers that stand for others ({text}); save the values themselves")
 
 
 def _said_spacing(kind: str, start: bytes, spacing: list[float]) -> Spacing | None:
     """mm between slices, rows and columns as far as the header says them; SimpleITK takes 1 where it says nothing."""
     if kind == "MetaImage":
         unknown = [re.search(_ELEMENTS, start) is None] * len(spacing)
-    elif _says_where(kind, start):
+    elif re.search(_DIRECTED[kind], start):
         unknown = [False] * len(spacing)
     else:
         line = re.search(_SPACINGS, start)
