@@ -502,3 +502,24 @@ def test_slices_that_are_no_volume_are_one_sentence(tmp_path, break_it, words):
     break_it(s / "case2" / "samples" / "sample-001")
     with pytest.raises(InputError, match=words):
         run(tmp_path, r, s, [1])
+
+
+def test_a_map_that_lies_there_in_two_formats_is_refused_and_not_counted_twice(tmp_path):
+    s, r = write_folder(tmp_path / "s", SAMPLES), write_folder(tmp_path / "r", READERS)
+    Image.fromarray(READERS[1, 0]).save(r / "case1" / "0.tif")
+    with pytest.raises(InputError, match=r"case1/0\.png and .*case1/0\.tif have one name"):
+        run(tmp_path, r, s, [1])
+
+
+def test_digits_that_are_no_numbers_are_names(tmp_path):
+    names = ["\u00b2", "\u00b3", "cm\u00b2", "\u0663", "7"]
+    s, r = write_folder(tmp_path / "s", SAMPLES, names), write_folder(tmp_path / "r", READERS, names)
+    _, table = run(tmp_path, r, s, [1, 4])
+    assert sorted(line["case"] for line in table) == sorted(names)
+
+
+def test_names_of_cases_are_a_list(tmp_path):
+    np.savez(tmp_path / "s.npz", samples=SAMPLES, names=np.array(NAMES)[:, None])
+    np.savez(tmp_path / "r.npz", references=READERS, names=NAMES)
+    with pytest.raises(InputError, match=r"s\.npz has names of shape \(5, 1\)"):
+        run(tmp_path, tmp_path / "r.npz", tmp_path / "s.npz", [1])

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.files import regular_file
-from probunet.io.formats import KINDS, ending, is_left_behind
+from probunet.core.files import regular_file, shown
+from probunet.io.formats import KINDS, ending, is_left_behind, stem
 from probunet.io.pictures import Picture, picture_of, read_file
 
 LabelMaps = npt.NDArray[Any]
@@ -107,7 +107,11 @@ class _Array(MapSet):
             chosen = array if array in keys else keys[0] if len(keys) == 1 else None
             if chosen is None:
                 raise InputError(f"{self.path} holds the arrays {', '.join(keys)}; name one of them '{array}'")
-            return held[chosen], held["names"].tolist() if "names" in held.files else None
+            if "names" not in held.files:
+                return held[chosen], None
+            if held["names"].ndim != 1:
+                raise InputError(f"{self.path} has names of shape {held['names'].shape}; a list of them is needed")
+            return held[chosen], held["names"].tolist()
 
     def _all(self) -> LabelMaps:
         """The whole array; a .npy file is mapped anew each time, so that the pages read do not stay in memory."""
@@ -158,7 +162,13 @@ def _maps_in(case: Path) -> list[Path]:
             raise InputError(
                 f"{file} is a picture of a kind that is not read as a label map; save it as PNG, or move it"
             )
-    return sorted(maps, key=_natural)
+    stems: dict[str, Path] = {}
+    for file in sorted(maps, key=_natural):
+        if (other := stems.setdefault(stem(file), file)) is not file:
+            raise InputError(
+                f"{shown(other)} and {shown(file)} have one name and would count as two maps; keep one of them"
+            )
+    return list(stems.values())
 
 
 def _of_slices(folder: Path) -> Picture:
@@ -249,4 +259,4 @@ def _stacked(pictures: Sequence[Picture], as_stored: bool, beside_array: bool) -
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part or 0), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part or 0), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
