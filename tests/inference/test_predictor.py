@@ -170,6 +170,8 @@ def test_arrays_with_their_pixel_size_and_unit(models, inputs):
     ("raw", "unit", "wanted", "words"),
     [
         (np.uint8([[0, 255]]), "", "HU", "8-bit grey levels"),
+        (np.uint16([[24, 1064]]), "", "HU", "unsigned numbers, which have no place for air"),
+        (np.int32([[40, 64512]]), "", "HU", "reach 64512"),
         (np.float32([[-1.05, 0.5]]), "", "HU", "as if normalised"),
         (np.int16([[0, 100]]), "grey level", "HU", "these are grey level"),
         (np.int16([[0, 300]]), "grey level", "grey level", "these from 0 to 300"),

@@ -167,11 +167,24 @@ def test_impossible_headers_are_named(tmp_path, changes, message):
         ({"RescaleSlope": None}, "lacks RescaleSlope"),
         ({"RescaleSlope": 0}, "has the RescaleSlope 0"),
         ({"RescaleType": "Z_EFF"}, "is no CT in HU but Z_EFF"),
+        ({"ModalityLUTSequence": [pydicom.Dataset()]}, "gives its values through a table"),
+        ({"PixelRepresentation": 0, "PixelData": b"\xf0\xff" * 2304}, "holds 130016 HU, which nothing has"),
+        ({"BitsStored": 8, "HighBit": 7, "RescaleSlope": 1, "RescaleIntercept": 0}, "is no CT in HU but grey level"),
         ({"BitsStored": 12, "HighBit": 15}, "has its 12 bits up to bit 15 of 16"),
         ({"PixelData": b"\0" * 100}, "declares 4,608 bytes of pixels and can hold 100"),
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, r"is a colour image \(RGB\)"),
     ],
-    ids=["no slope", "slope 0", "atomic numbers", "bits at the other end", "pixels cut short", "colour"],
+    ids=[
+        "no slope",
+        "slope 0",
+        "atomic numbers",
+        "table",
+        "no sign",
+        "a byte",
+        "bits at the other end",
+        "pixels cut short",
+        "colour",
+    ],
 )
 def test_pixels_that_are_no_hu_are_named(tmp_path, changes, message):
     path = save(ct_slice(SERIES, 0, (0, 0, 0), **changes), tmp_path / "a.dcm")

@@ -281,6 +281,20 @@ def test_padding_becomes_air_and_an_empty_patient_is_no_damage(tmp_path):
     np.testing.assert_array_equal(picture.slice(0)[0], np.maximum(stored, -1024))
 
 
+@pytest.mark.parametrize(("signed", "said"), [(0, 63536), (1, 63536), (1, 4000), (0, 4000)])
+def test_padding_brighter_than_any_metal_becomes_air_and_padding_of_tissue_stays(tmp_path, signed, said):
+    one = ct_slice(SERIES, 0, (0, 0, 0), PixelRepresentation=signed, RescaleSlope=1)
+    stored = np.zeros((one.Rows, one.Columns), "<u2") + np.uint16(1064)
+    stored[:5], stored[5] = said, 0
+    one.PixelData = stored.tobytes()
+    one.add_new(0x00280120, "US", said)
+    expected = np.where(stored == said, -1024.0 if said == 63536 else said - 1024, stored - 1024.0)
+    np.testing.assert_array_equal(read_file(save(one, tmp_path / "a.dcm")).slice(0)[0], expected)
+    one[0x00280120].value = 1064
+    one.PixelData = np.minimum(stored, 4000).tobytes()
+    assert read_file(save(one, tmp_path / "b.dcm")).slice(0).max() == 2976
+
+
 def test_mr_is_read_and_two_echoes_are_two_pictures(tmp_path):
     for echo, i in itertools.product((1, 2), range(3)):
         one = ct_slice(

@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 AIR = -1024.0
 """HU: the least value that CT keeps; around their field of view scanners write down to -3,024."""
+DENSE = 3_071.0
+"""HU: the largest that 12 bits hold; what is brighter and said to be padding is no metal."""
+MOST_HU = 32_767.0
+"""HU: the largest that signed numbers of 16 bits hold; the densest metal stays below. What is above was signed once."""
 FAR = 50.0
 """Beyond this, a value cannot be of an image that was mapped to the order of one."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.intensity import AIR
+from probunet.core.intensity import AIR, MOST_HU
 
 NORMALISED = 8.0
 """Fractions all within this look as if somebody had normalised them already."""
@@ -91,9 +91,14 @@ def _in_hounsfield(
     raw: npt.NDArray[Any], values: npt.NDArray[np.float32], unit: str
 ) -> tuple[npt.NDArray[np.float32], str]:
     if unit not in ("", "HU"):
-        raise InputError(f"the model was trained on Hounsfield units, these are {unit}; give DICOM or HU")
-    if not unit and raw.dtype in (np.uint8, np.bool_):
-        raise InputError("the model was trained on Hounsfield units, these are 8-bit grey levels; give DICOM or HU")
+        raise InputError(f"the model was trained on Hounsfield units, these are {unit}; give the CT in HU")
+    if not unit and raw.dtype.kind in "bu":
+        kind = "8-bit grey levels" if raw.dtype.itemsize == 1 else "unsigned numbers, which have no place for air"
+        raise InputError(f"the model was trained on Hounsfield units, these are {kind}; give DICOM or HU")
+    if values.max() > MOST_HU:
+        raise InputError(
+            f"the values reach {values.max():g}, which no Hounsfield units do; give DICOM or HU, as signed numbers"
+        )
     fractions = raw.dtype.kind == "f" and bool((values != np.rint(values)).any())
     if not unit and fractions and np.abs(values).max() <= NORMALISED:
         raise InputError(

@@ -16,10 +16,10 @@ import pydicom
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from probunet.core.errors import InputError
-from probunet.core.intensity import AIR
+from probunet.core.intensity import AIR, DENSE, MOST_HU
 from probunet.io.content import Content, decoding, open_regular, said
-from probunet.io.dicom_attributes import Header, groups_of, number_of, numbers_of, required, text_of, value_of
-from probunet.io.dicom_pixels import check_deflated, read_stored
+from probunet.io.dicom_attributes import Header, groups_of, number_of, numbers_of, required, rescale_of, text_of
+from probunet.io.dicom_pixels import check_deflated, padding_in, read_stored
 from probunet.io.dicom_scan import scan
 
 MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
@@ -59,6 +59,8 @@ _TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "BitsAllocated",
+    "BitsStored",
+    "RescaleSlope",
     "RescaleType",
     *_PHASES,
 ]
@@ -81,6 +83,7 @@ class Slice:
         thickness: mm, or ``None``.
         modality: ``CT``, ``MR`` or ``PT``.
         rescale_type: what the values are after slope and intercept, as the file says it; empty where it does not.
+        byte: whether it has 256 values in steps of one, which is too little for HU: a CT that somebody windowed.
         frame: number of the frame in a file of many, from 0; ``None`` in a file of one.
         phase: name and value of what may tell images at one place apart.
         content: bytes of the file.
@@ -98,14 +101,16 @@ class Slice:
     thickness: float | None
     modality: str
     rescale_type: str
+    byte: bool
     frame: int | None
     phase: tuple[tuple[str, str], ...]
     content: Content = field(compare=False, repr=False)
 
     @property
     def unit(self) -> str:
-        """``HU`` for CT, empty for others and for CT whose values are said to be something else."""
-        return MODALITIES[self.modality] if self.rescale_type in _HOUNSFIELD else ""
+        """``HU`` for CT, ``grey level`` for CT of a byte; empty for others, and for CT that is said to be another."""
+        unit = MODALITIES[self.modality] if self.rescale_type in _HOUNSFIELD else ""
+        return "grey level" if unit == "HU" and self.byte else unit
 
 
 def is_dicom(path: Path) -> bool:
@@ -174,20 +179,25 @@ def read_values(one: Slice) -> npt.NDArray[np.float32]:
 
     Raises:
         InputError: cut short, compressed in a way for which no decoder is installed (names the package), CT without
-            rescale slope or intercept, or of another size than its header says.
+            rescale slope or intercept, values that are no HU, or of another size than its header says.
     """
     content = one.content
     with decoding(content.name, "DICOM"):
         dataset = _whole(content)
         groups = groups_of(dataset, one.frame)
-        slope, intercept = _rescale(groups, one, content.name)
+        slope, intercept = rescale_of(groups, one.modality == "CT", content.name)
         stored = read_stored(content, dataset, one.frame or 0)
     if stored.shape != one.shape:
         raise InputError(f"{content.name} holds pixels of shape {stored.shape}; its header says {one.shape}")
     values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"{content.name} holds values that are NaN or infinite; clean it first")
-    return np.maximum(values, np.float32(AIR)) if one.unit == "HU" else values
+    if one.unit != "HU":
+        return values
+    values[padding_in(stored, dataset) & (values > DENSE)] = AIR
+    if values.max() > MOST_HU:
+        raise InputError(f"{content.name} holds {values.max():g} HU, which nothing has; are its pixels signed numbers?")
+    return np.maximum(values, np.float32(AIR))
 
 
 def read_hu(one: Slice) -> npt.NDArray[np.float32]:
@@ -197,7 +207,7 @@ def read_hu(one: Slice) -> npt.NDArray[np.float32]:
         InputError: see there; or values that are said to be something else.
     """
     if one.unit != "HU":
-        raise InputError(f"{one.content.name} is no CT in HU but {said(one.rescale_type or one.modality)}")
+        raise InputError(f"{one.content.name} is no CT in HU but {said(one.rescale_type or one.unit or one.modality)}")
     return read_values(one)
 
 
@@ -272,6 +282,7 @@ def _slice(
         thickness=thickness if thickness and thickness > 0 else None,
         modality=str(header.get("Modality")),
         rescale_type=text_of(groups, "RescaleType").strip().upper(),
+        byte=int(header.get("BitsStored") or 16) <= 8 and number_of(groups, "RescaleSlope") in (None, 1),
         frame=frame,
         phase=tuple((key, text_of(groups, key)) for key in _PHASES),
         content=content,
@@ -283,15 +294,6 @@ def _frames(content: Content, header: pydicom.Dataset, frames: int, shape: tuple
     if len(listed) != frames:
         raise InputError(f"{content.name} holds {frames} frame(s) and does not say where they lie; export slices")
     return [_slice(content, header, groups_of(header, k), k, shape) for k in range(frames)]
-
-
-def _rescale(groups: Sequence[Header], one: Slice, name: str) -> tuple[float, float]:
-    if one.modality != "CT" and value_of(groups, "RescaleSlope") is None:
-        return 1.0, 0.0
-    slope, intercept = (numbers_of(groups, key, 1, name)[0] for key in ("RescaleSlope", "RescaleIntercept"))
-    if slope == 0:
-        raise InputError(f"{name} has the RescaleSlope 0, which makes all values one; export it again")
-    return slope, intercept
 
 
 def _dot(first: Sequence[float], other: Sequence[float]) -> float:

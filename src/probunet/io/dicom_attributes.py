@@ -73,3 +73,26 @@ def number_of(groups: Sequence[Header], key: str) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def rescale_of(groups: Sequence[Header], needed: bool, name: str) -> tuple[float, float]:
+    """Slope and intercept from stored values to those of the modality; 1 and 0 where there are none.
+
+    Args:
+        groups: where they may be.
+        needed: whether every file has them, as CT does.
+        name: of the file.
+
+    Raises:
+        InputError: none where one is needed, a slope of 0, or a table in their place.
+    """
+    if value_of(groups, "ModalityLUTSequence"):
+        raise InputError(
+            f"{name} gives its values through a table (ModalityLUTSequence); export it with a RescaleSlope"
+        )
+    if not needed and value_of(groups, "RescaleSlope") is None:
+        return 1.0, 0.0
+    slope, intercept = (numbers_of(groups, key, 1, name)[0] for key in ("RescaleSlope", "RescaleIntercept"))
+    if slope == 0:
+        raise InputError(f"{name} has the RescaleSlope 0, which makes all values one; export it again")
+    return slope, intercept

@@ -69,6 +69,17 @@ def read_stored(content: Content, dataset: pydicom.Dataset, frame: int) -> npt.N
     return np.asarray(pixel_array(dataset, index=frame, raw=True))
 
 
+def padding_in(stored: npt.NDArray[Any], dataset: pydicom.Dataset) -> npt.NDArray[np.bool_]:
+    """Which stored values a header says are no image; the sign that it gives them is often wrong and plays no part."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return np.zeros(stored.shape, bool)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((value, limit if isinstance(limit, int) else value))
+    span = 1 << 8 * stored.dtype.itemsize
+    return (stored.astype(np.int64) - low) % span <= high - low
+
+
 def check_deflated(content: Content) -> None:
     """Unpack a file that is deflated as a whole, a little at a time, and refuse it where it grows too large.
 
