@@ -191,6 +191,54 @@ def test_few_bits_are_class_ids_and_many_are_kept_or_refused(tmp_path):
         read_file(png(tmp_path / "c.png", 16, 2, [struct.pack(">3H", 1, 2, 3)])).slice(0)
 
 
+@pytest.mark.parametrize(
+    ("table", "top", "fine"),
+    [
+        ([0, 255], 1, True),
+        ([0, 128, 255], 2, True),
+        ([255, 0], 1, False),  # black is class 1
+        ([255, 0], 0, False),
+        ([255], 0, False),
+        ([0, 255, 128], 2, False),
+        ([0, 255, 0], 1, True),  # the rest is not used
+        ([0, 0, 0], 2, True),
+    ],
+)
+def test_a_table_of_greys_out_of_order_gives_no_class_ids(tmp_path, table, top, fine):
+    labels = np.zeros((6, 7), np.uint8)
+    labels[2:4, 3:] = top
+    for name in ("a.png", "a.tif"):
+        picture = Image.fromarray(labels)
+        picture.putpalette([grey for grey in table for _ in range(3)])
+        picture.save(tmp_path / name)
+        with contextlib.nullcontext() if fine else pytest.raises(InputError, match=f"{name} has a table of greys out"):
+            np.testing.assert_array_equal(read_file(tmp_path / name, class_ids=True).labels()[0], labels)
+
+
+def test_tables_of_colours_may_have_any_order(tmp_path):
+    picture = Image.fromarray(np.eye(3, dtype=np.uint8))
+    picture.putpalette([128, 64, 128, 0, 0, 0])
+    picture.save(tmp_path / "a.png")
+    assert read_file(tmp_path / "a.png", class_ids=True).labels()[0].tolist() == np.eye(3).tolist()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("unit=mm\ncf=0\nc0=-32768.0\nc1=1.0\nvunit=gray value\n", "maps to others .c0=-32768.0"),
+        ("cf=3\nc0=1\nc1=2\nc2=3\n", "maps to others"),
+        ("images=12\nslices=12\n", "holds 12 images of ImageJ"),
+        ("cf=0\nc0=0.0\nc1=1.0\nmin=0.0\nmax=3000.0\n", None),
+        ("unit=micron\n", None),
+    ],
+)
+def test_what_imagej_says_of_its_tiff_is_not_passed_over(tmp_path, lines, message):
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) + 32000
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={270: f"ImageJ=1.53t\n{lines}"})
+    with pytest.raises(InputError, match=message) if message else contextlib.nullcontext():
+        np.testing.assert_array_equal(read_file(tmp_path / "a.tif").slice(0)[0], values)
+
+
 def test_tiff_keeps_its_sign(tmp_path):
     """Signed 8 bit and unsigned 32 bit, which Pillow reads with the other sign."""
     for code, value, kind in (("<b", -3, 2), ("<I", 4_000_000_000, 1), ("<h", -700, 2), ("<f", 1.5, 3)):

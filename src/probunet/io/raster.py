@@ -12,15 +12,17 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from probunet.core.errors import InputError
-from probunet.io.content import Content, decoding, finite
+from probunet.io.content import Content, decoding, finite, said
 from probunet.io.stored import Stored
 
 PILImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, by the limits of what is read
 _MODES = {"1": 1, "L": 1, "P": 1, "I": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "F": 1, "RGB": 3, "RGBA": 3, "LA": 1}
-_TAGS = {"bits": 258, "photometric": 262, "orientation": 274, "format": 339}
+_TAGS = {"bits": 258, "photometric": 262, "description": 270, "orientation": 274, "format": 339}
 _UPRIGHT = 1
 _LOSSY = {"tiff_jpeg", "jpeg", "webp"}
 """Compressions within TIFF, by Pillow's names for them."""
+_SAME = {("0", c0, c1) for c0 in ("0", "0.0") for c1 in ("1", "1.0")}
+"""A line of ImageJ from a number to itself."""
 
 
 def read_raster(content: Content, kind: str) -> Stored:
@@ -31,8 +33,8 @@ def read_raster(content: Content, kind: str) -> Stored:
         kind: ``PNG``, ``TIFF`` or ``JPEG``, the only decoder that is tried.
 
     Raises:
-        InputError: damaged, too large, several pages, turned by a tag, or a depth that would not be kept: 16-bit
-            colour, CMYK, white as 0.
+        InputError: damaged, too large, several pages, turned by a tag, numbers that ImageJ maps to others, or a depth
+            that would not be kept: 16-bit colour, CMYK, white as 0.
     """
     with decoding(content.name, kind), content.open() as file, _opened(file, kind, content.name) as picture:
         mode, depth = picture.mode, _depth(file, picture, content.name)
@@ -40,6 +42,8 @@ def read_raster(content: Content, kind: str) -> Stored:
             raise InputError(f"{content.name} is a {mode} picture; save it as grey or RGB")
         if getattr(picture, "n_frames", 1) > 1:
             raise InputError(f"{content.name} has {getattr(picture, 'n_frames', 1)} pages; save each as a file")
+        if kind == "TIFF":
+            _check_described(picture, content.name)
         shape = (1, picture.height, picture.width)
         content.check((_MODES[mode], *shape[1:]), depth.itemsize)
         if kind != "PNG":  # Pillow decodes a PNG to find its tags, so those are asked for with the pixels
@@ -101,6 +105,8 @@ def _decode(content: Content, kind: str, depth: np.dtype[Any]) -> npt.NDArray[An
         _check_upright(picture, content.name)
         pixels = _opaque(picture, content.name)
         values = np.asarray(pixels)
+        if picture.mode == "P":
+            _check_table(picture, int(values.max()), content.name)
     if values.dtype == bool:
         values = values.astype(np.uint8)
     elif spread > 1:
@@ -109,6 +115,35 @@ def _decode(content: Content, kind: str, depth: np.dtype[Any]) -> npt.NDArray[An
         values = values.astype(values.dtype.newbyteorder("=")).view(depth)  # bytes are kept, their sign was not
     values = finite(content.name, values.astype(depth))
     return (np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None])[:, None]
+
+
+def _check_described(picture: PILImage.Image, name: str) -> None:
+    """ImageJ describes its TIFF files in lines: HU are stored as HU + 32,768, and a large stack as one page.
+
+    Raises:
+        InputError: it says that numbers stand for others, or that there are more images.
+    """
+    text = str(picture.tag_v2.get(_TAGS["description"], ""))  # type: ignore[attr-defined]
+    lines = dict(line.partition("=")[::2] for line in text.splitlines() if text.startswith("ImageJ="))
+    if "cf" in lines and (lines["cf"], lines.get("c0"), lines.get("c1")) not in _SAME:
+        raise InputError(f"{name} holds numbers that ImageJ maps to others (c0={lines.get('c0')}); save it as 32-bit")
+    if lines.get("images", "1") != "1":
+        raise InputError(f"{name} holds {said(lines['images'])} images of ImageJ; save each as a file")
+
+
+def _check_table(picture: PILImage.Image, largest: int, name: str) -> None:
+    """A table of greys that does not go from dark to bright: what looks black is not class 0.
+
+    Raises:
+        InputError: it is such a table.
+    """
+    table = np.array(picture.getpalette("RGB"), int).reshape(-1, 3)[: max(largest, 1) + 1]
+    grey = table[:, 0]
+    if (table == table[:, :1]).all() and (grey[0] == 255 or (np.diff(grey) < 0).any()):
+        raise InputError(
+            f"{name} has a table of greys out of order ({said(grey[:4].tolist())}), so that class ids are not what it "
+            "shows; save it as grey"
+        )
 
 
 def _check_upright(picture: PILImage.Image, name: str) -> None:
