@@ -80,3 +80,14 @@ def test_without_simpleitk_one_sentence_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(InputError, match=r"STAPLE needs SimpleITK; install it with: pip install 'probunet\[itk\]'"):
         staple(np.eye(3, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("spoil", [-1, 257, 0.5, np.nan], ids=str)
+@pytest.mark.parametrize("how", [majority, staple])
+def test_values_that_are_no_class_ids_are_refused(how, spoil):
+    """Their last byte would be taken for a class; of -1 STAPLE never ends."""
+    labels = np.random.default_rng(0).integers(0, 2, (3, 5, 5))
+    with pytest.raises(InputError, match="class ids are whole numbers"):
+        how(labels * spoil)
+    with pytest.raises(InputError, match="masked array"):
+        how(np.ma.masked_equal(labels, 1))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metrics import plain_matrix
 
+from probunet import metrics
 from probunet.core.errors import InputError
 from probunet.metrics import Convention, pairwise_distance, pairwise_distances
 
@@ -187,3 +188,44 @@ def test_matrix_product_of_an_accelerator_counts_the_same(device, monkeypatch):
     np.testing.assert_array_equal(product.valid, packed.valid)
     with pytest.raises(InputError, match="hold the label"):
         overlap._count_on_device(tensors[0] + 7, tensors[1], None, convention)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda maps: maps * 255,  # a mask as a picture has it
+        lambda maps: -maps,
+        lambda maps: maps * 257,  # 1 in the last byte
+        lambda maps: maps * 0.5,
+        lambda maps: np.ma.masked_equal(maps, 1),
+    ],
+    ids=["255", "-1", "257", "0.5", "masked"],
+)
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.energy_distance,
+        metrics.hungarian_iou,
+        metrics.surface_distances,
+        metrics.cross_correlation,
+        metrics.collective_insight,
+        lambda samples, _: metrics.class_frequencies(samples),
+        lambda samples, _: metrics.sample_diversity(samples),
+    ],
+)
+def test_no_metric_takes_what_is_no_class(metric, spoil):
+    maps = np.random.default_rng(0).integers(0, 2, (2, 3, 6, 6))
+    metric(maps, maps[:, ::-1])
+    with pytest.raises(InputError, match=r"labels are 0 to 1|integer labels|a masked array"):
+        metric(spoil(maps), maps)
+
+
+def test_what_counts_nowhere_may_hold_the_ignore_label():
+    maps = np.random.default_rng(0).integers(0, 2, (2, 3, 6, 6))
+    maps[:, :, :2] = 255
+    convention = Convention(ignore=255)
+    for metric in (metrics.surface_distances, metrics.cross_correlation):
+        metric(maps, maps, convention)
+    assert metrics.class_frequencies(maps, convention)[:, :, :2].max() == 0
+    maps[:] = 255
+    assert np.isnan(metrics.cross_correlation(maps, maps, convention).value).all()

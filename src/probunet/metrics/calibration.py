@@ -15,7 +15,7 @@ from probunet.core.errors import InputError
 from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps, checked_mask, reference_probabilities
-from probunet.metrics.overlap import Maps, as_array
+from probunet.metrics.overlap import Maps, as_array, check_labels
 from probunet.metrics.significance import Groups, Interval, bootstrap_sums
 from probunet.metrics.values import ImageValues
 
@@ -97,8 +97,16 @@ def joined(parts: Sequence[Calibration]) -> Calibration:
 
 
 def class_frequencies(maps: Maps, convention: Convention = FOREGROUND) -> Floats:
-    """(B, num_classes, ...) fraction of the maps (B, N, ...) that give each pixel each class."""
-    array = as_array(images_first(maps))
+    """(B, num_classes, ...) fraction of the maps (B, N, ...) that give each pixel each class.
+
+    Raises:
+        InputError: labels that are neither classes nor the ignore label.
+    """
+    maps = images_first(maps)
+    check_maps(maps, maps)
+    array = as_array(maps)
+    known = array if convention.ignore is None else np.where(array == convention.ignore, 0, array)
+    check_labels(known.reshape(*known.shape[:2], -1), None, convention, "samples")
     out = np.empty((len(array), convention.num_classes, *array.shape[2:]))
     for label in range(convention.num_classes):
         out[:, label] = (array == label).mean(axis=1)

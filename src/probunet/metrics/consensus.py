@@ -43,7 +43,7 @@ def majority(labels: Labels, weights: npt.ArrayLike | None = None) -> npt.NDArra
         (...) class ids; ``IGNORE`` where nobody has a vote.
 
     Raises:
-        InputError: there is no reader.
+        InputError: there is no reader, or values that are no class ids.
 
     >>> majority(np.array([[0, 1, 1, 255], [0, 0, 1, 255], [1, 1, 2, 255], [1, 0, 2, 255]]))
     array([  0,   0,   1, 255], dtype=uint8)
@@ -66,7 +66,7 @@ def staple(labels: Labels) -> npt.NDArray[np.uint8]:
         labels: (R, ...) class ids; pixels with ``IGNORE`` in any of them become ``IGNORE``.
 
     Raises:
-        InputError: no reader, STAPLE gives no probability, or SimpleITK is not installed.
+        InputError: no reader, values that are no class ids, STAPLE gives no probability, or SimpleITK is not installed.
 
     Source: Warfield et al. 2004; Commowick and Warfield 2010 (several classes).
     """
@@ -140,7 +140,14 @@ def _image(sitk: Any, labels: npt.NDArray[Any]) -> Any:
 
 
 def _checked(labels: Labels) -> Labels:
+    if np.ma.is_masked(labels):
+        raise InputError(f"the readers are a masked array, whose mask would be lost; fill it with {IGNORE}")
     labels = np.asarray(labels)
     if not len(labels):
         raise InputError("there is no reader whose label map could be taken")
+    if labels.dtype.kind not in "bui" or (labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= IGNORE):
+        raise InputError(
+            f"the readers' label maps hold {labels.dtype} values from {labels.min()} to {labels.max()}; class ids are "
+            f"whole numbers from 0, and {IGNORE} where nothing is known"
+        )
     return labels

@@ -7,7 +7,7 @@ import numpy as np
 from probunet.metrics.calibration import class_frequencies
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import check_maps
-from probunet.metrics.overlap import Maps, as_array
+from probunet.metrics.overlap import Maps, as_array, check_labels
 from probunet.metrics.values import ImageValues
 
 _CONSTANT = 1e-12
@@ -29,7 +29,7 @@ def cross_correlation(samples: Maps, references: Maps, convention: Convention = 
         convention: number of classes, ignore label; all classes count.
 
     Raises:
-        InputError: shapes that do not match, or no integers.
+        InputError: shapes that do not match, or no classes.
 
     Source: Baumgartner et al. 2019 (PHiSeg), section 3.
     """
@@ -40,10 +40,14 @@ def cross_correlation(samples: Maps, references: Maps, convention: Convention = 
         keep = np.ones(readers.shape[1], bool)
         if convention.ignore is not None:
             keep = (readers != convention.ignore).all(axis=0)
-        mine = as_array(samples[b]).reshape(samples.shape[1], -1)[:, keep]
+        if not keep.any():
+            continue
+        readers, mine = readers[:, keep], as_array(samples[b]).reshape(samples.shape[1], -1)[:, keep]
+        check_labels(mine[None], None, convention, "samples")
+        check_labels(readers[None], None, convention, "references")
         share = class_frequencies(mine[None], convention)[0]
         spread = (share * (1 - share)).sum(axis=0)
-        missed = 1 - np.take_along_axis(share, readers[:, keep].astype(np.int64), axis=0)
+        missed = 1 - np.take_along_axis(share, readers.astype(np.int64), axis=0)
         if spread.size and np.ptp(spread) > _CONSTANT:
             kept = missed[np.ptp(missed, axis=1) > _CONSTANT]
             value[b] = np.mean([np.corrcoef(spread, reader)[0, 1] for reader in kept]) if len(kept) else np.nan

@@ -162,6 +162,8 @@ def check_maps(samples: Maps, references: Maps) -> None:
         if not is_integer:
             kind = getattr(maps, "dtype", type(maps).__name__)
             raise InputError(f"{name} must be an array or tensor of integer labels, not {kind}")
+        if np.ma.is_masked(maps):
+            raise InputError(f"{name} are a masked array, whose mask would be lost; fill it with the ignore label")
         if maps.ndim < 3:
             raise InputError(
                 f"{name} have the shape {tuple(maps.shape)}; needed is (images, maps, ...spatial), "

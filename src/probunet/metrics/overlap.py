@@ -74,7 +74,7 @@ def count_overlaps(
     for rows, pixels in _blocks(images, maps, first.shape[2]):
         block = first[rows, :, pixels], second[rows, :, pixels]
         keep = _kept_pixels(block[1], None if mask is None else mask[rows, pixels], convention)
-        pure = [_check_labels(part, keep, convention, name) for part, name in zip(block, _NAMES, strict=True)]
+        pure = [check_labels(part, keep, convention, name) for part, name in zip(block, _NAMES, strict=True)]
         valid[rows] += block[0].shape[2] if keep is None else np.count_nonzero(keep, axis=1)
         for k, label in enumerate(convention.evaluated):
             is_binary = all(pure) and convention.num_classes == 2 and label == 1
@@ -104,7 +104,7 @@ def _count_from_edges(
     keep, padded = _kept_pixels(second, mask, convention), -width % 64
     if keep is not None or padded:
         for part, name in zip(parts, _NAMES, strict=True):
-            _check_labels(part[None], keep, convention, name)
+            check_labels(part[None], keep, convention, name)
     if keep is not None:
         parts = [np.where(keep, part, np.uint8(NOTHING)) for part in parts]
     if padded:
@@ -143,7 +143,7 @@ def _kept_pixels(
     return None if ignored is None or not ignored.any() else ~ignored
 
 
-def _check_labels(
+def check_labels(
     labels: npt.NDArray[Any], keep: npt.NDArray[np.bool_] | None, convention: Convention, name: str
 ) -> bool:
     """Refuse labels that mean nothing; say whether the map holds 0 and 1 alone, as bytes."""

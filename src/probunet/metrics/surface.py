@@ -13,7 +13,7 @@ from scipy import ndimage
 from probunet.core.errors import InputError
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps
-from probunet.metrics.overlap import Maps, as_array
+from probunet.metrics.overlap import Maps, as_array, check_labels
 from probunet.metrics.values import ImageValues, defined_mean
 
 Mask = npt.NDArray[np.bool_]
@@ -57,7 +57,7 @@ def surface_distances(
         percentile: 95 for HD95, 100 for the Hausdorff distance.
 
     Raises:
-        InputError: shapes that do not match, no 2-D or 3-D maps, or a spacing that fits no axis.
+        InputError: shapes that do not match, no 2-D or 3-D maps, no classes, or a spacing that fits no axis.
 
     Source: Taha and Hanbury 2015; the percentile of each direction, then the larger, as MONAI and others take it.
     """
@@ -77,6 +77,8 @@ def surface_distances(
         known = np.ones(maps.shape[1:], bool)
         if convention.ignore is not None:
             known = (maps[split:] != convention.ignore).all(axis=0)
+        for part, name in ((maps[:split], "samples"), (maps[split:], "references")):
+            check_labels(part.reshape(1, len(part), -1), known.reshape(1, -1), convention, name)
         of_classes = [_pairs((maps == k) & known, split, mm, percentile, convention) for k in convention.evaluated]
         hausdorff[b], average[b] = _class_mean(np.stack(of_classes))
     return SurfaceDistances(hausdorff, average, percentile, convention)
