@@ -218,3 +218,28 @@ def test_a_summary_names_what_was_done(models, inputs, tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert any("resampled from" in note for note in summary["notes"])
     assert summary["probabilities"] == f"of these {N} hypotheses"
+
+
+def test_what_python_passes_is_taken_whole_or_refused(models, inputs):
+    predictor = pu.Predictor.load(models / "run")
+    prediction = predictor(inputs / "picture.png")
+    with pytest.raises(pu.InputError, match=r"float64 labels .* give class ids"):
+        prediction.log_prob(np.full(prediction.shape, 0.5))
+    with pytest.raises(pu.InputError, match="masked array"):
+        predictor(np.ma.masked_less(np.ones((1, 32, 32)), 2))
+    with pytest.raises(pu.InputError, match="Tensor is no picture"):
+        predictor(torch.zeros(1, 32, 32))
+    for at, size in (((10.5, 9), None), ((10, 9), (16.0, 16))):
+        with pytest.raises(pu.InputError, match="not in whole pixels"):
+            predictor(inputs / "picture.png", at=at, size=size)
+    for size in ((16,), (-16, 16), (16, 16, 16)):
+        with pytest.raises(pu.InputError, match="is no height and width of the model"):
+            predictor(inputs / "picture.png", at=(10, 9), size=size)
+    for batch in (
+        np.zeros((1, 1, 32, 32)),
+        None,
+        torch.zeros(0, 1, 32, 32),
+        torch.zeros(1, 1, 32, 32, dtype=torch.bool),
+    ):
+        with pytest.raises(pu.InputError, match="an image batch of"):
+            predictor.model(batch)

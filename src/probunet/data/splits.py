@@ -56,7 +56,8 @@ def patient_of_nobody(name: str, image: npt.NDArray[Any]) -> str:
         name: of the picture, in its set.
         image: all its values, as they are in the source.
     """
-    values = np.ascontiguousarray(image, np.float32) + np.float32(0)  # -0 is 0
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(image, np.float32) + np.float32(0)  # -0 is 0
     checksum = hashlib.sha256(f"{values.shape}".encode())
     checksum.update(values.astype("<f4", copy=False).tobytes())
     return f"{name} {checksum.hexdigest()[:12]}"

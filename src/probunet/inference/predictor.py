@@ -127,6 +127,8 @@ class Predictor:
             picture = self._of_array(picture, spacing, unit)
         elif spacing is not None or unit is not None:
             raise InputError("spacing and unit are of arrays; a file says them itself")
+        elif not isinstance(picture, Picture | Path | str):
+            raise InputError(f"{type(picture).__name__} is no picture; give a file or an array (a tensor's .numpy())")
         elif not isinstance(picture, Picture):
             picture = read_picture(Path(picture), self.model.in_channels)
         return Prediction(self, View(self.trained, with_channels(picture, self.model.in_channels), at, size), reader)
@@ -277,8 +279,10 @@ class Prediction:
         """
         if (reason := self.no_likelihood) is not None:
             raise InputError(f"{self.picture.source}: {reason}")
-        if labels.shape != self.shape:
-            raise InputError(f"labels of shape {labels.shape} do not fit {self.picture.source}; give {self.shape}")
+        if labels.shape != self.shape or labels.dtype.kind not in "bui":
+            raise InputError(
+                f"{labels.dtype} labels {labels.shape} do not fit the picture; give class ids {self.shape}"
+            )
         seen = self.view.labels_seen(labels)
         label = torch.from_numpy(seen[None] if self.view.volumes else seen).to(self.predictor.device)
         generator = torch.Generator().manual_seed(seed_of(checked_seed(seed), "log_prob"))

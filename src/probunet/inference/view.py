@@ -76,6 +76,12 @@ class View:
         if at is not None and len(at) not in ((2, 3) if self.volumes else (2,)):
             places = "row and column, or slice, row and column" if self.volumes else "row and column; it sees slices"
             raise InputError(f"the place {' '.join(map(str, at))} does not fit the model; give {places}")
+        if not all(isinstance(pixels, int | np.integer) for pixels in (*(at or ()), *(size or ()))):
+            raise InputError(f"a place {at} and a size {size} are not in whole pixels; round them")
+        if size is not None and (len(size) not in ((2, 3) if self.volumes else (2,)) or min(size) < 1):
+            raise InputError(
+                f"the size {' '.join(map(str, size))} is no height and width of the model; give pixels above 0"
+            )
         scale, through = self._scale(), self._scale_through() if self.volumes else 1.0
         plane = None if at is None else at[-2:]
         self._range = self._range_field(plane)

@@ -168,8 +168,10 @@ def finite(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The values, if they are numbers.
 
     Raises:
-        InputError: of another type, or NaN or infinite.
+        InputError: of another type, masked, or NaN or infinite.
     """
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} is a masked array, whose mask would be lost; fill it first")
     if values.dtype.kind not in "buif":
         raise InputError(f"{name} holds {values.dtype}; numbers are needed")
     if values.dtype.kind == "f" and not np.isfinite(values).all():

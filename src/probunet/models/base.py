@@ -274,7 +274,10 @@ def check_image(image: Image, in_channels: int, dims: int) -> None:
     Raises:
         InputError: not (B, C, *size), wrong number of channels, smaller than 16x16, no slices, integer, or not finite.
     """
-    if image.ndim != 2 + dims or image.shape[1] != in_channels:
+    if not isinstance(image, torch.Tensor) or not image.is_floating_point():
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise InputError(f"an image batch of type {kind} is no tensor of floating point numbers; convert it first")
+    if image.ndim != 2 + dims or image.shape[1] != in_channels or not len(image):
         axes = "depth, height, width" if dims == 3 else "height, width"
         raise InputError(
             f"an image batch of shape {tuple(image.shape)} does not fit a model of {dims} dimensions and "
@@ -285,8 +288,6 @@ def check_image(image: Image, in_channels: int, dims: int) -> None:
             f"an image of {image.shape[-2]}x{image.shape[-1]} px is too small; "
             f"give at least {MINIMUM_SIZE}x{MINIMUM_SIZE} px"
         )
-    if not image.is_floating_point():
-        raise InputError(f"an image batch of type {image.dtype} is not floating point; convert it first")
     pieces = image.unbind(2) if dims == 3 else [image]  # of a volume that need not fit into memory
     if not all(bool(torch.isfinite(piece).all()) for piece in pieces):
         bad = sum(int((~torch.isfinite(piece)).sum()) for piece in pieces)

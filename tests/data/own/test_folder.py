@@ -403,6 +403,14 @@ def test_the_map_of_values_has_full_precision(tmp_path):
     assert store.intensity.scale == pytest.approx(np.std(images), rel=1e-12)
 
 
+def test_values_beyond_all_numbers_are_one_sentence(tmp_path):
+    root = make(tmp_path / "mine", cases=2, suffix=".npy")
+    for i in range(2):
+        write(root / f"imagesTr/case{i}_0000.npy", np.random.default_rng(i).normal(0, 1e200, (32, 32)))
+    with pytest.raises(InputError, match="rescale them"):
+        prepare_folder(root, tmp_path / "out", fractions=(1, 0, 0))
+
+
 def test_too_few_patients_are_said_before_training(tmp_path, caplog):
     prepare_folder(make(tmp_path / "one", cases=1), tmp_path / "out")
     assert "1 patient(s) are too few to have validation and test cases of other patients" in caplog.text

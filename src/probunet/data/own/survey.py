@@ -41,9 +41,10 @@ class Moments:
     def add(self, values: npt.NDArray[Any]) -> None:
         """Count some values in."""
         number, mean = values.size, float(values.mean(dtype=np.float64))
-        squares = float(np.square(values - mean, dtype=np.float64).sum())
+        with np.errstate(over="ignore"):  # what is infinite is refused in the end
+            squares = float(np.square(values - mean, dtype=np.float64).sum())
         total, apart = self.number + number, mean - self.mean
-        self.squares += squares + apart**2 * self.number * number / total
+        self.squares += squares + apart * apart * self.number * number / total
         self.mean += apart * number / total
         self.number = total
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
