@@ -135,6 +135,9 @@ def test_a_copy_of_a_file_is_read_once_but_another_image_of_that_name_is_refused
         {"Rows": 24},
         {"PatientID": "LIDC-IDRI-0002"},
         {"RescaleType": "MGML"},
+        {"BitsStored": 8, "HighBit": 7, "RescaleSlope": 1},
+        {"RescaleSlope": None},
+        {"FrameOfReferenceUID": "1.2.3.4"},
     ],
     ids=lambda changes: next(iter(changes)),
 )

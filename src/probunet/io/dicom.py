@@ -19,7 +19,7 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import AIR, DENSE, MOST_HU
 from probunet.io.content import Content, decoding, open_regular, said
 from probunet.io.dicom_attributes import Header, groups_of, number_of, numbers_of, required, rescale_of, text_of
-from probunet.io.dicom_pixels import check_deflated, padding_in, read_stored
+from probunet.io.dicom_pixels import check_deflated, check_kind, padding_in, read_stored
 from probunet.io.dicom_scan import scan
 
 MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
@@ -48,6 +48,7 @@ _TAGS = [
     "PatientID",
     "SeriesInstanceUID",
     "SOPInstanceUID",
+    "FrameOfReferenceUID",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -75,6 +76,7 @@ class Slice:
         patient: patient id, empty where it was taken out.
         series: series instance UID.
         sop_uid: SOP instance UID of the file.
+        reference: frame of reference UID: where positions count from; empty where it was taken out.
         position: (x, y, z) mm, centre of the first pixel, x to the left and y to the back.
         orientation: directions (x, y, z) of a row and of a column, unit vectors one after the other.
         spacing: mm between rows, mm between columns.
@@ -83,6 +85,7 @@ class Slice:
         thickness: mm, or ``None``.
         modality: ``CT``, ``MR`` or ``PT``.
         rescale_type: what the values are after slope and intercept, as the file says it; empty where it does not.
+        scaled: whether there is a slope.
         byte: whether it has 256 values in steps of one, which is too little for HU: a CT that somebody windowed.
         frame: number of the frame in a file of many, from 0; ``None`` in a file of one.
         phase: name and value of what may tell images at one place apart.
@@ -93,6 +96,7 @@ class Slice:
     patient: str
     series: str
     sop_uid: str
+    reference: str
     position: tuple[float, ...]
     orientation: tuple[float, ...]
     spacing: tuple[float, ...]
@@ -101,6 +105,7 @@ class Slice:
     thickness: float | None
     modality: str
     rescale_type: str
+    scaled: bool
     byte: bool
     frame: int | None
     phase: tuple[tuple[str, str], ...]
@@ -161,7 +166,7 @@ def read_slices(content: Content) -> list[Slice] | str:
         modality = str(required(header, "Modality", content.name))
         if modality not in MODALITIES:
             return said(modality)
-        _check_kind(header, content.name)
+        check_kind(header, content.name)
         frames = int(header.get("NumberOfFrames") or 1)
         shape = int(required(header, "Rows", content.name)), int(required(header, "Columns", content.name))
         bits = int(header.get("BitsAllocated") or 16)
@@ -242,14 +247,6 @@ def _header(content: Content, tags: Sequence[str] | None, pixels: bool = False) 
         )
 
 
-def _check_kind(header: Header, name: str) -> None:
-    colour = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
-    if not colour.startswith("MONOCHROME") or int(header.get("SamplesPerPixel") or 1) != 1:
-        raise InputError(f"{name} is a colour image ({said(colour)}); one channel is needed")
-    if "MOSAIC" in str(header.get("ImageType") or ""):
-        raise InputError(f"{name} is a mosaic, many slices as tiles of one image; convert it first (dcm2niix)")
-
-
 def _slice(
     content: Content,
     header: Header,
@@ -260,8 +257,8 @@ def _slice(
     """One slice out of the places where its attributes may be, the most special one first."""
     name = content.name
     orientation = numbers_of(groups, "ImageOrientationPatient", 6, name)
-    row, column = orientation[:3], orientation[3:]
-    if max(abs(_dot(row, row) - 1), abs(_dot(column, column) - 1), abs(_dot(row, column))) > 1e-3:
+    directions = np.reshape(orientation, (2, 3))
+    if np.abs(directions @ directions.T - np.eye(2)).max() > 1e-3:
         raise InputError(
             f"{name} has ImageOrientationPatient {said(list(orientation))}; orthogonal unit vectors are needed"
         )
@@ -274,6 +271,7 @@ def _slice(
         patient=str(header.get("PatientID") or "").strip(),
         series=str(required(header, "SeriesInstanceUID", name)),
         sop_uid=str(required(header, "SOPInstanceUID", name)),
+        reference=text_of(groups, "FrameOfReferenceUID").strip(),
         position=numbers_of(groups, "ImagePositionPatient", 3, name),
         orientation=orientation,
         spacing=spacing,
@@ -282,6 +280,7 @@ def _slice(
         thickness=thickness if thickness and thickness > 0 else None,
         modality=str(header.get("Modality")),
         rescale_type=text_of(groups, "RescaleType").strip().upper(),
+        scaled=number_of(groups, "RescaleSlope") is not None,
         byte=int(header.get("BitsStored") or 16) <= 8 and number_of(groups, "RescaleSlope") in (None, 1),
         frame=frame,
         phase=tuple((key, text_of(groups, key)) for key in _PHASES),
@@ -294,7 +293,3 @@ def _frames(content: Content, header: pydicom.Dataset, frames: int, shape: tuple
     if len(listed) != frames:
         raise InputError(f"{content.name} holds {frames} frame(s) and does not say where they lie; export slices")
     return [_slice(content, header, groups_of(header, k), k, shape) for k in range(frames)]
-
-
-def _dot(first: Sequence[float], other: Sequence[float]) -> float:
-    return sum(a * b for a, b in zip(first, other, strict=True))

@@ -16,7 +16,8 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from probunet.core.errors import InputError
-from probunet.io.content import Content
+from probunet.io.content import Content, said
+from probunet.io.dicom_attributes import Header
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 """Markers of JPEG and JPEG-LS after which height and width stand."""
@@ -78,6 +79,19 @@ def padding_in(stored: npt.NDArray[Any], dataset: pydicom.Dataset) -> npt.NDArra
     low, high = sorted((value, limit if isinstance(limit, int) else value))
     span = 1 << 8 * stored.dtype.itemsize
     return (stored.astype(np.int64) - low) % span <= high - low
+
+
+def check_kind(header: Header, name: str) -> None:
+    """Refuse what is no single image of one channel.
+
+    Raises:
+        InputError: colour, or a mosaic of slices.
+    """
+    colour = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+    if not colour.startswith("MONOCHROME") or int(header.get("SamplesPerPixel") or 1) != 1:
+        raise InputError(f"{name} is a colour image ({said(colour)}); one channel is needed")
+    if "MOSAIC" in str(header.get("ImageType") or ""):
+        raise InputError(f"{name} is a mosaic, many slices as tiles of one image; convert it first (dcm2niix)")
 
 
 def check_deflated(content: Content) -> None:

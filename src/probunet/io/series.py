@@ -93,8 +93,8 @@ def make_series(slices: Sequence[Slice]) -> Series:
     """Sort the slices of one series and check them against each other.
 
     Raises:
-        InputError: they differ in patient, orientation, size or pixel spacing, or two different files have the same
-            SOP instance UID.
+        InputError: they differ in patient, orientation, size, pixel spacing, unit or frame of reference, or two
+            different files have the same SOP instance UID.
     """
     remarks: list[str] = []
     slices = _without_copies(slices, remarks)
@@ -106,6 +106,9 @@ def make_series(slices: Sequence[Slice]) -> Series:
             ("ImageOrientationPatient", first.orientation, one.orientation),
             ("PixelSpacing", first.spacing, one.spacing),
             ("RescaleType", first.rescale_type, one.rescale_type),
+            ("RescaleSlope", *("a value" if each.scaled else "no value" for each in (first, one))),
+            ("the unit", *(each.unit or "values of no unit" for each in (first, one))),
+            ("FrameOfReferenceUID", first.reference, one.reference),
         ):
             same = (
                 mine == its
