@@ -19,6 +19,7 @@ from probunet.report.costs import read_log
 from probunet.runs.checkpoints import read_checkpoint
 from probunet.runs.run import Run
 from probunet.training.callbacks import Stopwatch
+from probunet.training.fit import Fit
 from probunet.training.task import Optimisation
 
 
@@ -209,6 +210,22 @@ def test_ctrl_c_saves_the_state_and_the_same_command_goes_on(experiment_file, tm
     steps, _ = read_log(run / "log")["train/loss"]
     assert steps[0] == 0
     assert steps[-1] == reached + 2
+
+
+def test_a_longer_training_that_is_stopped_is_not_taken_for_complete(experiment_file, tmp_path, monkeypatch):
+    words = ["train", "--config", str(experiment_file), "--only", "unet", "--trainer.max_steps"]
+    main([*words, "3"])
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "__call__", stopped)
+        with pytest.raises(SystemExit):
+            main([*words, "6"])
+    assert Run(tmp_path / "run" / "unet").training() is None
+    main([*words, "6"])
+    assert Run(tmp_path / "run" / "unet").training()["steps"] == 6
 
 
 def test_sigterm_is_an_exception_of_python_and_the_same_call_goes_on(store, tmp_path):

@@ -23,8 +23,10 @@ from probunet.runs.description import TRAINING, TrainedModel, check_written
 from probunet.runs.specification import Trust
 
 DESCRIPTION = "run.yaml"
+COMPLETE = "training.json"
+"""Is there once a training is complete."""
 WRITTEN: dict[str, dict[str, type | UnionType]] = {
-    "training.json": TRAINING,
+    COMPLETE: TRAINING,
     "evaluation.json": {"data": dict, "ged2": dict, "scores": list, "checkpoint": str, "seed": int},
 }
 """What others read of the results in a run directory."""
@@ -83,7 +85,7 @@ class Run(TrainedModel):
         Raises:
             InputError: the file is damaged.
         """
-        return self._json("training.json")
+        return self._json(COMPLETE)
 
     def evaluation(self) -> dict[str, Any] | None:
         """What ``evaluation.json`` says; ``None`` before the first evaluation.

@@ -19,7 +19,7 @@ from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.description import FORMAT, VERSION
-from probunet.runs.run import DESCRIPTION, Run
+from probunet.runs.run import COMPLETE, DESCRIPTION, Run
 from probunet.runs.specification import Specification, Trust
 from probunet.runs.trained import open_model
 from probunet.training.data import TrainingData
@@ -161,6 +161,8 @@ class Experiment:
         model = training.specification.build(self.trust)
         if self.start:
             self.start.begin(training.folder.name, model)
+        if is_first():  # a longer training that is stopped is not complete, though the shorter one was
+            (training.folder / COMPLETE).unlink(missing_ok=True)
         write_yaml(training.folder / DESCRIPTION, self.settings(training))
         run, energy = self.run(training), self.energy_of(training.folder)
         fit = Fit(

@@ -27,7 +27,7 @@ from probunet.data.batches import SharedBatches
 from probunet.data.store import Store
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
-from probunet.runs.run import Run
+from probunet.runs.run import COMPLETE, Run
 from probunet.training.batch_norm import share_batch_norm
 from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
 from probunet.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints, newest_readable
@@ -108,7 +108,7 @@ class Fit:
             _stop(trainer, stop.received)
         if trainer.is_global_zero:
             summary = _summary(trainer, model, watch.seconds, skip.skipped, best)
-            write_json(self.run.path / "training.json", summary)
+            write_json(self.run.path / COMPLETE, summary)
 
     def _validated(self, trainer: pl.Trainer, task: SegmentationTask, images: DataLoader[Any]) -> float | None:
         """Make sure that a finished training leaves a validated model; give its D_GED^2."""

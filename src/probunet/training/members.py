@@ -13,7 +13,7 @@ from probunet.core.names import safe_name
 from probunet.models.ensemble import Ensemble
 from probunet.models.unet import UNet
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
-from probunet.runs.run import DESCRIPTION, Run
+from probunet.runs.run import COMPLETE, DESCRIPTION, Run
 from probunet.runs.specification import Specification
 
 
@@ -83,6 +83,7 @@ def assemble(folder: Path, settings: dict[str, Any], members: list[Run]) -> Run:
     for i, member in enumerate(members):
         for name, value in read_checkpoint(member.best)["state_dict"].items():
             weights[f"model.members.{i}.{name.removeprefix('model.')}"] = value
+    (folder / COMPLETE).unlink(missing_ok=True)
     write_yaml(folder / DESCRIPTION, {**settings, "members": [str(m.path) for m in members]})
     run = Run(folder)
     write_checkpoint(run.best, {"state_dict": weights})
@@ -90,5 +91,5 @@ def assemble(folder: Path, settings: dict[str, Any], members: list[Run]) -> Run:
     summed = {key: sum(s[key] for s in summaries) for key in ("steps", "skipped_steps", "seconds", "parameters")}
     shared = {key: summaries[0][key] for key in ("device", "threads", "versions")}
     memory = max(s["peak_memory_mb"] for s in summaries)
-    write_json(folder / "training.json", {**summed, "best_validation_ged2": None, "peak_memory_mb": memory, **shared})
+    write_json(folder / COMPLETE, {**summed, "best_validation_ged2": None, "peak_memory_mb": memory, **shared})
     return run
