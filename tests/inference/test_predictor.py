@@ -174,6 +174,7 @@ def test_arrays_with_their_pixel_size_and_unit(models, inputs):
         (np.int32([[40, 64512]]), "", "HU", "reach 64512"),
         (np.float32([[-1.05, 0.5]]), "", "HU", "as if normalised"),
         (np.int16([[0, 100]]), "grey level", "HU", "these are grey level"),
+        (np.int16([[0, 900]]), "raw value", "HU", "these are no HU, as their file says"),
         (np.int16([[0, 300]]), "grey level", "grey level", "these from 0 to 300"),
         (np.uint8([[0, 255]]), "", "grey level, 0 to 1", "run from 0 to 255"),
         (np.int16([[-1000, 300]]), "HU", "raw value", "trained on raw value"),
@@ -195,6 +196,7 @@ def test_units_that_can_be():
     assert values.tolist() == [[0, 127.5, 255]]
     assert "range as 0 to 255" in note
     assert in_units(np.float32([[0.25, 1]]), "", "grey level, 0 to 1")[0].tolist() == [[0.25, 1]]
+    assert in_units(np.float32([[-5, 900]]), "raw value", "MR signal")[0].tolist() == [[-5, 900]]
 
 
 def test_large_pictures_go_in_tiles_and_give_the_same(models, monkeypatch):

@@ -351,7 +351,7 @@ def test_mr_is_read_and_two_echoes_are_two_pictures(tmp_path):
         save(one, tmp_path / f"{echo}-{i}.dcm")
     pictures = find_pictures([tmp_path])
     assert [picture.shape for picture in pictures] == [(3, 48, 48)] * 2
-    assert {picture.unit for picture in pictures} == {""}
+    assert {picture.unit for picture in pictures} == {"raw value"}
     assert len({picture.name for picture in pictures}) == 2
     for i in range(2):
         save(ct_slice(uid(6), i, (0, 0, 0)), tmp_path / "same" / f"{i}.dcm")
@@ -530,7 +530,7 @@ def test_an_iodine_map_is_no_ct_in_hu(tmp_path):
     for name, changes in {"iodine": {"RescaleType": "MGML", "RescaleIntercept": -5000}, "plain": {}}.items():
         save(ct_slice(SERIES, 0, (0, 0, 0), **changes), tmp_path / f"{name}.dcm")
     iodine, plain = read_picture(tmp_path / "iodine.dcm"), read_picture(tmp_path / "plain.dcm")
-    assert (iodine.unit, plain.unit) == ("", "HU")
+    assert (iodine.unit, plain.unit) == ("raw value", "HU")
     dataset = pydicom.dcmread(tmp_path / "iodine.dcm")
     expected = dataset.pixel_array * float(dataset.RescaleSlope) - 5000
     assert expected.min() < -1024

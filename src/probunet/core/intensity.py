@@ -14,6 +14,8 @@ DENSE = 3_071.0
 """HU: the largest that 12 bits hold; what is brighter and said to be padding is no metal."""
 MOST_HU = 32_767.0
 """HU: the largest that signed numbers of 16 bits hold; the densest metal stays below. What is above was signed once."""
+RAW = "raw value"
+"""Unit of values that are known to be no HU and no grey levels; what they are instead, nobody says."""
 FAR = 50.0
 """Beyond this, a value cannot be of an image that was mapped to the order of one."""
 

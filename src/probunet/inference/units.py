@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.intensity import AIR, MOST_HU
+from probunet.core.intensity import AIR, MOST_HU, RAW
 
 NORMALISED = 8.0
 """Fractions all within this look as if somebody had normalised them already."""
@@ -44,7 +44,7 @@ def in_units(
         return _in_hounsfield(raw, values, unit)
     if wanted == "grey level":
         return _in_grey_levels(raw, values, unit, limits)
-    if unit and wanted and unit != wanted:
+    if unit not in ("", RAW) and wanted and unit != wanted:
         raise InputError(f"the values are in {unit}, the model was trained on {wanted}; convert them first")
     allowed = _RANGE.search(wanted)
     if allowed and not (float(allowed[1]) <= values.min() and values.max() <= float(allowed[2])):
@@ -91,7 +91,8 @@ def _in_hounsfield(
     raw: npt.NDArray[Any], values: npt.NDArray[np.float32], unit: str
 ) -> tuple[npt.NDArray[np.float32], str]:
     if unit not in ("", "HU"):
-        raise InputError(f"the model was trained on Hounsfield units, these are {unit}; give the CT in HU")
+        kind = "no HU, as their file says" if unit == RAW else unit
+        raise InputError(f"the model was trained on Hounsfield units, these are {kind}; give the CT in HU")
     if not unit and raw.dtype.kind in "bu":
         kind = "8-bit grey levels" if raw.dtype.itemsize == 1 else "unsigned numbers, which have no place for air"
         raise InputError(f"the model was trained on Hounsfield units, these are {kind}; give DICOM or HU")

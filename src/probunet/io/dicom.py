@@ -16,13 +16,13 @@ import pydicom
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from probunet.core.errors import InputError
-from probunet.core.intensity import AIR, DENSE, MOST_HU
+from probunet.core.intensity import AIR, DENSE, MOST_HU, RAW
 from probunet.io.content import Content, decoding, open_regular, said
 from probunet.io.dicom_attributes import Header, groups_of, number_of, numbers_of, required, rescale_of, text_of
 from probunet.io.dicom_pixels import check_deflated, check_kind, padding_in, read_stored
 from probunet.io.dicom_scan import scan
 
-MODALITIES = {"CT": "HU", "MR": "", "PT": ""}
+MODALITIES = {"CT": "HU", "MR": RAW, "PT": RAW}
 """What is read, with the unit of its values."""
 _HOUNSFIELD = ("", "HU", "HU_MOD", "US")
 """Rescale types of CT in HU (DICOM PS3.3, C.11.1.1.2): not said, HU, modified HU, unspecified. Others are maps of
@@ -113,8 +113,8 @@ class Slice:
 
     @property
     def unit(self) -> str:
-        """``HU`` for CT, ``grey level`` for CT of a byte; empty for others, and for CT that is said to be another."""
-        unit = MODALITIES[self.modality] if self.rescale_type in _HOUNSFIELD else ""
+        """``HU`` for CT, ``grey level`` for CT of a byte, ``RAW`` for others and for CT that is said to be another."""
+        unit = MODALITIES[self.modality] if self.rescale_type in _HOUNSFIELD else RAW
         return "grey level" if unit == "HU" and self.byte else unit
 
 

@@ -107,7 +107,7 @@ def make_series(slices: Sequence[Slice]) -> Series:
             ("PixelSpacing", first.spacing, one.spacing),
             ("RescaleType", first.rescale_type, one.rescale_type),
             ("RescaleSlope", *("a value" if each.scaled else "no value" for each in (first, one))),
-            ("the unit", *(each.unit or "values of no unit" for each in (first, one))),
+            ("the unit", first.unit, one.unit),
             ("FrameOfReferenceUID", first.reference, one.reference),
         ):
             same = (

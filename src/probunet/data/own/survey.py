@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
-from probunet.core.intensity import MOST_HU, Intensity
+from probunet.core.intensity import MOST_HU, RAW, Intensity
 from probunet.core.words import counted
 from probunet.data.manifest import Split
 from probunet.data.own.folder import Dataset, is_ct
@@ -112,15 +112,15 @@ def intensity_of(dtype: np.dtype[Any], moments: Moments, channels: Sequence[str]
 
 
 def _unit(moments: Moments, channels: Sequence[str]) -> str:
-    """``HU`` where every channel is called CT and its values can be; ``raw value`` where nobody knows."""
+    """``HU`` where every channel is called CT and its values can be; ``RAW`` where nobody knows."""
     if not all(map(is_ct, channels)):
-        return "raw value"
+        return RAW
     if moments.low >= 0 or moments.high > MOST_HU or moments.high - moments.low <= FEW_HU:
         log.warning(
             f"note: dataset.json says CT, but the values run from {moments.low:g} to {moments.high:g}, which are no "
             "HU; they are stored as raw values of no known unit"
         )
-        return "raw value"
+        return RAW
     return "HU"
 
 
