@@ -7,8 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main
+from probunet.data.prepare import write_store
 from probunet.drawing.pixels import class_palette
 from probunet.report import overlaps
 from probunet.report.latent_plane import NEAREST, apart
@@ -155,6 +157,34 @@ def test_what_cannot_be_reported_is_one_sentence(trained, tmp_path, failing):
         file.unlink()
     assert "holds no evaluation; run 'probunet evaluate" in failing("report", str(copy))
     assert "no trained model" in failing("report", str(tmp_path))
+
+
+@pytest.mark.parametrize("change", [reversed, lambda rows: [row.replace(",0.", ",1.") for row in rows]])
+def test_scores_in_another_order_or_of_another_evaluation_are_refused(trained, tmp_path, failing, change):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    file = copy / "unet" / "evaluation.csv"
+    head, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([head, *change(rows)]) + "\n")
+    assert "evaluation.csv was changed, or is of another evaluation" in failing("report", str(copy))
+
+
+def test_results_of_other_weights_are_neither_reported_nor_passed_on(trained, tmp_path, failing):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    run = copy / "probabilistic_unet"
+    shutil.copy(run / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt")
+    assert "evaluation.json is not of the weights that the run has now" in failing("report", str(copy))
+    main(["export", str(run), "--out", str(tmp_path / "exported")])
+    assert json.loads((tmp_path / "exported" / "probunet.json").read_text())["evaluation"] is None
+
+
+def test_a_store_that_was_prepared_again_is_not_the_data_of_the_evaluation(trained, tmp_path, failing):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    again = write_store(tmp_path / "again", blobs(24)[::-1], DESCRIPTION, np.uint8, jobs=1)
+    for file in copy.glob("*/evaluation.json"):
+        content = json.loads(file.read_text())
+        content["data"]["store"] = str(again.path)
+        file.write_text(json.dumps(content))
+    assert "is not the data that" in failing("report", str(copy))
 
 
 def test_a_page_or_a_table_of_somebody_else_is_not_replaced(trained, tmp_path, failing):

@@ -26,6 +26,9 @@ def experiments(trained, tmp_path):
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+        beside = json.loads(file.with_suffix(".json").read_text())
+        beside["ged2"]["4"]["mean"] += 0.1
+        file.with_suffix(".json").write_text(json.dumps(beside))
     return folders
 
 

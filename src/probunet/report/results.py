@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.intensity import Intensity
 from probunet.core.marks import marked
 from probunet.data.batches import EvaluationImages
@@ -59,6 +61,12 @@ class Results:
             raise InputError(f"{experiment} holds no evaluation; run 'probunet evaluate {experiment}' first")
         self.evaluations = {run.name: run.evaluation() or {} for run in self.runs}
         self.first = self.evaluations[self.runs[0].name]
+        for run in self.runs:
+            if run.figures() is None:
+                raise InputError(
+                    f"{shown(run.path / 'evaluation.json')} is not of the weights that the run has now; run 'probunet "
+                    f"evaluate {experiment}' again"
+                )
         for name, evaluation in self.evaluations.items():
             if evaluation["data"] != self.first["data"]:
                 raise InputError(
@@ -74,6 +82,11 @@ class Results:
         self.seed: int = self.first["seed"]
         self.numbers = [int(n) for n in self.first["ged2"]]
         self.store = Store(self.data["store"])
+        if self.store.identity().as_json() != self.data.get("identity"):
+            raise InputError(
+                f"{shown(self.store.path)} is not the data that {experiment} was evaluated on, it was prepared again "
+                f"since; run 'probunet evaluate {experiment}' again"
+            )
         self._predictors: dict[str, Predictor] = {}
         self._columns: dict[str, dict[str, Floats]] = {}
         self._spread: dict[str, list[npt.NDArray[np.uint8]]] = {}
@@ -128,11 +141,11 @@ class Results:
     def columns(self, name: str) -> dict[str, Floats]:
         """All scores of one run, (images,) each, by column of ``evaluation.csv``."""
         if name not in self._columns:
-            self._columns[name] = self._read_columns(self.path_of(name) / "evaluation.csv")
+            self._columns[name] = self._read_columns(name, self.path_of(name) / "evaluation.csv")
         return self._columns[name]
 
-    def _read_columns(self, file: Path) -> dict[str, Floats]:
-        rows = list(csv.DictReader(read_text(file).splitlines()))
+    def _read_columns(self, name: str, file: Path) -> dict[str, Floats]:
+        rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
         try:
             columns = {
                 key: np.array([float(row[key] or "nan") for row in rows])
@@ -143,6 +156,16 @@ class Results:
             raise InputError(f"{file} holds something else than numbers; evaluate {file.parent} again") from error
         if len(rows) != len(self.images) or any(None in row.values() for row in rows):
             raise InputError(f"{file} is not whole; evaluate {file.parent} again")
+        cases = [(self.store.cases[i].name, self.store.cases[i].patient) for i in self.images.indices]
+        means = {f"ged2_n{n}": cell["mean"] for n, cell in self.evaluations[name]["ged2"].items()}
+        if [(row.get("name"), row.get("patient")) for row in rows] != cases or any(
+            key not in columns or not np.isclose(np.nanmean(columns[key]), mean, rtol=0, atol=1e-5)
+            for key, mean in means.items()
+        ):
+            raise InputError(
+                f"{file} was changed, or is of another evaluation than evaluation.json beside it; evaluate "
+                f"{file.parent} again"
+            )
         return columns
 
     def path_of(self, name: str) -> Path:

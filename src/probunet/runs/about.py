@@ -10,5 +10,5 @@ from probunet.runs.run import Run
 
 def about(trained: TrainedModel) -> dict[str, list[str]]:
     """Purpose, input, data, figures, limits and licence of a model: lines of plain text by title."""
-    scores = trained.evaluation() if isinstance(trained, Run) else trained.settings.get("evaluation")
+    scores = trained.figures() if isinstance(trained, Run) else trained.settings.get("evaluation")
     return model_facts(facts_of(trained) | {"training": trained.training(), "evaluation": scores})

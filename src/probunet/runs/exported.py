@@ -7,6 +7,7 @@ trained on and how well it did, and the licence. Later versions of this package 
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import save as as_bytes
 
 from probunet.core.descriptions import read_json, write_json
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.version import VERSION as PROBUNET
 from probunet.core.writing import writing_folder
 from probunet.models.base import SegmentationModel
@@ -25,6 +27,8 @@ from probunet.runs.description import FORMAT, TRAINING, VERSION, TrainedModel, c
 from probunet.runs.model_card import CARD, model_card
 from probunet.runs.run import Run
 from probunet.runs.specification import Specification, Trust
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION, WEIGHTS = "probunet.json", "model.safetensors"
 USE = """```
@@ -135,7 +139,9 @@ def save_run(run: Run, folder: Path, licence: str = "not given") -> None:
     Raises:
         InputError: no readable checkpoint, or a folder that exists already or cannot be written.
     """
-    scores = run.evaluation()
+    scores = run.figures()
+    if scores is None and run.evaluation() is not None:
+        log.warning(f"note: the evaluation of {shown(run.path)} is of other weights and is left out; evaluate it again")
     measured = None if scores is None else {key: scores[key] for key in ("data", "ged2", "ged2_unbiased", "convention")}
     facts = facts_of(run) | {"training": run.training(), "evaluation": measured, "licence": licence}
     model = run.model()

@@ -18,6 +18,7 @@ import torch
 
 from probunet.core.descriptions import read_json, read_yaml
 from probunet.core.errors import InputError
+from probunet.core.files import sha256
 from probunet.runs.checkpoints import read_checkpoint
 from probunet.runs.description import TRAINING, TrainedModel, check_written
 from probunet.runs.specification import Trust
@@ -94,6 +95,16 @@ class Run(TrainedModel):
             InputError: the file is damaged.
         """
         return self._json("evaluation.json")
+
+    def figures(self) -> dict[str, Any] | None:
+        """What ``evaluation.json`` says of the weights that are here now; ``None`` where it is of others, or missing.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        past = self.evaluation()
+        known = past is not None and self.weights_file.is_file() and past["checkpoint"] == sha256(self.weights_file)
+        return past if known else None
 
     def _json(self, name: str) -> dict[str, Any] | None:
         file = self.path / name
