@@ -11,7 +11,8 @@ from probunet.core.marks import foreground
 from probunet.core.types import IGNORE
 from probunet.metrics import Convention, Distances, bootstrap_interval, pairwise_distances
 from probunet.metrics.consensus import majority
-from probunet.report.results import SAMPLES, Floats, Results
+from probunet.report.columns import Floats
+from probunet.report.results import SAMPLES, Results
 from probunet.report.section import Estimate, Section, Table
 
 Labels = npt.NDArray[np.uint8]

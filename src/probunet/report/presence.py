@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from probunet.core.marks import marked
 from probunet.metrics import bootstrap_interval
-from probunet.report.results import Floats, Results
+from probunet.report.columns import Floats
+from probunet.report.results import Results
 from probunet.report.section import Estimate, Section, Table
 
 

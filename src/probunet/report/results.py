@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probunet.core.descriptions import read_text
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.intensity import Intensity
@@ -28,11 +25,11 @@ from probunet.inference.predictor import Prediction, Predictor
 from probunet.metrics import energy_distance
 from probunet.metrics.consensus import majority
 from probunet.models.base import SegmentationModel
+from probunet.report.columns import Floats, read_columns
 from probunet.runs.run import Run
 from probunet.runs.specification import Trust
 from probunet.runs.trained import runs_in
 
-Floats = npt.NDArray[np.float64]
 ORDER = ("UNet", "DropoutUNet", "Ensemble", "MHeads", "Image2ImageVAE", "ProbabilisticUNet")
 CASES = 3
 """Images of each kind that are shown."""
@@ -141,32 +138,14 @@ class Results:
     def columns(self, name: str) -> dict[str, Floats]:
         """All scores of one run, (images,) each, by column of ``evaluation.csv``."""
         if name not in self._columns:
-            self._columns[name] = self._read_columns(name, self.path_of(name) / "evaluation.csv")
-        return self._columns[name]
-
-    def _read_columns(self, name: str, file: Path) -> dict[str, Floats]:
-        rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
-        try:
-            columns = {
-                key: np.array([float(row[key] or "nan") for row in rows])
-                for key in (rows[0] if rows else ())
-                if key not in ("name", "patient")
+            cases = [self.store.cases[i] for i in self.images.indices]
+            means = {
+                f"ged2_n{n}": cell["mean"]
+                for n, cell in self.evaluations[name]["ged2"].items()
+                if cell["mean"] is not None
             }
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{file} holds something else than numbers; evaluate {file.parent} again") from error
-        if len(rows) != len(self.images) or any(None in row.values() for row in rows):
-            raise InputError(f"{file} is not whole; evaluate {file.parent} again")
-        cases = [(self.store.cases[i].name, self.store.cases[i].patient) for i in self.images.indices]
-        means = {f"ged2_n{n}": cell["mean"] for n, cell in self.evaluations[name]["ged2"].items()}
-        if [(row.get("name"), row.get("patient")) for row in rows] != cases or any(
-            key not in columns or not np.isclose(np.nanmean(columns[key]), mean, rtol=0, atol=1e-5)
-            for key, mean in means.items()
-        ):
-            raise InputError(
-                f"{file} was changed, or is of another evaluation than evaluation.json beside it; evaluate "
-                f"{file.parent} again"
-            )
-        return columns
+            self._columns[name] = read_columns(self.path_of(name) / "evaluation.csv", cases, means)
+        return self._columns[name]
 
     def path_of(self, name: str) -> Path:
         """Run directory of a run."""
