@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 from argparse import RawDescriptionHelpFormatter
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import cache
@@ -62,6 +64,7 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     parser = make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
     booleans = {key for key, kind in get_type_hints(function).items() if kind is bool}
     words = _with_files(list(_spelled(words, booleans)))
+    _refuse_twice(words)
     _check_configurations(words)
     try:
         chosen = parser.parse_args(words)
@@ -78,6 +81,18 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     arguments = {key: descriptions.get(key, instantiated.get(key)) for key in signature}
     _check_sizes(arguments)
     return {key: _as_tuple(key, get_type_hints(function)[key], value) for key, value in arguments.items()}
+
+
+def _refuse_twice(words: Sequence[str]) -> None:
+    """Refuse an option that is given twice, of which the parser would keep the last alone; ``--config`` adds up.
+
+    Raises:
+        InputError: with the option.
+    """
+    options = [word.partition("=")[0].lstrip("-") for word in words if re.match("--?[A-Za-z]", word)]
+    for option, times in Counter(options).items():
+        if times > 1 and option != "config" and not option.endswith("+"):
+            raise InputError(f"--{option[:80]} is given {times} times; give it once, with all of its values")
 
 
 def _check_groups(function: Callable[..., Any], chosen: Namespace) -> None:
