@@ -97,6 +97,16 @@ def test_wrong_checksum(copy):
         Store(copy).verify()
 
 
+def test_cases_whose_splits_were_exchanged_are_noticed_at_once(copy):
+    """The file has its length and the manifest its counts."""
+    text = (copy / "cases.csv").read_text()
+    train, test = "patient-000,train", "patient-003,test"
+    text = text.replace(train, "patient-000,test").replace(test, "patient-003,train")
+    (copy / "cases.csv").write_text(text)
+    with pytest.raises(InputError, match=r"cases\.csv does not match its checksum"):
+        Store(copy)
+
+
 def edit(folder: Path, change) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from probunet.data.manifest import PLACES, SPLITS, Split, read_cases, read_manif
 from probunet.data.volumes import Volumes, loaded, read_places
 from probunet.metrics.convention import Convention
 
+ARRAYS = {"images.npy", "labels.npy"}
+"""Too large to be read whole whenever a store is opened."""
 LARGEST_INPUT = 1e6
 """Largest magnitude of a normalised value: what is beyond it is damage, and overflows in a network."""
 
@@ -76,6 +79,7 @@ class Store:
                 f"{shown(self.path / 'cases.csv')} has {counts} cases for {len(self.images)} images, its manifest says "
                 f"{stated}; prepare the store again"
             )
+        self._verify(self.manifest["files"].keys() - ARRAYS)
 
     def _arrays(self) -> tuple[Any, Any]:
         """Images and readings by case; sizes and places of the cases are kept."""
@@ -251,15 +255,19 @@ class Store:
         return rows
 
     def verify(self) -> None:
-        """Compare the SHA-256 of every file with the manifest.
+        """Compare the SHA-256 of every file with the manifest; opening a store does so for all but the large arrays.
 
         Raises:
             InputError: a file was changed since the store was made.
         """
-        for name, facts in self.manifest["files"].items():
-            if sha256(self.path / name) != facts["sha256"]:
+        self._verify(self.manifest["files"])
+
+    def _verify(self, names: Iterable[str]) -> None:
+        for name in names:
+            if sha256(self.path / name) != self.manifest["files"][name]["sha256"]:
                 raise InputError(
-                    f"{self.path / name} does not match its checksum in the manifest; prepare the store again"
+                    f"{shown(self.path / name)} does not match its checksum in the manifest, it was changed since; "
+                    "prepare the store again"
                 )
 
 
