@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -385,6 +386,24 @@ def test_a_new_reader_is_fitted_and_the_others_stay(styles, known, tmp_path, cap
 def test_a_reader_who_cannot_be_added_is_one_sentence(styles, known, tmp_path, failing, reader, words):
     arguments = ["adapt", str(known), "--reader", reader, "--data", str(styles.path), "--out", str(tmp_path / "new")]
     assert words in failing(*arguments)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m["intensity"].update(unit="HU"), "holds HU, the model of"),
+        (lambda m: m.update(classes=m["classes"][::-1]), "has the classes lesion, background, the model of"),
+        (lambda m: m.update(classes=[*m["classes"], "other"]), "3 classes"),
+    ],
+)
+def test_a_reader_is_not_fitted_to_data_of_another_kind(styles, known, tmp_path, failing, change, words):
+    shutil.copytree(styles.path, tmp_path / "other")
+    manifest = json.loads((tmp_path / "other" / "manifest.json").read_text())
+    change(manifest)
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
+    arguments = ["adapt", str(known), "--reader", "rare", "--data", str(tmp_path / "other"), "--steps", "1"]
+    assert words in failing(*arguments, "--out", str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 
 

@@ -9,6 +9,7 @@ from probunet.core.files import shown
 from probunet.core.seeds import checked_seed
 from probunet.data.manifest import Split
 from probunet.data.store import Store
+from probunet.evaluation.fit import check_fit, check_values
 from probunet.runs.trained import open_model
 from probunet.training.adapt import adapt as fit
 
@@ -37,13 +38,16 @@ def adapt(
         trust: modules whose code may run, for models of your own; those of probunet need none.
 
     Raises:
-        InputError: a model without readers or one that knows the person, or no readings of that person.
+        InputError: a model without readers or one that knows the person, data of another kind, or no readings of that
+            person.
 
     Examples:
         probunet adapt runs/mine/probabilistic_unet --reader Novak --data data/novak --out novak
     """
-    trained = open_model(model, trust or ())
-    count = fit(trained, Store(data), reader, out, split, steps, checked_seed(seed))
+    trained, store = open_model(model, trust or ()), Store(data)
+    check_fit(trained, store, "train")
+    check_values(trained, store, split)
+    count = fit(trained, store, reader, out, split, steps, checked_seed(seed))
     console.print(
         f"{shown(out)} knows {reader} from {count} reading{'s' if count > 1 else ''} of the {split} split; "
         f"next: probunet sample {shown(out)} PICTURE --reader {reader} --out hypotheses",

@@ -25,7 +25,7 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
     """Refuse data of another kind, or whose patients the model knows, see ``KNOWN``.
 
     Raises:
-        InputError: other channels or classes, or such patients in the split, who are named.
+        InputError: other channels or classes, the same classes in another order, or such patients in the split, who are named.
     """
     arguments = trained.specification.arguments
     channels, classes = store.channels, len(store.classes)
@@ -34,6 +34,12 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
         raise InputError(
             f"{store.path} has {channels} channel(s) and {classes} classes, the model of {trained.path} takes "
             f"{takes[0]} and {takes[1]}; evaluate it on data of its own kind"
+        )
+    if store.classes != trained.classes and sorted(store.classes) == sorted(trained.classes):
+        here, there = (", ".join(names)[:200] for names in (store.classes, trained.classes))
+        raise InputError(
+            f"{shown(store.path)} has the classes {here}, the model of {shown(trained.path)} has them as {there}; "
+            "prepare the data in the order of the model"
         )
     if (dims := arguments.get("dims", 2)) != store.dims:
         raise InputError(

@@ -294,6 +294,7 @@ def test_channels_are_named_by_number_and_not_by_the_order_of_the_file(tmp_path)
         ({"labels": {str(k): k for k in range(256)}}, "256 classes in labels; at most 255"),
         ({"labels": {"0": "background", "1": "lesion"}}, r"unusable 'background' in 'labels\.0'"),
         ({"labels": {"background": 0, "lesion": 1.5}}, r"unusable 1.5 in 'labels\.lesion'"),
+        ({"labels": {"lesion": 0, "Background": 1}}, "'Background' the value 1 and 'lesion' the value 0"),
         ({"labels": {"background": 0, "lesion": 1, "ignore": 1}}, "'ignore' the value 1; it must be larger"),
         ({"splits": {"train": "case0"}}, r"unusable 'case0' in 'splits\.train'"),
         ({"splits": {"val": ["case0"]}}, r"unusable 'val' in 'splits\.val"),

@@ -65,3 +65,9 @@ def test_items_that_do_not_fit_are_one_sentence(tmp_path, change, arguments, wor
     with pytest.raises(InputError, match=words):
         pu.make_store(change(*volumes()), tmp_path / "store", shares=(1, 0, 0), **arguments)
     assert not (tmp_path / "store").exists()
+
+
+def test_the_background_is_class_0(tmp_path):
+    items = (np.zeros((4, 1, 8, 8), np.float32), np.ones((4, 1, 8, 8), np.uint8))
+    with pytest.raises(InputError, match="the list of classes gives 'background' the value 1"):
+        make_store(items, tmp_path / "store", classes=("lesion", "background"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -66,7 +67,7 @@ def class_names(facts: Facts, where: Path) -> tuple[tuple[str, ...], int | None]
     """Names of the classes by value, and the value that means "not known".
 
     Raises:
-        InputError: values with a gap, or too many of them.
+        InputError: values with a gap, too many of them, or a background that is not 0.
     """
     labels = dict(facts.labels)
     ignore = labels.pop("ignore", None)
@@ -76,9 +77,23 @@ def class_names(facts: Facts, where: Path) -> tuple[tuple[str, ...], int | None]
         raise InputError(f"{where} has {len(classes)} classes in labels; at most {IGNORE} can be stored")
     if values != list(range(len(classes))) or len(classes) < 2:
         raise InputError(f"{where} gives labels the values {str(values)[:80]}; they must be 0, 1, 2, ... without a gap")
+    check_background(classes, str(where))
     if ignore is not None and not len(classes) <= ignore <= 1 << 16:
         raise InputError(f"{where} gives the label 'ignore' the value {ignore}; it must be larger than the others")
     return tuple(classes), ignore
+
+
+def check_background(classes: Sequence[str], where: str) -> None:
+    """Refuse a background that is not class 0: it would be measured as a lesion, and a lesion would not.
+
+    Raises:
+        InputError: as said.
+    """
+    if late := next((k for k, name in enumerate(classes) if k and name.strip().casefold() == "background"), None):
+        raise InputError(
+            f"{where} gives '{classes[late][:80]}' the value {late} and '{classes[0][:80]}' the value 0, which is that "
+            "of the background; exchange them, in the label files too"
+        )
 
 
 def read_facts(file: Path) -> Facts:

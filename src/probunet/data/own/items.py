@@ -16,6 +16,7 @@ from probunet.core.intensity import FAR, Intensity
 from probunet.core.names import refuse_alike
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case
+from probunet.data.own.dataset_json import check_background
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.splits import FRACTIONS, patient_of_nobody, split_by_patient
@@ -86,6 +87,7 @@ def make_store(
     if len(names) != count:
         raise InputError(f"there are {count} items and {len(names)} patients; give one patient for each item")
     refuse_alike(names, "patients", "the list of patients")
+    check_background(classes, "the list of classes")
     parts = split_by_patient(names, shares, seed)
     if not count:
         raise InputError("there are no items to make a store of; give at least one for training and one for validation")
