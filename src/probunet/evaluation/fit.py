@@ -25,7 +25,7 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
     """Refuse data of another kind, or whose patients the model knows, see ``KNOWN``.
 
     Raises:
-        InputError: other channels or classes, the same classes in another order, or such patients in the split, who are named.
+        InputError: other channels, classes or order of the classes, or such patients in the split, who are named.
     """
     arguments = trained.specification.arguments
     channels, classes = store.channels, len(store.classes)

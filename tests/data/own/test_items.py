@@ -70,4 +70,4 @@ def test_items_that_do_not_fit_are_one_sentence(tmp_path, change, arguments, wor
 def test_the_background_is_class_0(tmp_path):
     items = (np.zeros((4, 1, 8, 8), np.float32), np.ones((4, 1, 8, 8), np.uint8))
     with pytest.raises(InputError, match="the list of classes gives 'background' the value 1"):
-        make_store(items, tmp_path / "store", classes=("lesion", "background"))
+        pu.make_store(items, tmp_path / "store", classes=("lesion", "background"))
