@@ -328,11 +328,11 @@ def test_a_calibration_that_cannot_be_is_refused(change, reason, calibrated, tmp
         _ = Predictor.load(run).calibration
 
 
-@pytest.mark.parametrize("command", ["calibrate", "evaluate"])
+@pytest.mark.parametrize("command", [("calibrate", "--risk", "0.25"), ("evaluate",)])
 def test_the_classes_of_the_model_in_another_order_are_refused(calibrated, store, failing, tmp_path, command):
     shutil.copytree(store.path, tmp_path / "other")
     manifest = json.loads((store.path / "manifest.json").read_text())
     manifest["classes"].reverse()
     (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
-    message = failing(command, str(calibrated), "--data", str(tmp_path / "other"), "--split", "test")
+    message = failing(*command, str(calibrated), "--data", str(tmp_path / "other"), "--split", "test")
     assert "has the classes lesion, background, the model of" in message
