@@ -188,6 +188,19 @@ def test_a_volume_is_shown_slice_by_slice_and_saved_whole(trained, tmp_path):
     assert answer["volume"]["readers"] == {"pixels": [], "size": [], "diameter": [], "summary": None}
 
 
+def test_a_volume_too_large_to_draw_whole_is_not_saved_with_one_slice_alone(trained, tmp_path, monkeypatch):
+    np.save(tmp_path / "scan.npy", np.stack([blob(i)[0][0] for i in range(3)]))
+    app = make_app(Engine(Run(trained / "unet"), "cpu"), Cases(cases_of(tmp_path, "test")), LOOPBACK)
+    client = TestClient(app, base_url=HOST)
+    monkeypatch.setattr("probunet.explore.engine.MOST_VOXELS", 3 * 32 * 32)
+    assert client.get("/api/cases/0/export?n=1").status_code == 200
+    answer = client.get("/api/cases/0/export?n=2")
+    assert (answer.status_code, "2 hypotheses of 3 slices are more than the page can save" in answer.text) == (
+        422,
+        True,
+    )
+
+
 def test_the_global_generator_is_left_alone(client):
     torch.manual_seed(1)
     expected = torch.rand(3)

@@ -62,6 +62,11 @@ def written(drawn: Drawn, pick: int | None, z: str | None) -> Hypotheses:
             raise InputError(f"there is no hypothesis {pick} among {drawn.n}")
         draws, which = drawn.draws()[0], slice(None) if pick is None else slice(pick, pick + 1)
         every = drawn.engine.volume(drawn.key, encoded, drawn.n, drawn.seed)
+        if every is None and shown.picture.shape[0] > 1:  # the other slices would be background in the file
+            raise InputError(
+                f"{drawn.n} hypotheses of {shown.picture.shape[0]} slices are more than the page can save; ask for "
+                "fewer of them, or use probunet sample"
+            )
         chosen = draws.labels[which, None] if every is None else every.labels[which]
         latents = None if draws.latents is None else draws.latents[which].tolist()
     whole = np.zeros((len(chosen), *shown.picture.shape), np.uint8)
