@@ -187,6 +187,27 @@ def test_a_store_that_was_prepared_again_is_not_the_data_of_the_evaluation(train
     assert "is not the data that" in failing("report", str(copy))
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c["ged2"].update({"1": {}}), "lacks 'ged2.1.mean'"),
+        (lambda c: c["ged2"]["2"].update(mean="x"), "unusable 'x' in 'ged2.2.mean'"),
+        (lambda c: c["scores"][0].pop("metric"), "lacks 'scores.0.metric'"),
+        (lambda c: c["data"].pop("split"), "lacks 'data.split'"),
+        (lambda c: c["reference_points"].update(always_empty=3), "unusable 3 in 'reference_points.always_empty'"),
+        (lambda c: c.pop("versions"), "lacks 'versions'"),
+    ],
+)
+def test_a_damaged_evaluation_is_one_sentence(trained, tmp_path, failing, change, words):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    file = copy / "unet" / "evaluation.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    assert words in failing("report", str(copy))
+    assert words in failing("export", str(copy / "unet"), "--out", str(tmp_path / "new"))
+
+
 def test_a_page_or_a_table_of_somebody_else_is_not_replaced(trained, tmp_path, failing):
     page, table = tmp_path / "page.html", tmp_path / "tables" / "energy.csv"
     page.write_text("years of work")

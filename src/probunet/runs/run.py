@@ -19,8 +19,10 @@ import torch
 from probunet.core.descriptions import read_json, read_yaml
 from probunet.core.errors import InputError
 from probunet.core.files import sha256
+from probunet.data.manifest import sentence
 from probunet.runs.checkpoints import read_checkpoint
 from probunet.runs.description import TRAINING, TrainedModel, check_written
+from probunet.runs.evaluated import Evaluated
 from probunet.runs.specification import Trust
 
 DESCRIPTION = "run.yaml"
@@ -94,7 +96,11 @@ class Run(TrainedModel):
         Raises:
             InputError: the file is damaged.
         """
-        return self._json("evaluation.json")
+        content = self._json("evaluation.json")
+        if content is not None:
+            with sentence(self.path / "evaluation.json", "remove it and evaluate the run again"):
+                Evaluated.model_validate(content)
+        return content
 
     def figures(self) -> dict[str, Any] | None:
         """What ``evaluation.json`` says of the weights that are here now; ``None`` where it is of others, or missing.
