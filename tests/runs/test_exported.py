@@ -12,8 +12,10 @@ from test_laws import MODELS, images
 
 import probunet as pu
 from probunet.cli import main
+from probunet.runs.about import about
 from probunet.runs.exported import ExportedModel, save_run
 from probunet.runs.run import Run
+from probunet.runs.trained import open_model
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -112,3 +114,14 @@ def test_nothing_is_overwritten(tmp_path):
     pu.save(pu.UNet(channels=(4, 6)), tmp_path / "model")
     with pytest.raises(pu.InputError, match="exists already"):
         pu.save(pu.UNet(channels=(4, 6)), tmp_path / "model")
+
+
+@pytest.mark.parametrize("cell", [None, {}, {"mean": "x", "low": 0, "high": 1}, {"mean": 0, "low": None, "high": None}])
+def test_damaged_figures_of_an_exported_model_are_not_shown(trained, tmp_path, cell):
+    main(["export", str(trained / "unet"), "--out", str(tmp_path / "model")])
+    file = tmp_path / "model" / "probunet.json"
+    described = json.loads(file.read_text())
+    assert any("D²_GED, 1 sample:" in line for line in about(open_model(tmp_path / "model"))["Figures"])
+    described["evaluation"]["ged2"] = {"1": cell}
+    file.write_text(json.dumps(described))
+    assert about(open_model(tmp_path / "model"))["Figures"] == ["It was not evaluated."]

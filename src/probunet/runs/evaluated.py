@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
@@ -44,6 +44,20 @@ class Data(_Part):
     images: int
     patients: int
     crop: int | list[int] | str
+
+
+class Words(_Part):
+    """The convention of the distance."""
+
+    words: str
+
+
+class Passed(_Part):
+    """What an exported folder holds of it."""
+
+    data: Data
+    ged2: dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], Cell]
+    convention: Words
 
 
 class Evaluated(Points):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from probunet.core.words import by, counted
 from probunet.runs.description import START
+from probunet.runs.evaluated import Passed
 
 CARD = "README.md"
 PURPOSE = "It draws plausible segmentations, so that disagreement between readers can be seen and measured."
@@ -97,7 +100,12 @@ def _data(described: Mapping[str, Any]) -> list[str]:
 
 
 def _is_whole(evaluation: Mapping[str, Any] | None) -> bool:
-    return evaluation is not None and {"data", "ged2", "convention"} <= set(evaluation)
+    """Whether it is that of a run, in the form that it was written in; facts of another form are listed as they are."""
+    try:
+        Passed.model_validate(evaluation)
+    except ValidationError:
+        return False
+    return True
 
 
 def _scores(evaluation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -105,7 +113,7 @@ def _scores(evaluation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return [
         (counted(int(n), "sample"), f"{value['mean']:.3f} ({value['low']:.3f}-{value['high']:.3f})")
         for n, value in (evaluation or {})["ged2"].items()
-        if value["mean"] is not None
+        if None not in (value["mean"], value["low"], value["high"])
     ]
 
 
