@@ -542,3 +542,12 @@ def test_items_of_nobody_are_known_by_their_images(tmp_path):
     assert make_store((images, 1 - labels), tmp_path / "relabelled", seed=3).patients() == first
     assert not set(make_store((images + 1, labels), tmp_path / "other").patients()) & set(first)
     assert make_store((images, labels), tmp_path / "named", patients=list("aabbcc")).patients() == ["a", "b", "c"]
+
+
+def test_a_case_in_a_folder_of_its_own_beside_imagestr_is_not_left_unread(tmp_path):
+    root = make(tmp_path / "mine", cases=2)
+    write(root / "imagesTs/image_0000.png", blob(5)[0][0])
+    assert len(open_folder(root).cases) == 2
+    write(root / "case9/image.png", blob(9)[0][0])
+    with pytest.raises(InputError, match=r"case9/image\.png is a case in a folder of its own"):
+        open_folder(root)

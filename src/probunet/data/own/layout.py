@@ -8,6 +8,9 @@ from pathlib import Path
 from probunet.core.errors import InputError
 from probunet.io.formats import ending, is_left_behind
 
+NNUNET_FOLDERS = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
+"""What may lie beside ``dataset.json`` where cases are no folders."""
+
 
 def find_files(
     root: Path, suffix: str, channels: int
@@ -35,6 +38,12 @@ def find_files(
             images[folder.name] = tuple(own[name] for name in sorted(own))
             readings[folder.name] = {name: file for name, file in files.items() if name not in own}
         return images, readings
+    named = (root.glob(f"*/{name}{suffix}") for name in ("image", "image_0000"))
+    if beside := [file for files in named for file in files if file.parent.name not in NNUNET_FOLDERS]:
+        raise InputError(
+            f"{beside[0]} is a case in a folder of its own, which is not read beside imagesTr; put all cases in one of "
+            "both ways"
+        )
     images = _images(root / "imagesTr", suffix, channels)
     readings = {name: _readings(root / "labelsTr" / name, suffix) for name in images}
     _refuse_strangers(root / "labelsTr", {*images, *(name + suffix for name in images)})
