@@ -27,7 +27,7 @@ from probunet.core.devices import chosen_device, wait_for
 from probunet.core.marks import box_of
 from probunet.core.seeds import seed_of
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_patients
+from probunet.evaluation.fit import KNOWN, check_patients
 from probunet.metrics.areas import area_crps
 from probunet.metrics.distance import pairwise_distances
 from probunet.metrics.energy import energy_distance_from
@@ -111,7 +111,7 @@ def window(store: Store, row: int, side: int) -> tuple[Any, ...]:
 
 def scored(trained: TrainedModel, store: Store, rows: list[int], asked: argparse.Namespace) -> Table:
     """Values of every lesion by measure."""
-    check_patients(trained, store, asked.split)
+    check_patients(trained, store, asked.split, KNOWN[asked.split])
     model, convention = trained.model(asked.device), store.convention()
     draw = volume_hypotheses if model.dims == 3 else slice_hypotheses
     values: dict[str, list[float]] = {measure: [] for measure in MEASURES}
