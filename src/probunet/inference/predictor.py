@@ -281,7 +281,8 @@ class Prediction:
             raise InputError(f"{self.picture.source}: {reason}")
         if labels.shape != self.shape or labels.dtype.kind not in "bui":
             raise InputError(
-                f"{labels.dtype} labels {labels.shape} do not fit the picture; give class ids {self.shape}"
+                f"{labels.dtype} labels of shape {labels.shape} do not fit {self.picture.source}; give class ids of "
+                f"{self.shape}"
             )
         seen = self.view.labels_seen(labels)
         label = torch.from_numpy(seen[None] if self.view.volumes else seen).to(self.predictor.device)

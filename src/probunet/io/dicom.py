@@ -212,7 +212,8 @@ def read_hu(one: Slice) -> npt.NDArray[np.float32]:
         InputError: see there; or values that are said to be something else.
     """
     if one.unit != "HU":
-        raise InputError(f"{one.content.name} is no CT in HU but {said(one.rescale_type or one.unit or one.modality)}")
+        kind = one.modality if one.modality != "CT" else one.unit if one.unit != RAW else one.rescale_type
+        raise InputError(f"{one.content.name} is no CT in HU but {said(kind)}")
     return read_values(one)
 
 
@@ -265,7 +266,7 @@ def _slice(
     spacing = numbers_of(groups, "PixelSpacing", 2, name)
     if min(spacing) <= 0 or min(shape) <= 0:
         raise InputError(f"{name} has PixelSpacing {list(spacing)} and shape {shape}; all must be positive")
-    thickness = number_of(groups, "SliceThickness")
+    thickness, slope = (number_of(groups, key) for key in ("SliceThickness", "RescaleSlope"))
     return Slice(
         path=content.path,
         patient=str(header.get("PatientID") or "").strip(),
@@ -280,8 +281,8 @@ def _slice(
         thickness=thickness if thickness and thickness > 0 else None,
         modality=str(header.get("Modality")),
         rescale_type=text_of(groups, "RescaleType").strip().upper(),
-        scaled=number_of(groups, "RescaleSlope") is not None,
-        byte=int(header.get("BitsStored") or 16) <= 8 and number_of(groups, "RescaleSlope") in (None, 1),
+        scaled=slope is not None,
+        byte=int(header.get("BitsStored") or 16) <= 8 and slope in (None, 1),
         frame=frame,
         phase=tuple((key, text_of(groups, key)) for key in _PHASES),
         content=content,
