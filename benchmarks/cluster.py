@@ -44,7 +44,7 @@ def write_pictures(folder: Path, count: int) -> None:
 
 
 class Watch(threading.Thread):
-    """Notes pictures done and memory of some processes, a few times a second.
+    """Notes pictures done and memory of some processes, every two seconds.
 
     Args:
         processes: that are watched.
@@ -59,7 +59,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Until it is told to end."""
-        while not self.ended.wait(0.5):
+        while not self.ended.wait(2):
             done = sum(1 for _ in os.scandir(self.out)) if self.out.is_dir() else 0
             memory = sum(process.memory_info().rss for process in self.processes)
             self.seen.append((done, time.perf_counter(), memory))

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,6 +131,12 @@ def scratch_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
         _remove(folder)
 
 
+_MANY = 1000
+"""Entries of a folder whose list is kept for a while."""
+_LISTED: dict[Path, tuple[float, list[Path]]] = {}
+"""Of the last large folder: until when its list may be used, and its hidden entries."""
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,11 +157,28 @@ def _temporary_beside(target: Path) -> Path:
 def remove_remains(target: Path) -> None:
     """Remove what processes that were killed on this machine left of ``target``: temporary files or folders."""
     start, suffix = _mark(target), shortened(target.suffix, 30)
-    for path in target.parent.iterdir() if target.parent.is_dir() else ():
+    for path in _hidden_in(target.parent):
         if path.name.startswith(start) and path.suffix == suffix:
             number = path.name.removeprefix(start).split("-")[0]
             if number.isdigit() and not _is_running(int(number)):
                 _remove(path)
+
+
+def _hidden_in(folder: Path) -> list[Path]:
+    """The hidden entries of a folder, as all temporary ones are; a large folder is not listed again for every file.
+
+    Listing takes at most a fiftieth of the time, so that the hundred-thousandth result costs what the first did.
+    """
+    now = time.monotonic()
+    if folder in _LISTED and now < _LISTED[folder][0]:
+        return _LISTED[folder][1]
+    names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+    hidden = [folder / name for name in names if name.startswith(".")]
+    ended = time.monotonic()
+    _LISTED.clear()  # results come folder by folder
+    if len(names) > _MANY:
+        _LISTED[folder] = (ended + 50 * (ended - now), hidden)
+    return hidden
 
 
 def _is_running(process: int) -> bool:

@@ -173,5 +173,6 @@ def systematic(points: torch.Tensor, generator: torch.Generator | None) -> torch
     n, batch, _ = points.shape
     turn = drawn(partial(torch.randint, n), (batch, 1), generator, points.device)
     start = drawn(torch.rand, (batch, 1), generator, points.device, points.dtype)
-    rank = (points.argsort(dim=0).argsort(dim=0) + turn) % n
+    order = points.argsort(dim=0, stable=True)  # pairs are ties, which every device has to break alike
+    rank = (order.argsort(dim=0) + turn) % n
     return (rank + start) / n

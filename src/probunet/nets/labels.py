@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
 
 from probunet.core.types import IGNORE, Label, Latent
 from probunet.nets.layers import along
@@ -21,7 +20,8 @@ def one_hot(label: Label, num_classes: int) -> torch.Tensor:
     """
     known = (label != IGNORE).unsqueeze(-1)
     ids = torch.where(label == IGNORE, 0, label).long()
-    return (F.one_hot(ids, num_classes) * known).movedim(-1, 1).float()
+    classes = torch.arange(num_classes, device=ids.device)  # F.one_hot looks at the ids, for which a GPU has to wait
+    return ((ids[..., None] == classes) & known).movedim(-1, 1).float()
 
 
 def centred(label: Label, num_classes: int, image: torch.Tensor) -> torch.Tensor:

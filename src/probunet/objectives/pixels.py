@@ -59,11 +59,12 @@ def counted_cross_entropy(
     """
     losses = F.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="none").flatten()
     known = (label != IGNORE).flatten()
-    chosen = int((pixels.share * known.sum()).ceil())
+    count = known.sum()  # stays on its device: asking for the number would have a GPU's queue of work run empty
     if pixels.share < 1:
+        count = (pixels.share * count).ceil()
         uniform = drawn(torch.rand, losses.shape, generator, losses.device)
         tiny = torch.finfo(torch.float32).tiny
         gumbel = -(-(uniform.clamp(min=tiny).log())).clamp(min=tiny).log()
         score = losses.detach().float().clamp(min=tiny).log() + gumbel
-        losses = losses[score.masked_fill(~known, -torch.inf).topk(chosen).indices]
-    return losses.sum() / len(label), losses.new_tensor(chosen / len(label))
+        losses = losses[score.masked_fill(~known, -torch.inf).topk(int(count)).indices]
+    return losses.sum() / len(label), count.to(losses.dtype) / len(label)
