@@ -1,5 +1,6 @@
 """Nothing is half-written, and what killed processes leave behind is removed."""
 
+import itertools
 import os
 import resource
 import signal
@@ -80,6 +81,24 @@ def test_what_a_running_process_writes_is_left_alone(tmp_path):
         assert temporary.read_text() == "half"
         assert not other.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"scores.json", ".scores-elsewhere-1-00.json"}
+
+
+def test_a_large_folder_is_not_listed_for_every_file_and_remains_are_still_found(tmp_path, monkeypatch):
+    for i in range(1100):
+        (tmp_path / f"{i}").touch()
+    clock, listed, scan = itertools.count(), [], os.scandir
+    monkeypatch.setattr("probunet.core.writing.time.monotonic", lambda: next(clock) / 1000)
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scan(folder))
+    for i in range(200):
+        remove_remains(tmp_path / f"{i}")
+    assert 2 <= len(listed) <= 6
+    with writing_file(tmp_path / "late.json") as temporary:
+        temporary.touch()
+        left = tmp_path / temporary.name.replace(f"-{os.getpid()}-", "-4194304-")
+    left.touch()
+    for _ in range(60):
+        remove_remains(tmp_path / "late.json")
+    assert not left.exists()
 
 
 def test_an_error_of_reading_keeps_its_own_truth(tmp_path):
