@@ -38,16 +38,26 @@ SLACK = 180 / 128
 """Stored images are larger than the crops, as the paper's of LIDC-IDRI are."""
 
 
-def ours(channels: list[int], bf16: bool) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """The training step of ``probunet train``, in float32 or with ``trainer.precision: bf16-mixed``."""
+def ours(
+    channels: list[int], bf16: bool, compiled: dict[str, Any] | None = None, capturable: bool = False
+) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """The training step of ``probunet train``, in float32 or with ``trainer.precision: bf16-mixed``.
+
+    Its networks may be compiled, with these arguments, and it may be such that a CUDA graph can hold it.
+    """
     model = ProbabilisticUNet(channels=channels).to(DEVICE)
+    if compiled is not None:
+        for network in model.children():
+            network.compile(**compiled)
     task = SegmentationTask(model, Optimisation(), 0, lambda: 0.0, {})
     optimiser = task.configure_optimizers()["optimizer"]
-    generator = torch.Generator(DEVICE).manual_seed(0)
+    for group in optimiser.param_groups:
+        group["capturable"] = capturable
+    generator = None if capturable else torch.Generator(DEVICE).manual_seed(0)
 
     def step(image: torch.Tensor, label: torch.Tensor) -> None:
         optimiser.zero_grad()
-        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16, cache_enabled=not capturable):
             loss = model.loss(image.contiguous(memory_format=torch.channels_last), label, generator)
         loss.total.backward()
         optimiser.step()

@@ -17,6 +17,10 @@ from probunet.core.files import check_target, kind_at, shown
 from probunet.core.names import shortened
 
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EROFS} | ({errno.EDQUOT} if hasattr(errno, "EDQUOT") else set())
+_MANY = 1000
+"""Entries of a folder whose list is kept for a while."""
+_LISTED: dict[Path, tuple[float, list[Path]]] = {}
+"""Of the last large folder: until when its list may be used, and its hidden entries."""
 
 
 def _remove(path: Path) -> None:
@@ -131,12 +135,6 @@ def scratch_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
         _remove(folder)
 
 
-_MANY = 1000
-"""Entries of a folder whose list is kept for a while."""
-_LISTED: dict[Path, tuple[float, list[Path]]] = {}
-"""Of the last large folder: until when its list may be used, and its hidden entries."""
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,8 +168,9 @@ def _hidden_in(folder: Path) -> list[Path]:
     Listing takes at most a fiftieth of the time, so that the hundred-thousandth result costs what the first did.
     """
     now = time.monotonic()
-    if folder in _LISTED and now < _LISTED[folder][0]:
-        return _LISTED[folder][1]
+    until, hidden = _LISTED.get(folder, (now, []))
+    if now < until:
+        return hidden
     names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
     hidden = [folder / name for name in names if name.startswith(".")]
     ended = time.monotonic()

@@ -11,7 +11,7 @@ from probunet.core.descriptions import read_json
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.names import safe_name
-from probunet.core.writing import remove_remains, writing_folder
+from probunet.core.writing import writing_folder
 from probunet.inference.calibrated import needs_calibration
 from probunet.inference.folder import SUMMARY, Folder
 from probunet.inference.predictor import Predictor
@@ -107,7 +107,6 @@ class Results:
         # before anything is made: the first slice is read, and most of what can be wrong shows
         noise = prediction.noise(request.n, request.seed) if request.z is None else prediction.latents(request.z)
         folder = self.folder(picture)
-        remove_remains(folder)
         with writing_folder(folder) as temporary:
             Folder(temporary, prediction, request).fill(noise, tell, self._question(picture))
         return prediction.notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from probunet.core.types import IGNORE, Label, Latent
+from probunet.core.types import Label, Latent
 from probunet.nets.layers import along
 from probunet.nets.tiling import reduced
 
@@ -18,10 +18,8 @@ def one_hot(label: Label, num_classes: int) -> torch.Tensor:
     Returns:
         (B, K, *size) float32.
     """
-    known = (label != IGNORE).unsqueeze(-1)
-    ids = torch.where(label == IGNORE, 0, label).long()
-    classes = torch.arange(num_classes, device=ids.device)  # F.one_hot looks at the ids, for which a GPU has to wait
-    return ((ids[..., None] == classes) & known).movedim(-1, 1).float()
+    classes = torch.arange(num_classes, device=label.device)  # F.one_hot looks at values, for which a GPU has to wait
+    return (label.unsqueeze(-1) == classes).movedim(-1, 1).float()
 
 
 def centred(label: Label, num_classes: int, image: torch.Tensor) -> torch.Tensor:

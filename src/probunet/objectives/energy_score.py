@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch.nn import functional as F
 
 from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.distributions.base import SegmentationDistribution
 from probunet.metrics.convention import Convention, Empty
+from probunet.nets.labels import one_hot
 
 Relaxation: TypeAlias = Literal["soft", "straight_through"]
 """``soft``: class probabilities instead of labels; ``straight_through``: labels, with the gradient of probabilities."""
@@ -109,8 +109,8 @@ class EnergyScore:
         known = (labels != IGNORE).flatten(2)
         looked = known.any(dim=2)
         counts = (known | ~looked[..., None]).all(dim=1) & looked.any(dim=1, keepdim=True)
-        readers = F.one_hot(torch.where(labels == IGNORE, 0, labels).long(), logits.shape[2])[..., classes]
-        readers = readers.movedim(-1, 2).flatten(3).movedim(1, 0).to(maps.dtype)
+        readers = one_hot(labels.flatten(0, 1), logits.shape[2])[:, classes].flatten(2)
+        readers = readers.unflatten(0, labels.shape[:2]).movedim(1, 0).to(maps.dtype)
         seen = counts[:, None].to(maps.dtype)
         weights = looked.T.to(maps.dtype)
         maps, readers = maps * seen, readers * seen
@@ -143,7 +143,8 @@ def relaxed(logits: torch.Tensor, relaxation: Relaxation) -> torch.Tensor:
     soft = logits.softmax(dim=2)
     if relaxation == "soft":
         return soft
-    hard = F.one_hot(logits.argmax(dim=2), logits.shape[2]).movedim(-1, 2).to(soft.dtype)
+    labels = logits.argmax(dim=2)
+    hard = one_hot(labels.flatten(0, 1), logits.shape[2]).unflatten(0, labels.shape[:2]).to(soft.dtype)
     return hard + soft - soft.detach()
 
 
