@@ -287,7 +287,9 @@ def test_a_file_nested_deeper_than_a_parser_may_go_is_one_sentence(option, faili
         (("crop: 24", "crop: 24, crup: 3"), "there is no option --data.crup"),
         (("1.0e-2", "fast"), "--optimisation.learning_rate: fast is not a number"),
         (("max_steps: 1", "max_steps: few"), "--trainer.max_steps: few is not a whole number"),
-        (("optimisation", "optimization"), "there is no option --optimization"),
+        (("optimisation", "optimization"), "c.yaml: there is no option --optimization; did you mean optimisation?"),
+        (("models:", "model:"), "c.yaml: there is no option --model; did you mean models?"),
+        (("models:", "nothing_like_it:"), "c.yaml: there is no option --nothing_like_it; see --help"),
     ],
 )
 def test_a_wrong_configuration_is_one_short_sentence_with_the_whole_name(change, words, failing, tmp_path, monkeypatch):

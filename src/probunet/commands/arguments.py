@@ -13,6 +13,7 @@ from argparse import RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -65,7 +66,7 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     booleans = {key for key, kind in get_type_hints(function).items() if kind is bool}
     words = _with_files(list(_spelled(words, booleans)))
     _refuse_twice(words)
-    _check_configurations(words)
+    _check_configurations(words, list(signature))
     try:
         chosen = parser.parse_args(words)
         descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
@@ -171,11 +172,12 @@ def _with_files(words: list[str]) -> list[str]:
     return named_words
 
 
-def _check_configurations(words: Sequence[str]) -> None:
+def _check_configurations(words: Sequence[str], known: Sequence[str]) -> None:
     """Read the configurations within bounds, and refuse what no file may say: whose code is trusted.
 
     Raises:
-        InputError: one is no readable YAML, or names a class whose module ``--trust`` does not name.
+        InputError: one is no readable YAML, has a key that is none of the known ones, or names a class whose module
+            ``--trust`` does not name.
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
@@ -188,6 +190,10 @@ def _check_configurations(words: Sequence[str]) -> None:
         content = read_yaml(file)
         if content.get("trust"):
             raise InputError(f"{file} says whose code to trust; that is yours to say: give --trust as an option")
+        for key in map(str, content):
+            if not key.startswith("$") and key.partition(".")[0].rstrip("+") not in known:
+                near = "".join(f"; did you mean {other}?" for other in get_close_matches(key, known, 1))
+                raise InputError(f"{file}: there is no option --{key[:60]}{near or '; see --help'}")
         _check_classes(file, content, options.trust)
 
 
