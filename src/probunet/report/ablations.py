@@ -36,7 +36,7 @@ def section(results: Results) -> Section | None:
             difference = (test.difference.mean, test.difference.low, test.difference.high)
             p_value = f"{test.p_value:.2g}"
         rows.append([run.name, words, *(estimate(cell) for cell in cells), difference, p_value])
-    columns = ["model", "what differs", f"D²_GED, {most} samples", "unbiased", "worse than the full model by", "p"]
+    columns = ["model", "what differs", f"D²_GED, {most} samples", "excess", "worse than the full model by", "p"]
     text = [f"V-statistic with {most} samples; Wilcoxon signed-rank tests by patient, not corrected (Holm's above)."]
     return Section("What is each part good for?", text, [Table("ablations", "", columns, rows)])
 
