@@ -53,6 +53,17 @@ def forms() -> dict[str, Specification]:
     return {json.dumps(form.as_plain()): form for form in small}
 
 
+@pytest.mark.parametrize("data", ["readers", "slices", "streets"])
+def test_the_papers_claims_are_checked_with_its_own_models(data):
+    for stem in (f"compare_{data}", f"compare_{data}_quick"):
+        models = {name: Specification.of(model) for name, model in read(FOLDER / f"{stem}.yaml")["models"].items()}
+        normalised = {name for name, model in models.items() if model.arguments["batch_norm"]}
+        assert normalised == ({"probabilistic_unet_normalised"} & models.keys())
+        paper = {"unet", "dropout_unet", "ensemble", "image2image_vae", "probabilistic_unet", "fixed_prior"}
+        assert paper | {"fixed_prior_label_posterior", "latent_at_start"} <= models.keys()
+        assert {model.arguments["heads"] for model in models.values() if model.name == "MHeads"} >= {4, 16}
+
+
 def test_every_form_of_model_gives_a_loss():
     assert {file.stem for file in CONFIGS} >= {"demo", "lidc", "cityscapes"}
     for name, form in forms().items():
