@@ -523,3 +523,31 @@ def test_names_of_cases_are_a_list(tmp_path):
     np.savez(tmp_path / "r.npz", references=READERS, names=NAMES)
     with pytest.raises(InputError, match=r"s\.npz has names of shape \(5, 1\)"):
         run(tmp_path, tmp_path / "r.npz", tmp_path / "s.npz", [1])
+
+
+def test_rows_without_columns_are_not_scored_as_maps(tmp_path, failing):
+    for name, maps in (("s.npy", SAMPLES[:, 0]), ("r.npy", READERS[:, 0])):
+        np.save(tmp_path / name, maps)
+    said = failing("score", "--samples", str(tmp_path / "s.npy"), "--references", str(tmp_path / "r.npy"), "-n", "1")
+    assert "needed are integers of shape (cases, maps, rows, columns)" in said
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5)])
+def test_arrays_beside_nifti_are_laid_as_they_fit(shape, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    maps = (rng.random((1, 3, *shape)) < 0.4).astype(np.uint8)
+    folder = write_folder(tmp_path / "files", maps, ["c"], "nii.gz")  # the array's order is nibabel's
+    turned = np.ascontiguousarray(np.moveaxis(maps, range(2, maps.ndim), range(maps.ndim - 1, 1, -1)))
+    for name, array in (("nibabel", maps), ("rows", turned)):  # and that of probunet sample
+        np.savez(tmp_path / f"{name}.npz", samples=array, names=["c"])
+        result, _ = run(tmp_path, samples=tmp_path / f"{name}.npz", references=folder, n=(3,))
+        assert row(result["scores"][name], "ged2", 3)["mean"] == pytest.approx(0)
+
+
+def test_an_array_that_fits_a_nifti_file_in_two_ways_is_refused(tmp_path, failing):
+    maps = (np.random.default_rng(0).random((1, 3, 6, 6)) < 0.4).astype(np.uint8)
+    folder = write_folder(tmp_path / "files", maps, ["c"], "nii.gz")
+    np.savez(tmp_path / "array.npz", samples=maps, names=["c"])
+    said = failing("score", "--samples", str(tmp_path / "array.npz"), "--references", str(folder), "-n", "3")
+    assert "fits the array beside it in two ways" in said

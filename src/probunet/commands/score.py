@@ -147,15 +147,15 @@ def score(
 def _checked_row(columns: Sequence[str]) -> list[RowCheck]:
     """The checks of columns such as 16:.206; a value is rounded to the digits that it has."""
     row: dict[int, float] = {}
-    digits = []
+    rounding: dict[int, float] = {}
     for column in columns:
         n, _, value = column.partition(":")
         try:
             row[int(n)] = float(value)
         except ValueError as error:
             raise InputError(f"--check {column} is not NUMBER:VALUE; write for example 16:.206") from error
-        digits.append(len(value.partition(".")[2]))
-    return check_row(row, rounding=0.5 * 10 ** -min(digits))
+        rounding[int(n)] = 0.5 * 10 ** -len(value.partition(".")[2])
+    return check_row(row, rounding)
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from probunet.data.lidc.summary import WHY, Summary
-from probunet.metrics.consistency import RowCheck
+from probunet.metrics.consistency import RowCheck, is_possible
 
 if TYPE_CHECKING:
     from probunet.report.seeds import Row
@@ -76,7 +76,9 @@ def print_row_checks(checks: Sequence[RowCheck]) -> None:
         span = f"{check.lowest:.2f} to {check.highest:.2f}"
         table.add_row(f"{check.few} and {check.many}", span, f"{check.limit:.3f}", "yes" if check.possible else "NO")
     _print(table)
-    Console().print("this row is possible" if all(check.possible for check in checks) else "this row is not possible")
+    if not is_possible(checks) and all(check.possible for check in checks):
+        Console().print("every two columns are possible, but they need different D, and a model has one")
+    Console().print("this row is possible" if is_possible(checks) else "this row is not possible")
 
 
 def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:

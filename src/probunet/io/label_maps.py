@@ -93,8 +93,11 @@ class _Array(MapSet):
         if path.suffix.lower() == ".npz":
             self._held, names = self._read_npz(array)
         shape, dtype = self._all().shape, self._all().dtype
-        if dtype.kind not in "bui" or len(shape) < 3:
-            raise InputError(f"{path} holds {dtype} of shape {shape}; needed are integers of shape (cases, maps, ...)")
+        if dtype.kind not in "bui" or len(shape) not in (4, 5):
+            raise InputError(
+                f"{path} holds {dtype} of shape {shape}; needed are integers of shape (cases, maps, rows, columns), of "
+                "volumes (cases, maps, slices, rows, columns)"
+            )
         if names is not None and (len(names) != shape[0] or len(set(names)) < len(names)):
             raise InputError(f"{path} needs {shape[0]} different names, one for each case")
         self.has_names = names is not None
@@ -191,14 +194,14 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
     """Label maps of one case out of several sets, voxel by voxel at the same place.
 
     Files that say where they lie are brought to one orientation and must lie on one grid. Where one of them does not
-    say it (PNG), all are taken as they are stored; beside an array, NIfTI files in the order that nibabel gives, first
-    index first.
+    say it (PNG), all are taken as they are stored; beside an array, NIfTI files in the order of axes that fits it: rows
+    and columns, as ``probunet sample`` writes arrays, or the first index first, as nibabel gives it.
 
     Returns:
         (M, H, W) or (M, slices, H, W) class ids for each set.
 
     Raises:
-        InputError: a file cannot be read, or lies elsewhere than the others.
+        InputError: a file cannot be read, lies elsewhere than the others, or fits an array in two ways that differ.
     """
     pictures = [held.pictures(name) for held in sets]
     everything = [picture for of_set in pictures for picture in of_set]
@@ -210,10 +213,11 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
                 f"{picture.source} and {everything[0].source} have different spacing, origin or directions; resample "
                 "one to the other"
             )
-    beside_array = not all(pictures)
+    arrays = [None if of_set else held.maps(name) for held, of_set in zip(sets, pictures, strict=True)]
+    beside = next((array.shape[1:] for array in arrays if array is not None), None)
     return [
-        _stacked(of_set, as_stored, beside_array) if of_set else held.maps(name)
-        for held, of_set in zip(sets, pictures, strict=True)
+        _stacked(of_set, as_stored, beside) if array is None else array
+        for array, of_set in zip(arrays, pictures, strict=True)
     ]
 
 
@@ -243,19 +247,36 @@ def spacing_of_case(sets: Sequence[MapSet], name: str) -> tuple[float, ...] | No
     return pictures[0][0].sides_mm
 
 
-def _stacked(pictures: Sequence[Picture], as_stored: bool, beside_array: bool) -> LabelMaps:
+def _stacked(pictures: Sequence[Picture], as_stored: bool, beside: tuple[int, ...] | None) -> LabelMaps:
     read: list[LabelMaps] = []
     for picture in pictures:
         labels = picture.labels()
         labels = picture.native(labels) if as_stored else labels
         labels = labels[0] if len(labels) == 1 else labels
-        labels = labels.T if beside_array and picture.stored.kind == "NIfTI" else labels
+        if beside is not None and picture.stored.kind == "NIfTI":
+            labels = _like_array(labels, beside, picture.source)
         if read and labels.shape != read[0].shape:
             raise InputError(
                 f"{picture.source} has the shape {labels.shape}, but {pictures[0].source} has {read[0].shape}"
             )
         read.append(labels)
     return np.stack(read)
+
+
+def _like_array(labels: LabelMaps, shape: tuple[int, ...], source: Path) -> LabelMaps:
+    """Labels of a NIfTI file in the order of axes of an array: its rows and columns, or nibabel's order.
+
+    Raises:
+        InputError: both fit, and are not the same.
+    """
+    if labels.shape != shape:
+        return labels.T
+    if labels.T.shape == shape and not np.array_equal(labels, labels.T):
+        raise InputError(
+            f"{shown(source)} fits the array beside it in two ways, with its axes as they are and in reverse, as "
+            "nibabel gives them; give both sides as files"
+        )
+    return labels
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -35,15 +35,20 @@ class RowCheck:
         return self.lowest <= 1 and self.highest >= 0
 
 
-def check_row(row: Mapping[int, float], rounding: float = 0.0005) -> list[RowCheck]:
-    """Compare every two columns of a published row.
+def is_possible(checks: Sequence[RowCheck]) -> bool:
+    """Whether one E d(S, S') from 0 to 1 gives all columns of a row, as every two of them allow it."""
+    return max(0.0, *(check.lowest for check in checks)) <= min(1.0, *(check.highest for check in checks))
+
+
+def check_row(row: Mapping[int, float], rounding: float | Mapping[int, float] = 0.0005) -> list[RowCheck]:
+    """Compare every two columns of a published row; see :func:`is_possible` for all of them together.
 
     Holds for the V-statistic of independent samples with a distance from 0 to 1 that is 0 between equal maps, for any
     readers. A model with few hypotheses that draws all of them alike may have L + D/n only up to their number.
 
     Args:
         row: D_GED^2 by number of samples.
-        rounding: largest error of a printed value: half of its last digit.
+        rounding: largest error of a printed value, half of its last digit: of all, or by number of samples.
 
     Raises:
         InputError: fewer than two columns, a number of samples below 1, or a value below 0 or above 2.
@@ -56,10 +61,14 @@ def check_row(row: Mapping[int, float], rounding: float = 0.0005) -> list[RowChe
     for n, value in row.items():
         if n < 1 or not 0 <= value <= 2:
             raise InputError(f"{n}:{value} is no D_GED^2; give a number of samples and a value from 0 to 2")
+
+    def error(n: int) -> float:
+        return rounding if isinstance(rounding, int | float) else rounding[n]
+
     checks = []
     for few, many in combinations(sorted(row), 2):
         per = 1 / few - 1 / many
         diversity = (row[few] - row[many]) / per
-        margin = 2 * rounding / per
+        margin = (error(few) + error(many)) / per
         checks.append(RowCheck(few, many, diversity - margin, diversity + margin, row[few] - diversity / few))
     return checks
