@@ -551,3 +551,21 @@ def test_an_array_that_fits_a_nifti_file_in_two_ways_is_refused(tmp_path, failin
     np.savez(tmp_path / "array.npz", samples=maps, names=["c"])
     said = failing("score", "--samples", str(tmp_path / "array.npz"), "--references", str(folder), "-n", "3")
     assert "fits the array beside it in two ways" in said
+
+
+def test_sizes_of_pixels_count_without_a_place_and_are_refused_where_only_some_say_them(tmp_path, failing):
+    maps = (np.random.default_rng(0).random((2, 1, 3, 6, 5)) < 0.4).astype(np.uint8)
+    for name, code in (("placed", 1), ("sized", 0), ("plain", None)):
+        for i, labels in enumerate(maps[0, 0] if code is None else maps[0]):
+            folder = tmp_path / name / "c"
+            folder.mkdir(parents=True, exist_ok=True)
+            image = nibabel.Nifti1Image(labels[..., None] if code is None else labels, np.diag([0.7, 0.9, 2.5, 1]))
+            if code is not None:
+                image.header.set_qform(image.affine, code=code), image.header.set_sform(image.affine, code=code)
+                nibabel.save(image, folder / f"{i}.nii.gz")
+    for name in ("placed", "sized"):
+        result, _ = run(tmp_path, samples=tmp_path / name, references=tmp_path / name, n=(1,), also=("sizes",))
+        assert result["options"]["unit"] == "mm"
+    np.savez(tmp_path / "plain.npz", samples=np.moveaxis(maps[:1], (2, 4), (4, 2)), names=["c"])
+    words = ["score", "--samples", str(tmp_path / "plain.npz"), "--references", str(tmp_path / "placed"), "-n", "1"]
+    assert "give it with --spacing" in failing(*words, "--also", "sizes")

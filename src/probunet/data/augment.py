@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from probunet.core.errors import InputError
 from probunet.core.types import IGNORE, Image
 from probunet.data.windows import central_corner
 
@@ -43,6 +44,9 @@ class Augmentation:
         gamma: smallest and largest exponent of the brightness of 8-bit images, drawn on a logarithmic scale (the
             authors' Cityscapes code: 0.7 to 1.5).
         gamma_probability: of a case's brightness to be changed (the authors' Cityscapes code: 0.3).
+
+    Raises:
+        InputError: a value out of its range.
     """
 
     probability: float = 1.0
@@ -57,6 +61,26 @@ class Augmentation:
     marks: float = 1 / 3
     gamma: tuple[float, float] = (0.7, 1.5)
     gamma_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        low, high = self.gamma
+        allowed = {
+            "probability": 0 <= self.probability <= 1,
+            "rotation": 0 <= self.rotation < math.inf,
+            "scale": 0 < self.scale < math.inf,
+            "shear": 0 <= self.shear < math.inf,
+            "elastic": 0 <= self.elastic < math.inf,
+            "elastic_spacing": 0 < self.elastic_spacing < math.inf,
+            "shift": self.shift is None or self.shift >= 0,
+            "marks": 0 <= self.marks <= 1,
+            "gamma": 0 < low <= high < math.inf,
+            "gamma_probability": 0 <= self.gamma_probability <= 1,
+        }
+        if wrong := [name for name, right in allowed.items() if not right]:
+            raise InputError(
+                f"augmentation.{wrong[0]} {getattr(self, wrong[0])} is out of its range: shares from 0 to 1, scale, "
+                "elastic_spacing and gamma above 0, all others 0 or more"
+            )
 
 
 def sampling_grid(

@@ -15,7 +15,7 @@ from probunet.core.shards import Shard
 from probunet.core.types import IGNORE
 from probunet.evaluation.field_scores import Figure, field_scores
 from probunet.evaluation.set_scores import SetScores, score_batch
-from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, open_maps, spacing_of_case
+from probunet.io.label_maps import LabelMaps, MapSet, maps_of_case, open_maps, sizes_of_case
 from probunet.metrics.consensus import Consensus, consensus_of
 from probunet.metrics.convention import Convention
 from probunet.metrics.distance import pairwise_distances
@@ -172,7 +172,13 @@ def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, as
     """Of a case, where lengths are asked for: as given, or as its files say."""
     if not {"areas", "surfaces", "sizes"} & set(asked.figures):
         return None
-    said = spacing_of_case([samples, references], name)
+    sizes = sizes_of_case([samples, references], name)
+    said = next((size for size in sorted(sizes - {None}, key=str)), None)
+    if len(sizes) > 1 and (asked.spacing is None or len(sizes - {None}) > 1) and not _alike(sizes):
+        raise InputError(
+            f"{samples.place(name)} and its references do not all say one size of a pixel; save them with the same, or "
+            "give it with --spacing"
+        )
     spacing = asked.spacing or said
     if said and asked.spacing and len(said) == len(asked.spacing) and not np.allclose(said, asked.spacing, rtol=0.01):
         words = " ".join(f"{mm:g}" for mm in said)
@@ -193,6 +199,13 @@ def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, as
         )
     asked.unit = unit
     return spacing
+
+
+def _alike(sizes: set[tuple[float, ...] | None]) -> bool:
+    """Whether all sizes of a pixel are known and the same, but for rounding."""
+    known = [size for size in sizes if size is not None]
+    same = len({len(size) for size in known}) == 1 and all(np.allclose(size, known[0], rtol=1e-3) for size in known)
+    return len(known) == len(sizes) and same
 
 
 def _as_one(references: LabelMaps, how: Consensus, convention: Convention) -> LabelMaps:

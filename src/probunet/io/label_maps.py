@@ -235,16 +235,15 @@ def _refuse_slices_beside_places(pictures: Sequence[Picture]) -> None:
         )
 
 
-def spacing_of_case(sets: Sequence[MapSet], name: str) -> tuple[float, ...] | None:
-    """Size of a pixel in mm along each axis of the label maps of ``maps_of_case``; ``None`` where not all files say it.
+def sizes_of_case(sets: Sequence[MapSet], name: str) -> set[tuple[float, ...] | None]:
+    """Sizes of a pixel in mm, as the label maps of ``maps_of_case`` say them; ``None`` where one does not.
 
     Raises:
         InputError: a file cannot be read.
     """
     pictures = [held.pictures(name) for held in sets]
-    if not all(pictures) or any(picture.affine is None for of_set in pictures for picture in of_set):
-        return None
-    return pictures[0][0].sides_mm
+    arrays: set[tuple[float, ...] | None] = set() if all(pictures) else {None}
+    return arrays | {picture.sides_mm for of_set in pictures for picture in of_set}
 
 
 def _stacked(pictures: Sequence[Picture], as_stored: bool, beside: tuple[int, ...] | None) -> LabelMaps:

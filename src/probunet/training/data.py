@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from probunet.core.errors import InputError
 from probunet.data.augment import Augmentation
 from probunet.data.batches import Crop, EvaluationImages
 from probunet.data.store import Store
@@ -24,6 +25,9 @@ class TrainingData:
         batch_size: images a step, over all processes.
         augmentation: how strongly to deform.
         validation_images: how many images of the validation split are used for D_GED^2, spread evenly.
+
+    Raises:
+        InputError: no image a step, or none for validation.
     """
 
     store: Path
@@ -31,6 +35,11 @@ class TrainingData:
     batch_size: int = 32
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation_images: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "validation_images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--data.{name} {getattr(self, name)} is no number of images; give 1 or more")
 
     def batches(
         self,
