@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from probunet.data.store import Store
 from probunet.evaluation.fit import check_fit
-from probunet.evaluation.shown import distribution_of, images_to_score
+from probunet.evaluation.shown import batch_size, distribution_of, images_to_score
 from probunet.metrics.energy import energy_distance
 from probunet.metrics.significance import bootstrap_interval
 from probunet.runs.trained import open_model
@@ -65,7 +65,7 @@ def main() -> None:
     images = images_to_score(store, asked.split, trained.crop, trained.crop, trained.intensity)
     model, generator = trained.model().eval(), torch.Generator().manual_seed(asked.seed)
     drawn, readers = [], []
-    for batch in DataLoader(images, 32):
+    for batch in DataLoader(images, batch_size(images)):
         with torch.inference_mode():
             samples = distribution_of(model, batch["image"]).sample(asked.n, generator)
         drawn.append(samples.movedim(0, 1).numpy())

@@ -11,7 +11,7 @@ import inspect
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -66,7 +66,7 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     booleans = {key for key, kind in get_type_hints(function).items() if kind is bool}
     words = _with_files(list(_spelled(words, booleans)))
     _refuse_twice(words)
-    _check_configurations(words, list(signature))
+    _check_configurations(words, signature)
     try:
         chosen = parser.parse_args(words)
         descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
@@ -172,7 +172,7 @@ def _with_files(words: list[str]) -> list[str]:
     return named_words
 
 
-def _check_configurations(words: Sequence[str], known: Sequence[str]) -> None:
+def _check_configurations(words: Sequence[str], known: Collection[str]) -> None:
     """Read the configurations within bounds, and refuse what no file may say: whose code is trusted.
 
     Raises:

@@ -76,9 +76,10 @@ def print_row_checks(checks: Sequence[RowCheck]) -> None:
         span = f"{check.lowest:.2f} to {check.highest:.2f}"
         table.add_row(f"{check.few} and {check.many}", span, f"{check.limit:.3f}", "yes" if check.possible else "NO")
     _print(table)
-    if not is_possible(checks) and all(check.possible for check in checks):
+    possible = is_possible(checks)
+    if not possible and all(check.possible for check in checks):
         Console().print("every two columns are possible, but they need different D, and a model has one")
-    Console().print("this row is possible" if is_possible(checks) else "this row is not possible")
+    Console().print("this row is possible" if possible else "this row is not possible")
 
 
 def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -173,8 +173,9 @@ def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, as
     if not {"areas", "surfaces", "sizes"} & set(asked.figures):
         return None
     sizes = sizes_of_case([samples, references], name)
-    said = next((size for size in sorted(sizes - {None}, key=str)), None)
-    if len(sizes) > 1 and (asked.spacing is None or len(sizes - {None}) > 1) and not _alike(sizes):
+    known = sorted(size for size in sizes if size is not None)
+    said = known[0] if known else None
+    if not _alike(known) or (said and None in sizes and asked.spacing is None):
         raise InputError(
             f"{samples.place(name)} and its references do not all say one size of a pixel; save them with the same, or "
             "give it with --spacing"
@@ -201,11 +202,9 @@ def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, as
     return spacing
 
 
-def _alike(sizes: set[tuple[float, ...] | None]) -> bool:
-    """Whether all sizes of a pixel are known and the same, but for rounding."""
-    known = [size for size in sizes if size is not None]
-    same = len({len(size) for size in known}) == 1 and all(np.allclose(size, known[0], rtol=1e-3) for size in known)
-    return len(known) == len(sizes) and same
+def _alike(sizes: Sequence[tuple[float, ...]]) -> bool:
+    """Whether sizes of a pixel are the same, but for rounding."""
+    return all(len(size) == len(sizes[0]) and np.allclose(size, sizes[0], rtol=1e-3) for size in sizes)
 
 
 def _as_one(references: LabelMaps, how: Consensus, convention: Convention) -> LabelMaps:
