@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from probunet.cli import main
-from probunet.evaluation.model_scores import evaluate_run
+from probunet.evaluation.model_scores import Question, evaluate_run
 from probunet.runs.guest import invite
 from probunet.runs.onnx_graphs import write_onnx
 from probunet.runs.run import Run
@@ -58,7 +58,7 @@ def test_it_goes_through_every_command(kind, store, tmp_path):
     assert np.load(tmp_path / "hypotheses" / "crop" / "samples.npy").shape == (2, 1, 24, 24)
     main(["export", mine, "--out", str(tmp_path / "exported"), *trust])
     guest = invite(tmp_path / "both" / "mine", open_model(tmp_path / "exported", [kind]), "exported", store.path, 24)
-    assert evaluate_run(guest, store, "test", [1, 2], 0, "cpu")["scores"] == Run(mine).evaluation()["scores"]
+    assert evaluate_run(guest, store, Question("test", (1, 2)), "cpu")["scores"] == Run(mine).evaluation()["scores"]
 
 
 def test_it_has_an_onnx_form(model, tmp_path):

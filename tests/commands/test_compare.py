@@ -165,7 +165,19 @@ def test_guests_that_cannot_take_part_are_told_before_anything_is_trained(traine
     assert "cannot be the name of a model" in failing(*alone, str(store.path), "--trained.a/b", model)
     both = ["compare", "--config", str(config(tmp_path, store)), "--trained.unet", model]
     assert "'unet' is to be trained and trained already" in failing(*both)
+    assert "--crop: middle is not one of whole, trained" in failing(*alone, str(store.path), "--crop", "middle")
     assert "nothing to compare" in failing(*alone, str(store.path))
     assert not out.exists()
     inside = ["compare", "--out", str(trained), *alone[3:], str(store.path), "--trained.unet", model]
     assert "was trained in this experiment" in failing(*inside)
+
+
+@pytest.mark.parametrize("part", ["whole", "trained"])
+def test_what_is_scored_is_what_evaluate_would_score(part, trained, store, tmp_path):
+    out, model = tmp_path / "out", trained / "unet"
+    compared = ["compare", "--out", str(out), "--data.store", str(store.path), "--data.crop", "16", "--n", "1", "2"]
+    main([*compared, "--trained.model", str(model), "--crop", part])
+    content = json.loads((out / "model" / "evaluation.json").read_text())
+    same = pu.evaluate(model, store, n=(1, 2), crop="whole" if part == "whole" else 16)
+    assert content["ged2"]["2"]["mean"] == same.ged2[2].mean
+    assert content["data"]["crop"] == (list(store.images.shape[2:]) if part == "whole" else 16)

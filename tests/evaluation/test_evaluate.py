@@ -1,5 +1,6 @@
 """Evaluation from Python: typed results, draws as a user would draw them, and numbers that can be computed by hand."""
 
+import re
 from itertools import product
 
 import numpy as np
@@ -137,3 +138,39 @@ def test_few_patients_are_not_drawn_as_a_whole():
     assert independent_groups(many) == (many, "patient")
     groups, kind = independent_groups(many[:38])
     assert (len(set(groups)), kind) == (38, "image")
+
+
+def test_a_reader_who_did_not_look_at_an_image_counts_nowhere_in_it(generator):
+    """As in a store, where he is not present: the other readers of that image count, and all of the others'."""
+    model = pu.UNet(in_channels=1, num_classes=2, channels=[4, 4])
+    image = torch.rand((3, 1, 16, 16), generator=generator)
+    labels = torch.randint(2, (3, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    absent = labels.clone()
+    absent[1, 0] = 255
+    mixed = pu.evaluate(model, [(image, absent)], n=(1, 2)).images["ged2_n2"]
+    full = pu.evaluate(model, [(image, labels)], n=(1, 2)).images["ged2_n2"]
+    without = pu.evaluate(model, [(image[1:2], labels[1:2, 1:])], n=(1, 2)).images["ged2_n2"]
+    np.testing.assert_array_equal(mixed, [full[0], without[0], full[2]])
+    nobody = labels.clone()
+    nobody[1] = 255
+    found = pu.evaluate(model, [(image, nobody)], n=(1, 2)).images["ged2_n2"]
+    np.testing.assert_array_equal(found, [full[0], np.nan, full[2]])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n": 1}, "n=1: give several numbers"),
+        ({"n": ("a",)}, "got a"),
+        ({"n": ()}, "there is no number of hypotheses"),
+        ({"seed": -1}, "--seed -1 is no seed"),
+        ({"data": 5}, "data is a int"),
+        ({"groups": [1, "a"]}, "groups hold values of several kinds"),
+        ({"groups": [1, None]}, "groups hold values of several kinds"),
+    ],
+)
+def test_arguments_without_a_meaning_are_one_sentence(options, words):
+    batch = (torch.zeros(2, 1, 16, 16), torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    model = pu.UNet(in_channels=1, num_classes=2, channels=[4, 4])
+    with pytest.raises(InputError, match=re.escape(words)):
+        pu.evaluate(model, **{"data": [batch], "n": (1, 2), **options})

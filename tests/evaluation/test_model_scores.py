@@ -16,7 +16,7 @@ from probunet.core.errors import InputError
 from probunet.data.prepare import write_store
 from probunet.data.store import Store
 from probunet.evaluation.evaluate import evaluate
-from probunet.evaluation.model_scores import is_evaluated
+from probunet.evaluation.model_scores import Question, is_evaluated
 from probunet.evaluation.reference_points import REFERENCE_POINTS
 from probunet.metrics import Convention, energy_distance
 from probunet.runs.exported import save_run
@@ -102,7 +102,7 @@ def test_data_that_does_not_fit_is_one_sentence(copy, tmp_path, failing):
 
 def test_bad_input_is_one_sentence(copy, tmp_path, failing):
     assert "no trained model" in failing("evaluate", str(tmp_path))
-    assert "at least 1, got [0]" in failing("evaluate", str(copy), "--n", "0")
+    assert "at least 1 and at most 1,048,576, got 0" in failing("evaluate", str(copy), "--n", "0")
     assert "nowhere is not a prepared store" in failing("evaluate", str(copy), "--data", "nowhere")
     (copy / "unet" / "checkpoints" / "best.ckpt").unlink()
     assert "has no checkpoint (checkpoints/best.ckpt is missing)" in failing("evaluate", str(copy / "unet"))
@@ -112,7 +112,7 @@ def test_bad_input_is_one_sentence(copy, tmp_path, failing):
 
 def test_numbers_of_other_readings_or_splits_of_the_same_images_are_not_taken_for_its_own(trained, store, tmp_path):
     run = Run(trained / "unet")
-    assert is_evaluated(run, store, "test", [1, 2, 4], 0)
+    assert is_evaluated(run, store, Question("test", (1, 2, 4)))
 
     def turned(source):
         image, labels = source.draw()
@@ -121,7 +121,7 @@ def test_numbers_of_other_readings_or_splits_of_the_same_images_are_not_taken_fo
     other = [dataclasses.replace(source, draw=partial(turned, source)) for source in blobs(24)]
     other = write_store(tmp_path / "readings", other, DESCRIPTION, np.uint8, jobs=1)
     assert (other.path / "images.npy").read_bytes() == (store.path / "images.npy").read_bytes()
-    assert not is_evaluated(run, other, "test", [1, 2, 4], 0)
+    assert not is_evaluated(run, other, Question("test", (1, 2, 4)))
 
 
 def test_an_exported_model_is_not_tested_on_its_own_training_patients(trained, tmp_path):

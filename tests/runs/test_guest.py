@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from probunet.core.errors import InputError
-from probunet.evaluation.model_scores import evaluate_run, is_evaluated
+from probunet.evaluation.model_scores import Question, evaluate_run, is_evaluated
 from probunet.inference.predictor import Predictor
 from probunet.report.results import Results
 from probunet.runs.exported import save_run
@@ -43,8 +43,8 @@ def test_a_guest_is_a_model_of_the_experiment_for_everything_that_reads_one(publ
 
 def test_a_guest_whose_weights_change_is_evaluated_anew_and_not_drawn_from(trained, published, store, tmp_path):
     out = tmp_path / "out"
-    evaluate_run(_guest(out / "model", published, store), store, "test", [1, 2], 0, "cpu")
-    assert is_evaluated(runs_in(out)[0], store, "test", [1, 2], 0)
+    evaluate_run(_guest(out / "model", published, store), store, Question("test", (1, 2)), "cpu")
+    assert is_evaluated(runs_in(out)[0], store, Question("test", (1, 2)))
     shutil.rmtree(published)
     save_run(Run(trained / "unet"), published)
     with pytest.raises(InputError, match="is not of the weights that the run has now"):
@@ -52,10 +52,12 @@ def test_a_guest_whose_weights_change_is_evaluated_anew_and_not_drawn_from(train
     with pytest.raises(InputError, match="has changed since it was compared"):
         runs_in(out)[0].model()
     changed = _guest(out / "model", published, store)
-    assert not is_evaluated(changed, store, "test", [1, 2], 0)
+    assert not is_evaluated(changed, store, Question("test", (1, 2)))
     other_crop = _guest(out / "model", trained / "probabilistic_unet", store, crop=32)
-    evaluate_run(other_crop, store, "test", [1, 2], 0, "cpu")
-    assert not is_evaluated(_guest(out / "model", trained / "probabilistic_unet", store), store, "test", [1, 2], 0)
+    evaluate_run(other_crop, store, Question("test", (1, 2)), "cpu")
+    assert not is_evaluated(
+        _guest(out / "model", trained / "probabilistic_unet", store), store, Question("test", (1, 2))
+    )
 
 
 def test_a_guest_of_other_units_sees_its_own_in_the_report(published, store, tmp_path):
@@ -66,7 +68,7 @@ def test_a_guest_of_other_units_sees_its_own_in_the_report(published, store, tmp
     content["input"]["intensity"]["scale"] *= 10
     (other / "probunet.json").write_text(json.dumps(content))
     for model in (published, other):
-        evaluate_run(_guest(out / model.name, model, store), store, "test", [1], 0, "cpu")
+        evaluate_run(_guest(out / model.name, model, store), store, Question("test", (1,)), "cpu")
     results = Results(out)
     raw = torch.from_numpy(results.raw(0).copy())[None].float()
     for model in (published, other):

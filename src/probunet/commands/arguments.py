@@ -6,14 +6,12 @@ flag stands alone, a parameter of one letter has a short flag too. Help and exam
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -23,12 +21,11 @@ import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
 
+from probunet.commands.configuration_files import check_configurations, with_files
 from probunet.commands.parser_errors import sentence
-from probunet.core.descriptions import read_yaml, refuse_deep
+from probunet.core.descriptions import refuse_deep
 from probunet.core.errors import InputError
 from probunet.core.seeds import checked_seed
-from probunet.core.shipped import named
-from probunet.training.configurations import FOLDER
 from probunet.training.trainer_arguments import OWN, PRECISION_HELP, Precision
 
 LARGEST = 2**63 - 1
@@ -63,17 +60,20 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     if "--help-trainer" in words and "trainer" in signature:
         _print_trainer(name)
     parser = make_parser(function, name, help_only=bool({"-h", "--help"} & {*words}))
-    booleans = {key for key, kind in get_type_hints(function).items() if kind is bool}
-    words = _with_files(list(_spelled(words, booleans)))
+    hints = get_type_hints(function)
+    words = with_files(list(_spelled(words, {key for key, kind in hints.items() if kind is bool})))
     _refuse_twice(words)
-    _check_configurations(words, signature)
+    lists = {key for key in signature if _how(hints[key]).get("nargs") == "+"}
+    objects = {key for key in signature if any(_names_objects(kind) for kind in _members(hints[key]))}
+    known = {*parser.get_defaults().keys()}
+    check_configurations(words, known | {key for key in signature if key not in _groups(known)}, lists, objects)
     try:
         chosen = parser.parse_args(words)
         descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
         _check_groups(function, chosen)
         instantiated = parser.instantiate(chosen)
-    except ArgumentError as error:
-        raise InputError(sentence(str(error))) from error
+    except (ArgumentError, ValueError) as error:
+        raise _own_error(error) or InputError(sentence(str(error))) from error
     if not isinstance(descriptions.get("trainer", Namespace()), Namespace):
         raise InputError(f"--trainer: {str(descriptions['trainer'])[:60]} is not names with values")
     if "trainer" in descriptions:  # only what differs from Lightning's own defaults
@@ -81,7 +81,19 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
         descriptions["trainer"] = {k: v for k, v in vars(descriptions["trainer"]).items() if v != usual[k]}
     arguments = {key: descriptions.get(key, instantiated.get(key)) for key in signature}
     _check_sizes(arguments)
-    return {key: _as_tuple(key, get_type_hints(function)[key], value) for key, value in arguments.items()}
+    return {key: _as_tuple(key, hints[key], value) for key, value in arguments.items()}
+
+
+def _groups(known: Collection[str]) -> set[str]:
+    """The first words of names with several."""
+    return {key.partition(".")[0] for key in known if "." in key}
+
+
+def _own_error(error: BaseException | None) -> InputError | None:
+    """What an object said of its arguments, if that is how an error began."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _refuse_twice(words: Sequence[str]) -> None:
@@ -157,59 +169,6 @@ def make_parser(function: Callable[..., Any], name: str, help_only: bool = False
     return parser
 
 
-def _with_files(words: list[str]) -> list[str]:
-    """Configurations that come with the package as files in place of their names.
-
-    Raises:
-        InputError: a name that means nothing, or two things.
-    """
-    named_words = list(words)
-    for i, word in enumerate(words):
-        if i and words[i - 1] == "--config" and not word.startswith("-"):
-            named_words[i] = str(named(word, FOLDER))
-        elif word.startswith("--config="):
-            named_words[i] = f"--config={named(word.partition('=')[2], FOLDER)}"
-    return named_words
-
-
-def _check_configurations(words: Sequence[str], known: Collection[str]) -> None:
-    """Read the configurations within bounds, and refuse what no file may say: whose code is trusted.
-
-    Raises:
-        InputError: one is no readable YAML, has a key that is none of the known ones, or names a class whose module
-            ``--trust`` does not name.
-    """
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[])
-    parser.add_argument("--trust", nargs="+", default=[])
-    try:
-        options, _ = parser.parse_known_args(words)
-    except argparse.ArgumentError:  # a flag without its value, of which the whole parser speaks
-        return
-    for file in options.config:
-        content = read_yaml(file)
-        if content.get("trust"):
-            raise InputError(f"{file} says whose code to trust; that is yours to say: give --trust as an option")
-        for key in map(str, content):
-            if not key.startswith("$") and key.partition(".")[0].rstrip("+") not in known:
-                near = "".join(f"; did you mean {other}?" for other in get_close_matches(key, known, 1))
-                raise InputError(f"{file}: there is no option --{key[:60]}{near or '; see --help'}")
-        _check_classes(file, content, options.trust)
-
-
-def _check_classes(file: str, content: Any, trust: Sequence[str]) -> None:
-    """Refuse class paths of a configuration that lead out of this package and were not trusted."""
-    if isinstance(content, dict):
-        name = str(content.get("class_path", "probunet"))
-        if "." in name and not any(name.startswith(f"{module}.") for module in ("probunet", *trust)):
-            raise InputError(
-                f"{file} names {name[:80]}, which is no model of probunet; if you trust its code, say so: "
-                f"--trust {name.partition('.')[0][:40]}"
-            )
-    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        _check_classes(file, part, trust)
-
-
 def _print_trainer(name: str) -> NoReturn:
     """Print the arguments of Lightning's Trainer and exit."""
     parser = ArgumentParser(prog=f"probunet {name}", description="Arguments of Lightning's Trainer.")
@@ -229,6 +188,11 @@ def _how(hint: Any) -> dict[str, Any]:
     if kind in (list, tuple) and parts[0] in (int, float, str, Path):
         return {"type": parts[0], "nargs": "+"}
     return {"type": kind} if kind in (int, str, Path) and hint is kind else {}
+
+
+def _names_objects(kind: Any) -> bool:
+    """Whether it is objects by name: what they have in common is a class that has none itself."""
+    return get_origin(kind) is dict and inspect.isabstract(get_args(kind)[1])
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

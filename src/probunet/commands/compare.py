@@ -13,12 +13,12 @@ from probunet.commands.outcomes import tell_report
 from probunet.commands.tables import print_seeds
 from probunet.core.console import console
 from probunet.core.errors import InputError
-from probunet.core.files import check_out_folder
 from probunet.core.processes import Task, Tell, run_in_processes
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.evaluation.fit import check_fit, check_patients
-from probunet.evaluation.model_scores import evaluate_in_process, is_evaluated
+from probunet.evaluation.model_scores import Question, evaluate_in_process, is_evaluated
+from probunet.evaluation.shown import Part
 from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.description import TrainedModel
@@ -31,6 +31,7 @@ from probunet.training.data import TrainingData
 from probunet.training.experiment import Experiment
 from probunet.training.members import Training, checked_name, trainings
 from probunet.training.task import Optimisation
+from probunet.training.trainer_arguments import check_trainer
 
 
 def compare(
@@ -44,6 +45,7 @@ def compare(
     seeds: list[int] | None = None,
     n: tuple[int, ...] = (1, 4, 8, 16),
     split: Split = "test",
+    crop: Part | None = None,
     workers: int | None = None,
     energy: EnergyScore | None = None,
     compile: bool = False,
@@ -67,6 +69,7 @@ def compare(
             intervals over trainings and patients together.
         n: numbers of samples to evaluate with.
         split: part of the store to evaluate on.
+        crop: what of every image is scored, whole or trained; as evaluate has it
         workers: trainings side by side; one per GPU, or one per processor core where there is no GPU, if not given.
         energy: the energy score against all readers, added to the models' own objective; none if not given.
         compile: compile the networks (torch.compile) for the training, where that works.
@@ -78,18 +81,19 @@ def compare(
     Examples:
         probunet compare --config compare_readers_quick
         probunet compare --config compare_streets_quick --out runs/mine --workers 1
-        probunet compare --config compare_beyond_quick --seeds 0 1 2
-        probunet compare --config compare_slices_quick --trained.published lesions
+        probunet compare --config compare_beyond_quick --crop trained --seeds 0 1 2
+        probunet compare --config compare_slices_quick --crop trained --trained.published lesions
     """
-    if seeds is None:
-        _compare(out, data, optimisation, trainer, models, trained, seed, n, split, workers, energy, compile, trust)
-        return
-    if seed or len(set(seeds)) != len(seeds) or not seeds:
+    if seeds is not None and (seed or len(set(seeds)) != len(seeds) or not seeds):
         raise InputError(f"seeds={seeds} with seed={seed}: give either one seed, or several different ones")
-    folders = {begun: Path(out) / f"seed_{begun}" for begun in seeds}
+    folders = {seed: Path(out)} if seeds is None else {begun: Path(out) / f"seed_{begun}" for begun in seeds}
     for begun, folder in folders.items():
-        console.print(f"seed {begun}", highlight=False)
-        _compare(folder, data, optimisation, trainer, models, trained, begun, n, split, workers, energy, compile, trust)
+        if seeds is not None:
+            console.print(f"seed {begun}", highlight=False)
+        experiment = Experiment(folder, data, optimisation, trainer, begun, energy, compile, trust or ())
+        _compare(experiment, models or {}, trained or {}, Question(split, n, begun, crop), workers)
+    if seeds is None:
+        return
     from probunet.report.seeds import write_seeds
 
     file = Path(out) / "seeds.csv"
@@ -100,39 +104,28 @@ def compare(
 
 
 def _compare(
-    out: Path,
-    data: TrainingData,
-    optimisation: Optimisation,
-    trainer: dict[str, Any],
-    models: dict[str, SegmentationModel] | None,
-    trained: dict[str, str] | None,
-    seed: int,
-    n: tuple[int, ...],
-    split: Split,
+    experiment: Experiment,
+    models: dict[str, SegmentationModel],
+    trained: dict[str, str],
+    question: Question,
     workers: int | None,
-    energy: EnergyScore | None,
-    compile: bool,
-    trust: list[str] | None,
 ) -> None:
     """Compare with one seed; see :func:`compare`."""
-    models = models or {}
+    out, data, trust = experiment.out, experiment.data, experiment.trust
     specifications = {name: Specification.of(model) for name, model in models.items()}
-    if energy:
-        energy.check(specifications)
-    guests = _checked_guests(Path(out), trained or {}, specifications, Store(data.store), split, trust or ())
+    if experiment.energy:
+        experiment.energy.check(specifications)
+    guests = _checked_guests(out, trained, specifications, Store(data.store), question.split, trust)
     _tell_parameters(models | {name: guest.model() for name, guest in guests.items()})
     if specifications:
-        experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust or ())
         _train_missing(experiment, specifications, workers)
-    else:
-        check_out_folder(out, [data.store])
-    runs = [Run(Path(out) / name, trust or ()) for name in specifications]
+    runs = [Run(out / name, trust) for name in specifications]
     for name, guest in guests.items():
-        runs.append(invite(Path(out) / name, guest, (trained or {})[name], data.store, data.crop))
-    _evaluate_missing(runs, data.store, split, n, seed, workers)
+        runs.append(invite(out / name, guest, trained[name], data.store, data.crop))
+    _evaluate_missing(runs, data.store, question, workers)
     from probunet.report.page import write_report  # matplotlib takes a second to load
 
-    tell_report(write_report(Path(out), trust=trust or ()))
+    tell_report(write_report(out, trust=trust))
 
 
 def _checked_guests(
@@ -162,6 +155,7 @@ def _checked_guests(
 
 def _train_missing(experiment: Experiment, models: dict[str, Specification], workers: int | None) -> None:
     """Train what is not complete, each network once, and put ensembles together."""
+    check_trainer(experiment.trainer)
     plans = trainings(experiment.out, models, experiment.seed)
     every = {training.folder: training for plan in plans.values() for training in plan}
     for training in every.values():
@@ -185,14 +179,11 @@ def _train(experiment: Experiment, training: Training, tell: Tell) -> None:
     experiment.train(training, tell)
 
 
-def _evaluate_missing(
-    runs: list[Run], store: Path, split: Split, n: tuple[int, ...], seed: int, workers: int | None
-) -> None:
-    numbers = sorted(set(n))
+def _evaluate_missing(runs: list[Run], store: Path, question: Question, workers: int | None) -> None:
     tasks = []
     for run in runs:
-        if not is_evaluated(run, Store(store), split, numbers, seed):
-            tasks.append(Task(run.name, partial(evaluate_in_process, run, store, split, numbers, seed)))
+        if not is_evaluated(run, Store(store), question):
+            tasks.append(Task(run.name, partial(evaluate_in_process, run, store, question)))
     if len(tasks) < len(runs):
         console.print(f"{len(runs) - len(tasks)} of {len(runs)} models are evaluated already")
     run_in_processes("evaluating", tasks, workers)

@@ -18,7 +18,7 @@ from probunet.data.store import Store
 from probunet.evaluation.evaluate import evaluate as evaluate_model
 from probunet.evaluation.fit import tell_other_values
 from probunet.evaluation.groups import FEWEST
-from probunet.evaluation.model_scores import evaluate_run, is_evaluated, score_share
+from probunet.evaluation.model_scores import Question, evaluate_run, is_evaluated, score_share
 from probunet.evaluation.shown import Part
 from probunet.metrics.convention import Convention
 from probunet.runs.run import Run
@@ -69,9 +69,7 @@ def evaluate(
         probunet evaluate runs/demo/probabilistic_unet --data data/elsewhere --split test --n 1 4 8 16
         torchrun --nproc_per_node 4 -m probunet evaluate runs/lidc --device cuda --shard auto
     """
-    numbers = sorted(set(n or [1, 4, 8, 16])) if n != [] else []
-    if not numbers or numbers[0] < 1:
-        raise InputError(f"the number of samples must be at least 1, got {n}")
+    question = Question(split, (1, 4, 8, 16) if n is None else tuple(n), seed, crop)
     if shard and cluster:
         raise InputError("--shard and --cluster are two ways to share the work; give one of them")
     share = read_shard(shard)
@@ -81,18 +79,18 @@ def evaluate(
         if not isinstance(trained, Run):
             if data is None:
                 raise InputError(f"{run} is an exported model, which has no data of its own; give --data STORE")
-            result = evaluate_model(trained, data, numbers, split=split, crop=crop, seed=seed, device=device)
+            result = evaluate_model(trained, data, question.numbers, split=split, crop=crop, seed=seed, device=device)
             _show(str(run), result.convention, result.rows, result.grouped_by)
             continue
         store = Store(data or trained.store)
         tell_other_values(trained, store, split)
-        if share.count > 1 and not again and is_evaluated(trained, store, split, numbers, seed, crop):
+        if share.count > 1 and not again and is_evaluated(trained, store, question):
             console.print(f"{trained.path} is evaluated already; --again does it once more")
             continue
         if cluster:
             where = (trained.path.absolute(), store.path.absolute())
-            in_shards(cluster, f"evaluating {trained.name}", _Work(*where, split, numbers, seed, device, crop, trust))
-        if content := evaluate_run(trained, store, split, numbers, seed, place, shard=share, part=crop):
+            in_shards(cluster, f"evaluating {trained.name}", _Work(*where, question, device, trust))
+        if content := evaluate_run(trained, store, question, place, shard=share):
             _show(str(trained.path), store.convention(), content["scores"], content["grouped_by"])
             if "persons" in content:
                 print_persons(content["persons"])
@@ -105,17 +103,14 @@ class _Work:
 
     run: Path
     store: Path
-    split: Split
-    numbers: list[int]
-    seed: int
+    question: Question
     device: str
-    crop: Part | None
     trust: list[str] | None
 
     def __call__(self, share: Shard) -> None:
         """Score what is missing, and leave it to the process that asked to put the parts together."""
         run, place = Run(self.run, self.trust or ()), share.device(chosen_device(self.device))
-        score_share(run, Store(self.store), self.split, self.numbers, self.seed, place, shard=share, part=self.crop)
+        score_share(run, Store(self.store), self.question, place, share)
 
 
 def _show(title: str, convention: Convention, rows: Sequence[Mapping[str, Any]], grouped_by: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from numbers import Integral
 
 import numpy as np
@@ -53,3 +54,17 @@ def checked_count(n: int) -> int:
             f"the number of hypotheses must be at least 1 and at most {MOST_HYPOTHESES:,}, got {str(n)[:40]}"
         )
     return int(n)
+
+
+def checked_counts(n: Iterable[int]) -> tuple[int, ...]:
+    """Give numbers of hypotheses back, each once and ascending.
+
+    Raises:
+        InputError: there is none, or one is no such number, see :func:`checked_count`.
+    """
+    if not isinstance(n, Iterable) or isinstance(n, str):
+        raise InputError(f"n={n!r}: give several numbers of hypotheses, for example n=({n!r},)")
+    counts = tuple(sorted({checked_count(count) for count in n}))
+    if not counts:
+        raise InputError("there is no number of hypotheses; give one or more, for example 1 4 8 16")
+    return counts

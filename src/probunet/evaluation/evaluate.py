@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.core.seeds import seed_of
+from probunet.core.seeds import checked_counts, checked_seed, seed_of
 from probunet.core.types import IGNORE
 from probunet.data.batches import Crop, SharedBatches
 from probunet.data.manifest import Split
@@ -118,7 +120,8 @@ def evaluate(
     Args:
         model: a model; or what a run directory, an exported folder or a name on the Hub holds.
         data: a prepared store; or batches of image (B, C, *size) as the model sees it and labels (B, R, *size), for
-            example a ``torch.utils.data.DataLoader``.
+            example a ``torch.utils.data.DataLoader``. A reader whose labels of an image are all ignored (255) did not
+            look at it, and the others count.
         n: numbers of samples.
         split: part of a store.
         crop: central part of a store's images (of volumes the part around the marks), ``"whole"`` for all of them,
@@ -133,9 +136,7 @@ def evaluate(
     Raises:
         InputError: no numbers of samples, no images, or data that does not fit the model.
     """
-    numbers = sorted({int(count) for count in n})
-    if not numbers or numbers[0] < 1:
-        raise InputError(f"n={list(numbers)}: give one or more numbers of samples, each at least 1")
+    numbers, seed = list(checked_counts(n)), checked_seed(seed)
     trained = None
     if not isinstance(model, SegmentationModel):
         trained = model if isinstance(model, TrainedModel) else open_model(model, trust)
@@ -162,16 +163,34 @@ def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], conventio
     scores = SetScores()
     device = next(model.parameters()).device
     with torch.inference_mode():
-        for number, (image, labels) in enumerate(data):
-            if image.ndim != 2 + model.dims or labels.ndim != image.ndim or len(image) != len(labels):
-                raise InputError(
-                    f"batch {number} has images {tuple(image.shape)} and labels {tuple(labels.shape)}; needed are "
-                    + ("(B, C, H, W) and (B, R, H, W)" if model.dims == 2 else "(B, C, D, H, W) and (B, R, D, H, W)")
-                )
+        for number, (image, readers) in enumerate(_pieces(data, model.dims, convention)):
             generator = torch.Generator().manual_seed(seed_of(seed, number))
             distribution = distribution_of(model, image.to(device))
-            readers = np.asarray(labels.cpu())
             scores.add(score_distribution(distribution, readers, numbers, convention, generator)[1])
     if not scores.batches:
         raise InputError("there are no images to evaluate on; give at least one batch")
     return scores
+
+
+def _pieces(data: Pairs, dims: int, convention: Convention) -> Iterator[tuple[torch.Tensor, Any]]:
+    """Batches as they are, cut where other readers looked at an image: of each the images, and the labels of those.
+
+    Raises:
+        InputError: a batch that is no images and labels.
+    """
+    if not isinstance(data, Iterable):
+        raise InputError(f"data is a {type(data).__name__}; give a prepared store, or batches of images and labels")
+    for number, (image, labels) in enumerate(data):
+        if image.ndim != 2 + dims or labels.ndim != image.ndim or len(image) != len(labels):
+            raise InputError(
+                f"batch {number} has images {tuple(image.shape)} and labels {tuple(labels.shape)}; needed are "
+                + ("(B, C, H, W) and (B, R, H, W)" if dims == 2 else "(B, C, D, H, W) and (B, R, D, H, W)")
+            )
+        readings = np.asarray(labels.cpu())
+        looked = np.ones(readings.shape[:2], bool)
+        if convention.weights is None and convention.ignore is not None:
+            looked = (readings != convention.ignore).reshape(*looked.shape, -1).any(axis=2)
+            looked |= ~looked.any(axis=1, keepdims=True)  # where nobody did, all are as many as none
+        for present, group in groupby(enumerate(map(tuple, looked.tolist())), key=itemgetter(1)):
+            rows = [row for row, _ in group]
+            yield image[rows], readings[rows][:, np.flatnonzero(present)]

@@ -8,6 +8,7 @@ import json
 import logging
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from probunet.core.descriptions import write_json
 from probunet.core.devices import chosen_device, wait_for
 from probunet.core.files import sha256
 from probunet.core.processes import Tell
+from probunet.core.seeds import checked_counts, checked_seed
 from probunet.core.shards import WHOLE, Shard
 from probunet.core.version import VERSION as PROBUNET
 from probunet.core.writing import writing_file
@@ -41,13 +43,37 @@ TIMED = 5
 """Repeats of which the median is the time for 16 samples."""
 
 
-def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed: int, part: Part | None = None) -> bool:
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a trained model.
+
+    Attributes:
+        split: which part of the data.
+        numbers: of samples, ascending.
+        seed: of the samples and of the bootstrap.
+        part: what of an image is scored, see :func:`images_to_score`.
+
+    Raises:
+        InputError: no number of samples, or one below 1.
+    """
+
+    split: Split
+    numbers: tuple[int, ...]
+    seed: int = 0
+    part: Part | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", checked_counts(self.numbers))
+        checked_seed(self.seed)
+
+
+def is_evaluated(run: Run, store: Store, question: Question) -> bool:
     """Whether ``evaluation.json`` answers this very question about these very weights."""
     past = run.evaluation()
     if past is None:
         return False
-    images = images_to_score(store, split, run.crop, part, run.intensity)
-    return _question(run, images, split, numbers, seed) == {
+    images = images_to_score(store, question.split, run.crop, question.part, run.intensity)
+    return _identity(run, images, question) == {
         "checkpoint": past["checkpoint"],
         "identity": past["data"].get("identity"),
         "split": past["data"]["split"],
@@ -58,37 +84,26 @@ def is_evaluated(run: Run, store: Store, split: Split, numbers: list[int], seed:
 
 
 def evaluate_run(
-    run: Run,
-    store: Store,
-    split: Split,
-    numbers: list[int],
-    seed: int,
-    device: str,
-    tell: Tell | None = None,
-    shard: Shard = WHOLE,
-    part: Part | None = None,
+    run: Run, store: Store, question: Question, device: str, tell: Tell | None = None, shard: Shard = WHOLE
 ) -> dict[str, Any] | None:
     """Evaluate one model and write ``evaluation.json`` and ``evaluation.csv``.
 
     Args:
         run: the trained model.
         store: the data.
-        split: which part of it.
-        numbers: of samples, ascending.
-        seed: of the samples and of the bootstrap.
+        question: what is asked.
         device: where the model runs.
         tell: told how far it is; a bar shows it as well.
         shard: what this process does of it.
-        part: what of an image is scored, see :func:`images_to_score`.
 
     Returns:
         The content of ``evaluation.json``; ``None`` where other shards are not ready.
     """
     model = run.model(device)
-    images = _images(run, store, split, part)
-    question = _question(run, images, split, numbers, seed)
-    parts = _parts(run, question, images)
-    _score_missing(run, model, images, parts, numbers, seed, shard, tell)
+    images = _images(run, store, question)
+    identity = _identity(run, images, question)
+    parts = _parts(run, identity, images)
+    _score_missing(run, model, images, parts, question, shard, tell)
     if missing := parts.missing():
         log.info(f"shard {shard} of {run.path} is ready; {len(missing)} batches of others are missing so far")
         return None
@@ -102,14 +117,14 @@ def evaluate_run(
         **({"trained": str(run.elsewhere.path)} if isinstance(run, Guest) else {}),
         "model": run.specification.kind,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data": _data_facts(store, split, question["crop"], patients),
+        "data": _data_facts(store, question.split, identity["crop"], patients),
         "convention": store.convention().as_json(),
         "grouped_by": grouped_by,
-        "checkpoint": question["checkpoint"],
-        "seed": seed,
+        "checkpoint": identity["checkpoint"],
+        "seed": question.seed,
         "distinct_hypotheses": whole.distinct,
-        **results(store, whole, numbers, groups, seed),
-        "timing": _timing(model, images, seed, device),
+        **results(store, whole, list(question.numbers), groups, question.seed),
+        "timing": _timing(model, images, question.seed, device),
         "seconds": round(whole.seconds, 1),
         "versions": {
             "probunet": PROBUNET,
@@ -123,21 +138,19 @@ def evaluate_run(
     return content
 
 
-def score_share(
-    run: Run, store: Store, split: Split, numbers: list[int], seed: int, device: str, shard: Shard, part: Part | None
-) -> None:
+def score_share(run: Run, store: Store, question: Question, device: str, shard: Shard) -> None:
     """Score a shard of what :func:`evaluate_run` needs, which puts it together; the arguments are those."""
-    images = _images(run, store, split, part)
-    parts = _parts(run, _question(run, images, split, numbers, seed), images)
-    _score_missing(run, run.model(device), images, parts, numbers, seed, shard, None)
+    images = _images(run, store, question)
+    parts = _parts(run, _identity(run, images, question), images)
+    _score_missing(run, run.model(device), images, parts, question, shard, None)
 
 
-def evaluate_in_process(run: Run, store: Path, split: Split, numbers: list[int], seed: int, tell: Tell) -> None:
+def evaluate_in_process(run: Run, store: Path, question: Question, tell: Tell) -> None:
     """Do :func:`evaluate_run` as a task for a process of its own, which opens the store and chooses the device."""
-    evaluate_run(run, Store(store), split, numbers, seed, chosen_device(), tell)
+    evaluate_run(run, Store(store), question, chosen_device(), tell)
 
 
-def _question(run: Run, images: EvaluationImages, split: Split, numbers: list[int], seed: int) -> dict[str, Any]:
+def _identity(run: Run, images: EvaluationImages, question: Question) -> dict[str, Any]:
     """What the numbers of an evaluation depend on."""
     identity = images.store.identity().as_json()
     size: Any = list(images.size)
@@ -148,22 +161,22 @@ def _question(run: Run, images: EvaluationImages, split: Split, numbers: list[in
     return {
         "checkpoint": sha256(run.weights_file),
         "identity": identity,
-        "split": split,
+        "split": question.split,
         "crop": size,
-        "n": list(numbers),
-        "seed": seed,
+        "n": list(question.numbers),
+        "seed": question.seed,
     }
 
 
-def _images(run: Run, store: Store, split: Split, part: Part | None) -> EvaluationImages:
-    check_fit(run, store, split)
-    return images_to_score(store, split, run.crop, part, run.intensity)
+def _images(run: Run, store: Store, question: Question) -> EvaluationImages:
+    check_fit(run, store, question.split)
+    return images_to_score(store, question.split, run.crop, question.part, run.intensity)
 
 
-def _parts(run: Run, question: dict[str, Any], images: EvaluationImages) -> Parts:
+def _parts(run: Run, identity: dict[str, Any], images: EvaluationImages) -> Parts:
     """Where the parts of this evaluation are kept, and of no other one."""
     batch = batch_size(images)
-    whole = {**question, "batch": batch, "version": PROBUNET}
+    whole = {**identity, "batch": batch, "version": PROBUNET}
     name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
     return Parts(run.path / f"evaluation-{name}.parts", len(images.batches(batch)))
 
@@ -173,8 +186,7 @@ def _score_missing(
     model: SegmentationModel,
     images: EvaluationImages,
     parts: Parts,
-    numbers: list[int],
-    seed: int,
+    question: Question,
     shard: Shard,
     tell: Tell | None,
 ) -> None:
@@ -188,7 +200,7 @@ def _score_missing(
         task = bar.add_task(f"evaluating {run.name}", total=total, completed=done)
         loader = DataLoader(images, batch_sampler=[rows[number] for number in todo])
         for number, batch in zip(todo, loader, strict=True):
-            parts.write(number, score_part(model, batch, number, images.store, numbers, seed))
+            parts.write(number, score_part(model, batch, number, images.store, list(question.numbers), question.seed))
             bar.advance(task, len(rows[number]))
             if tell:
                 tell(bar.tasks[task].completed / total, f"{bar.tasks[task].completed:.0f} images")

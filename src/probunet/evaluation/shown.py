@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 
+from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.data.batches import Crop, EvaluationImages
 from probunet.data.manifest import Split
@@ -45,6 +46,8 @@ def images_to_score(
     """
     if wanted is None and store.dims == 3:
         wanted = "whole"  # patches of the training are pieces of a volume
+    if isinstance(wanted, str) and wanted not in get_args(Part):
+        raise InputError(f"crop={wanted!r} is no part of an image; give whole, trained, or a size in pixels")
     crop = wanted if wanted is not None and not isinstance(wanted, str) else None if wanted == "whole" else trained
     images = EvaluationImages(store, split, crop, intensity=intensity)
     if note := images.hidden_note():

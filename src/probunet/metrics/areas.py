@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import positive
 from probunet.metrics.distance import Distances, Floats
 from probunet.metrics.energy import Draws
 from probunet.metrics.values import ImageValues, defined_mean, ratio
@@ -36,7 +37,7 @@ def area_crps(
         draws: how the samples were drawn; of ``"complete"`` ones all pairs count.
 
     Raises:
-        InputError: unbiased and a single sample that is not all of them, or dependent draws.
+        InputError: unbiased and a single sample that is not all of them, or dependent draws; or a pixel without size.
 
     Source: Gneiting and Raftery 2007, Eq. 21; Ferro 2014 (the fair form). CURVAS (2024) prints another one, see
     ``gaussian_area_crps``.
@@ -50,7 +51,7 @@ def area_crps(
     away = np.abs(samples[:, :, None] - readers[:, None]).mean(axis=1)  # (B, R, K)
     apart = np.abs(samples[:, :, None] - samples[:, None]).sum(axis=(1, 2)) / (n * (n - 1) if without_same else n * n)
     score = np.einsum("r,brk->bk", weights, away) - apart / 2
-    return _averaged(score * pixel, readers, weights, pixel, relative, distances)
+    return _averaged(score, readers, weights, pixel, relative, distances)
 
 
 def area_error(distances: Distances, pixel: float = 1.0, *, relative: bool = False) -> ImageValues:
@@ -66,7 +67,7 @@ def area_error(distances: Distances, pixel: float = 1.0, *, relative: bool = Fal
     samples, readers = (array.astype(np.float64) for array in (distances.sample_area, distances.reference_area))
     weights = np.full(readers.shape[1], 1 / readers.shape[1]) if distances.weights is None else distances.weights
     away = np.abs(np.median(samples, axis=1)[:, None] - readers)
-    return _averaged(np.einsum("r,brk->bk", weights, away) * pixel, readers, weights, pixel, relative, distances)
+    return _averaged(np.einsum("r,brk->bk", weights, away), readers, weights, pixel, relative, distances)
 
 
 def gaussian_area_crps(distances: Distances, pixel: float = 1.0, *, relative: bool = False) -> ImageValues:
@@ -86,7 +87,7 @@ def gaussian_area_crps(distances: Distances, pixel: float = 1.0, *, relative: bo
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     score = deviation * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
     score = np.where(deviation > 0, score, np.abs(away))
-    return _averaged(score * pixel, readers, weights, pixel, relative, distances)
+    return _averaged(score, readers, weights, pixel, relative, distances)
 
 
 def _averaged(
@@ -97,7 +98,8 @@ def _averaged(
     relative: bool,
     distances: Distances,
 ) -> ImageValues:
-    """Mean over the classes of scores (B, K), relative to the readers' mean areas (B, R, K) where asked for."""
+    """Mean over the classes of scores (B, K) in pixels, relative to the mean areas (B, R, K) where asked for."""
+    score = score * positive("pixel", pixel)
     if relative:
         mean = np.einsum("r,brk->bk", weights, readers) * pixel
         score = ratio(score, mean)

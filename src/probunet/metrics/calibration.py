@@ -12,6 +12,7 @@ import torch
 from scipy.special import entr
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import whole_number
 from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps, checked_mask, reference_probabilities
@@ -20,6 +21,8 @@ from probunet.metrics.significance import Groups, Interval, bootstrap_sums
 from probunet.metrics.values import ImageValues
 
 Probabilities = npt.NDArray[np.floating[Any]] | torch.Tensor
+_ROUNDING = 0.01
+"""How far from 1 the probabilities of a pixel may sum, for those in half precision."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,11 @@ def reliability(
         bins: of equal width between 0 and 1.
 
     Raises:
-        InputError: shapes that do not match, or probabilities outside 0 to 1.
+        InputError: shapes that do not match, or probabilities outside 0 to 1 or that do not sum to 1 over classes.
 
     Source: Guo et al. 2017 (ECE, here for each class and against soft labels); Brier 1950.
     """
-    if bins < 1:
-        raise InputError(f"bins={bins} must be 1 or more")
+    whole_number("bins", bins)
     sums = np.zeros((4, len(references), bins))
     for b, predicted, observed in pixel_pairs(probabilities, references, convention, mask):
         for label in convention.evaluated:
@@ -199,4 +201,9 @@ def pixel_pairs(
         p = as_array(probabilities[b]).reshape(classes, -1)[:, keep].astype(np.float64)
         if not ((p >= -1e-6) & (p <= 1 + 1e-6)).all():
             raise InputError("probabilities must lie between 0 and 1; give softmax outputs, not logits")
+        if p.size and not (np.abs(total := p.sum(axis=0) - 1) <= _ROUNDING).all():
+            raise InputError(
+                f"the probabilities of a pixel sum to {1 + total[np.abs(total).argmax()]:.3g} over the classes, not to "
+                "1; give those of all classes, and of samples without ignored pixels"
+            )
         yield b, np.clip(p, 0, 1), np.stack([share @ (labels == label) for label in range(classes)])

@@ -43,13 +43,17 @@ def majority(labels: Labels, weights: npt.ArrayLike | None = None) -> npt.NDArra
         (...) class ids; ``IGNORE`` where nobody has a vote.
 
     Raises:
-        InputError: there is no reader, or values that are no class ids.
+        InputError: there is no reader, values that are no class ids, or weights that are not one of each reader.
 
     >>> majority(np.array([[0, 1, 1, 255], [0, 0, 1, 255], [1, 1, 2, 255], [1, 0, 2, 255]]))
     array([  0,   0,   1, 255], dtype=uint8)
     """
     labels = _checked(labels)
     shares = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+    if shares.shape != (len(labels),) or not (np.isfinite(shares) & (shares >= 0)).all() or not shares.any():
+        raise InputError(
+            f"weights={shares.tolist()} of {len(labels)} readers: give each one a number from 0, not all 0"
+        )
     known = labels != IGNORE
     classes = 1 + int(labels.max(where=known, initial=0))
     votes = np.stack([np.tensordot(shares, labels == k, axes=(0, 0)) for k in range(classes)])

@@ -14,6 +14,7 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.machine import cores
+from probunet.core.numbers import whole_number
 from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention, Overlap
 from probunet.metrics.overlap import Maps, count_overlaps
@@ -238,7 +239,7 @@ def _class_mean(distance: Floats, convention: Convention) -> Floats:
 
 
 def _in_threads(work: Any, items: Any, workers: int | None) -> None:
-    threads = min(workers or cores(), len(items))
+    threads = min(cores() if workers is None else whole_number("workers", workers), len(items))
     if threads <= 1:
         for item in items:
             work(item)

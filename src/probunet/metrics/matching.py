@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.optimize import LinearConstraint, linear_sum_assignment, milp
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import whole_number
 from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Distances, Floats, check_maps, pairwise_distances
@@ -185,9 +186,11 @@ def reconstruction_iou(
 
 def _first(distances: Distances, n: int | None) -> int:
     available = distances.cross.shape[1]
-    if n is not None and not 1 <= n <= available:
+    if n is None:
+        return available
+    if whole_number("n", n) > available:
         raise InputError(f"n={n} samples an image were asked for, but there are {available}")
-    return available if n is None else n
+    return n
 
 
 def _require(distances: Distances, overlap: str, name: str) -> None:

@@ -11,6 +11,7 @@ from scipy.special import rel_entr
 
 from probunet.core.errors import InputError
 from probunet.core.samples import images_first
+from probunet.core.seeds import checked_seed
 from probunet.metrics.distance import Distances, Floats, check_maps
 from probunet.metrics.overlap import Maps, as_array
 from probunet.metrics.significance import Groups, Interval, bootstrap_sums
@@ -182,7 +183,7 @@ def pixel_frequencies(label: Maps, samples: Maps, switches: Sequence[tuple[int, 
 
 def _draws_of_the_known(samples: Counts, equals: Counts, known: Floats, seed: int, draws: int = 1000) -> Floats:
     """(draws, R) counts over all images, each with its own number of samples (B,) and its own equal modes (B, R)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checked_seed(seed))
     kinds, of_kind = np.unique(equals, axis=0, return_inverse=True)
     totals = np.zeros((draws, len(known)))
     for k, firsts in enumerate(kinds):

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import whole_number
+from probunet.core.seeds import checked_seed
 from probunet.metrics.distance import Floats
 from probunet.metrics.values import ratio
 
@@ -115,8 +117,8 @@ def bootstrap_seeds(
     table = np.concatenate([np.where(kept, array, 0), kept])[:, defined].T  # (B, 2 S): sums and counts
     labels = None if groups is None else _checked_groups(groups, array.shape[1])[defined]
     sums = table if labels is None else _sum_by_group(table, labels)
-    rng, drawn = np.random.default_rng(seed), []
-    for done in range(0, resamples, STEP):
+    rng, drawn = np.random.default_rng(checked_seed(seed)), []
+    for done in range(0, whole_number("resamples", resamples), STEP):
         draws = min(STEP, resamples - done)
         drawn.append(_over_seeds(_times_drawn(len(sums), draws, rng) @ sums, _times_drawn(len(array), draws, rng)))
     tail = (1 - confidence) / 2
@@ -160,10 +162,11 @@ def bootstrap_sums(
     """
     if len(table) == 0:
         raise InputError("no image has a defined value, so there is nothing to average")
-    if not 0 < confidence < 1 or resamples < 1:
-        raise InputError(f"confidence={confidence} must lie between 0 and 1, and resamples={resamples} be 1 or more")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence={confidence} must lie between 0 and 1")
+    whole_number("resamples", resamples)
     sums = table if groups is None else _sum_by_group(table, _checked_groups(groups, len(table)))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checked_seed(seed))
     drawn = [
         statistic(_times_drawn(len(sums), min(STEP, resamples - done), rng) @ sums)
         for done in range(0, resamples, STEP)
@@ -241,9 +244,14 @@ def compare_all(values: Mapping[str, npt.ArrayLike], groups: Groups | None = Non
 def holm(p_values: Sequence[float] | Floats) -> Floats:
     """Holm's step-down correction of several p-values: they then bound the chance of any false claim.
 
+    Raises:
+        InputError: something is no p-value.
+
     Source: Holm 1979.
     """
     p = np.asarray(p_values, np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise InputError(f"p_values={p.tolist()} must be a row of numbers from 0 to 1")
     order = np.argsort(p, kind="stable")
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
@@ -269,6 +277,8 @@ def _signed_rank(pairs: Floats) -> tuple[float, float]:
 
 def _checked_groups(groups: Groups, count: int) -> npt.NDArray[Any]:
     array = np.asarray(groups)
+    if array.dtype == object or len({isinstance(group, str) for group in groups}) > 1:
+        raise InputError("groups hold values of several kinds; give names alone, or numbers alone")
     if array.shape != (count,):
         raise InputError(f"there are {count} values but groups of shape {array.shape}; give one group each")
     return array

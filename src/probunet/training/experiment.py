@@ -64,7 +64,6 @@ class Experiment:
         self.energy, self.compile, self.trust, self.start = energy, compile, trust, start
         check_out_folder(out, [data.store])
         self.store = Store(data.store)
-        check_trainer(trainer)
 
     def run(self, training: Training) -> Run:
         """Open the run directory of a training."""
@@ -253,6 +252,7 @@ def train(
         raise InputError(f"there is no model {', '.join(sorted(unknown))}; choose from {', '.join(specifications)}")
     if energy:
         energy.check(specifications)
+    check_trainer(trainer)
     begun_with = Start.of(open_model(start, trust)) if start else None
     experiment = Experiment(Path(out), data, optimisation, trainer, seed, energy, compile, trust, begun_with)
     plans = trainings(experiment.out, specifications, seed)

@@ -82,7 +82,7 @@ def train(
     run_data = TrainingData(
         store.path,
         crop or _whole(store),
-        batch_size or min(BATCH, len(store.indices("train"))),
+        min(BATCH, len(store.indices("train"))) if batch_size is None else batch_size,
         augmentation or Augmentation(),
     )
     chosen = {**_placed(device), "max_steps": steps, "val_check_interval": validate_every, **(trainer or {})}

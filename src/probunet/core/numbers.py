@@ -1,0 +1,36 @@
+"""Numbers that a caller gives, refused where they have no meaning."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+from probunet.core.errors import InputError
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """Give a whole number back.
+
+    Raises:
+        InputError: it is none, or below ``least``.
+
+    >>> whole_number("bins", 15)
+    15
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name}={str(value)[:40]} must be a whole number, {least} or more")
+    return int(value)
+
+
+def positive(name: str, value: object) -> float:
+    """Give a finite number above 0 back.
+
+    Raises:
+        InputError: it is none.
+
+    >>> positive("pixel", 0.5)
+    0.5
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
+        raise InputError(f"{name}={str(value)[:40]} must be a finite number above 0")
+    return float(value)
