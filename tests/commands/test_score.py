@@ -569,3 +569,8 @@ def test_sizes_of_pixels_count_without_a_place_and_are_refused_where_only_some_s
     np.savez(tmp_path / "plain.npz", samples=np.moveaxis(maps[:1], (2, 4), (4, 2)), names=["c"])
     words = ["score", "--samples", str(tmp_path / "plain.npz"), "--references", str(tmp_path / "placed"), "-n", "1"]
     assert "give it with --spacing" in failing(*words, "--also", "sizes")
+
+
+def test_a_published_row_is_looked_at_alone(failing):
+    said = failing("score", "--check", "16:.206", "100:.162", "--samples", "ours.npy")
+    assert "--check looks at a published row alone" in said

@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from probunet.cli import main
-from probunet.commands import compare as command
 from probunet.core.errors import InputError
 from probunet.report.seeds import seeds_table
 
@@ -47,12 +46,14 @@ def test_means_spreads_and_differences(experiments, trained):
     assert not any(column.startswith("perfect_model") for _, column in rows)
 
 
-def test_the_command_compares_with_every_seed_and_writes_the_table(experiments, tmp_path, monkeypatch, capsys, store):
-    calls = []
-    monkeypatch.setattr(command, "_compare", lambda out, *rest: calls.append((out, rest[5])))
-    words = ["compare", "--out", str(tmp_path), "--data.store", str(store.path), "--data.crop", "24"]
-    main([*words, "--trainer.max_steps", "1", "--n", "1", "2", "4", "--seeds", "3", "5"])
-    assert calls == [(folder, seed) for seed, folder in experiments.items()]
+def test_the_command_compares_with_every_seed_and_writes_the_table(trained, tmp_path, capsys, store):
+    words = ["compare", "--out", str(tmp_path), "--data.store", str(store.path), "--data.crop", "24", "--n", "1", "2"]
+    guests = [f"--trained.{name}={trained / name}" for name in ("unet", "probabilistic_unet")]
+    main([*words, *guests, "--seeds", "3", "5"])
+    for seed in (3, 5):
+        for name in ("unet", "probabilistic_unet"):
+            content = json.loads((tmp_path / f"seed_{seed}" / name / "evaluation.json").read_text())
+            assert (content["seed"], list(content["ged2"])) == (seed, ["1", "2"])
     assert "excess (ged2_unbiased)" in capsys.readouterr().out
     with (tmp_path / "seeds.csv").open() as file:
         assert {row["seeds"] for row in csv.DictReader(file)} == {"2"}

@@ -94,6 +94,8 @@ def score(
         probunet score --check 16:.206 32:.188 100:.162
     """
     if check:
+        if references or samples or compare:
+            raise InputError("--check looks at a published row alone; leave --references, --samples and --compare out")
         print_row_checks(_checked_row(check))
         return
     chosen = sorted(set(n or (1, 4, 8, 16)))

@@ -71,6 +71,7 @@ def write_report(experiment: Path, out: Path | None = None, trust: Trust = ()) -
         [results.store.path],
         data=results.data,
         size=_size(results),
+        readers=_readers(results),
         verdict=energy.verdict(results),
         volumes=results.store.dims == 3,
         flips=[(results.store.classes[f.class_id], f.probability) for f in results.store.flips],
@@ -80,6 +81,13 @@ def write_report(experiment: Path, out: Path | None = None, trust: Trust = ()) -
         settings={run.name: yaml.safe_dump(run.settings, sort_keys=False) for run in results.runs},
     )
     return target
+
+
+def _readers(results: Results) -> str:
+    """How many looked at an image, in words."""
+    counts = results.store.present[results.images.indices].sum(axis=1)
+    least, most = int(counts.min()), int(counts.max())
+    return f"{most} reader{'s' if most != 1 else ''} each" if least == most else f"{least} to {most} readers each"
 
 
 def _size(results: Results) -> str:

@@ -20,7 +20,7 @@ from probunet.runs.run import Run
 from probunet.training.data import TrainingData
 from probunet.training.experiment import train as train_models
 from probunet.training.task import Optimisation
-from probunet.training.trainer_arguments import VALIDATE_EVERY
+from probunet.training.trainer_arguments import VALIDATE_EVERY, check_trainer
 
 BATCH = 32
 SHARES = (0.8, 0.2, 0.0)
@@ -78,6 +78,8 @@ def train(
     """
     out = Path(tempfile.mkdtemp(prefix="probunet-")) if out is None else Path(out)
     check_out_folder(out)
+    chosen = {**_placed(device), "max_steps": steps, "val_check_interval": validate_every, **(trainer or {})}
+    check_trainer(chosen)
     store = _store(data, out, model, seed)
     run_data = TrainingData(
         store.path,
@@ -85,7 +87,6 @@ def train(
         min(BATCH, len(store.indices("train"))) if batch_size is None else batch_size,
         augmentation or Augmentation(),
     )
-    chosen = {**_placed(device), "max_steps": steps, "val_check_interval": validate_every, **(trainer or {})}
     kind = type(model)
     [run] = train_models(
         out,

@@ -58,6 +58,8 @@ def test_arrays_of_volumes_are_those_of_lists(tmp_path):
         (lambda i, y: ([*i[:2], i[2][:, :2]], y), {}, r"item 2 of the data has an image \(1, 2, 6, 7\)"),
         (lambda i, y: ([*i[:2], i[2].repeat(2, axis=0)], y), {}, r"item 2 .* image \(2, 4, 6, 7\)"),
         (lambda i, y: (i, y), {"spacing_mm": (1.0, 1.0)}, "does not fit 3 items of 3 axes; give mm"),
+        (lambda i, y: (i, [x * 255 for x in y]), {}, "write the marks of masks of 0 and 255 as 1"),
+        (lambda i, y: (i, y), {"readers": ("A", "B", "C")}, "readers has 3 names, but the items have up to 2 labels"),
         (lambda i, y: (i, y), {"spacing_mm": [(1.0, 1.0, 0.0)] * 3}, "does not fit 3 items of 3 axes"),
     ],
 )

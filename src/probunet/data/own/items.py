@@ -93,12 +93,21 @@ def make_store(
         raise InputError("there are no items to make a store of; give at least one for training and one for validation")
     first = _pair(data, 0)[0].shape
     spacings = _spacings(spacing_mm, count, len(first) - 1)
-    columns, whose = 1, list(names)
+    columns, whose, marked, unknown = 1, list(names), False, False
     for i, name in enumerate(names):
         image, labels = _pair(data, i)
         columns = max(columns, len(labels))
+        marked |= bool(((labels != 0) & (labels != IGNORE)).any())
+        unknown |= bool((labels == IGNORE).any())
         if patients is None:
             whose[i] = patient_of_nobody(name, image)
+    if unknown and not marked:
+        raise InputError(
+            f"the labels hold no class but the background, and {IGNORE}, which says that nothing is known there; write "
+            f"the marks of masks of 0 and {IGNORE} as 1"
+        )
+    if readers is not None and len(readers) != columns:
+        raise InputError(f"readers has {len(readers)} names, but the items have up to {columns} labels; give {columns}")
     cases = [Case(f"item-{i}", whose[i], parts[names[i]]) for i in range(count)]
     draws = [partial(_item, data, first, columns, len(classes), intensity is None, i) for i in range(count)]
     description = Description(
