@@ -1,15 +1,18 @@
 """The page: self-contained, with everything that it promises."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main
+from probunet.core.types import IGNORE
 from probunet.data.prepare import write_store
 from probunet.drawing.pixels import class_palette
 from probunet.report import overlaps
@@ -218,3 +221,23 @@ def test_a_page_or_a_table_of_somebody_else_is_not_replaced(trained, tmp_path, f
     assert "energy.csv exists and is no result" in failing("report", str(trained), "--out", str(page))
     assert table.read_text() == "years of work"
     assert not page.exists()
+
+
+def _read_by_one_or_all(source, readers):
+    image, labels = source.draw()
+    labels[readers:] = IGNORE
+    return image, labels
+
+
+def test_numbers_that_need_two_readers_say_of_how_many_images_they_are(tmp_path, trained):
+    cases = [
+        dataclasses.replace(source, draw=partial(_read_by_one_or_all, source, 1 + 3 * (i % 3 > 0)))
+        for i, source in enumerate(blobs(24))
+    ]
+    store = write_store(tmp_path / "store", cases, DESCRIPTION, np.uint8, jobs=1)
+    words = ["compare", "--out", str(tmp_path / "out"), "--data.store", str(store.path), "--data.crop", "24"]
+    main([*words, "--n", "1", "2", f"--trained.model={trained / 'probabilistic_unet'}"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 to 4 readers each" in page
+    assert "Excess and perfect model are on the 4 of 6 images that two or more read; the columns" in page
+    assert re.search(r"would have [\d.]+ on the 4 of 6 images that two or more read", page)

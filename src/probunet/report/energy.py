@@ -80,8 +80,18 @@ def verdict(results: Results) -> list[str]:
     )
     perfect = results.values(name, f"perfect_model_n{most}")
     if not np.isnan(perfect).all():
-        text += f" A model that draws exactly as they do would have {np.nanmean(perfect):.3f}."
+        text += f" A model that draws exactly as they do would have {np.nanmean(perfect):.3f}{_of_several(results)}."
     return [text]
+
+
+def _of_several(results: Results) -> str:
+    """On which images a perfect model's distance is known, in words, where that is not on all that were scored."""
+    column = f"n{max(results.numbers)}"
+    scored = ~np.isnan(results.values(results.names[0], f"ged2_{column}"))
+    known = ~np.isnan(results.values(results.names[0], f"perfect_model_{column}"))
+    if not known.any() or known.sum() == scored.sum():
+        return ""
+    return f" on the {known.sum():,} of {scored.sum():,} images that two or more read"
 
 
 def _signed(value: float) -> str:
@@ -92,7 +102,9 @@ def _notes(results: Results) -> list[str]:
     between = "modes" if results.store.flips else "readers' outlines"
     distance = Convention.from_json(results.first["convention"])
     first = f"D²_GED: the squared generalised energy distance between hypotheses and {between}. Distance: {distance}."
-    return [first, *(note for key, note in TERMS.items() if key != "excess")]
+    several = _of_several(results)
+    also = [f"Excess and perfect model are{several}; the columns by number of samples are on all."] if several else []
+    return [first, *(note for key, note in TERMS.items() if key != "excess"), *also]
 
 
 def _few(results: Results) -> list[str]:
