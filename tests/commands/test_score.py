@@ -571,6 +571,7 @@ def test_sizes_of_pixels_count_without_a_place_and_are_refused_where_only_some_s
     assert "give it with --spacing" in failing(*words, "--also", "sizes")
 
 
-def test_a_published_row_is_looked_at_alone(failing):
+def test_a_published_row_is_looked_at_alone_and_has_every_column_once(failing):
+    assert "the column of 16 samples twice" in failing("score", "--check", "16:.206", "16:.300", "100:.162")
     said = failing("score", "--check", "16:.206", "100:.162", "--samples", "ours.npy")
     assert "--check looks at a published row alone" in said

@@ -151,6 +151,8 @@ def test_a_reader_who_did_not_look_at_an_image_counts_nowhere_in_it(generator):
     full = pu.evaluate(model, [(image, labels)], n=(1, 2)).images["ged2_n2"]
     without = pu.evaluate(model, [(image[1:2], labels[1:2, 1:])], n=(1, 2)).images["ged2_n2"]
     np.testing.assert_array_equal(mixed, [full[0], without[0], full[2]])
+    as_arrays = pu.evaluate(model, [(image.double().numpy(), absent.numpy())], n=(1, 2)).images["ged2_n2"]
+    np.testing.assert_array_equal(as_arrays, mixed)
     nobody = labels.clone()
     nobody[1] = 255
     found = pu.evaluate(model, [(image, nobody)], n=(1, 2)).images["ged2_n2"]
@@ -160,6 +162,9 @@ def test_a_reader_who_did_not_look_at_an_image_counts_nowhere_in_it(generator):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"crop": 16}, "crop and split are of a prepared store"),
+        ({"split": "train"}, "crop and split are of a prepared store"),
+        ({"data": [torch.zeros(2, 1, 16, 16)]}, "batch 0 is no pair of images and labels, but a Tensor"),
         ({"n": 1}, "n=1: give several numbers"),
         ({"n": ("a",)}, "got a"),
         ({"n": ()}, "there is no number of hypotheses"),
@@ -174,3 +179,14 @@ def test_arguments_without_a_meaning_are_one_sentence(options, words):
     model = pu.UNet(in_channels=1, num_classes=2, channels=[4, 4])
     with pytest.raises(InputError, match=re.escape(words)):
         pu.evaluate(model, **{"data": [batch], "n": (1, 2), **options})
+
+
+def test_masks_of_0_and_255_are_refused_where_255_means_that_nothing_is_known():
+    model = pu.UNet(in_channels=1, num_classes=2, channels=[4, 4])
+    masks = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    masks[:, :, 4:9, 4:9] = 255
+    for labels in (masks, torch.full_like(masks, 255)):
+        with pytest.raises(InputError, match="write the marks of masks of 0 and 255 as 1"):
+            pu.evaluate(model, [(torch.zeros(2, 1, 16, 16), labels)], n=(1, 2))
+    with pytest.raises(InputError, match="model is a int"):
+        pu.evaluate(5, [])

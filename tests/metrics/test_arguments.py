@@ -71,3 +71,19 @@ def test_threads_and_bins_are_whole_numbers():
         m.energy_distance(SAMPLES, READERS, workers=0)
     with pytest.raises(InputError, match=re.escape("bins=2.5 must be a whole number")):
         m.reliability(HALF, READERS, bins=2.5)
+
+
+def test_what_is_measured_exists():
+    with pytest.raises(InputError, match=re.escape("classes=1.5 must be a whole number")):
+        m.Convention(2, classes=(1.5,))
+    with pytest.raises(InputError, match=re.escape("num_classes=2.5 must be a whole number")):
+        m.Convention(2.5)
+    with pytest.raises(InputError, match="of_class=1 is no position among the 1 evaluated classes"):
+        m.presence_disagreement(DISTANCES, of_class=1)
+    for threshold in (-1, 2, float("nan")):
+        with pytest.raises(InputError, match="must be from 0 to below 1"):
+            m.area_disagreement(DISTANCES, threshold=threshold)
+    with pytest.raises(InputError, match="there is no sample to compare with"):
+        m.energy_distance(SAMPLES[:, :0], READERS)
+    with pytest.raises(InputError, match="give every image a group"):
+        m.bootstrap_interval([1.0, 2.0], [float("nan"), 1.0])

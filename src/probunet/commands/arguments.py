@@ -10,7 +10,7 @@ import inspect
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -64,13 +64,15 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     words = with_files(list(_spelled(words, {key for key, kind in hints.items() if kind is bool})))
     _refuse_twice(words)
     lists = {key for key in signature if _how(hints[key]).get("nargs") == "+"}
-    objects = {key for key in signature if any(_names_objects(kind) for kind in _members(hints[key]))}
+    blocks = {key for key in signature if any(get_origin(kind) is dict for kind in _members(hints[key]))} - {"trainer"}
+    objects = {key for key in blocks if any(_names_objects(kind) for kind in _members(hints[key]))}
     known = {*parser.get_defaults().keys()}
-    check_configurations(words, known | {key for key in signature if key not in _groups(known)}, lists, objects)
+    check_configurations(words, known | {key for key in signature if key not in _groups(known)}, lists, blocks, objects)
     try:
         chosen = parser.parse_args(words)
         descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
         _check_groups(function, chosen)
+        _refuse_nothing(hints, chosen)
         instantiated = parser.instantiate(chosen)
     except (ArgumentError, ValueError) as error:
         raise _own_error(error) or InputError(sentence(str(error))) from error
@@ -117,6 +119,20 @@ def _check_groups(function: Callable[..., Any], chosen: Namespace) -> None:
     for key, hint in get_type_hints(function).items():
         if is_dataclass(hint) and not isinstance(chosen[key], Namespace):
             raise InputError(f"--{key}: {str(chosen[key])[:60]} is not names with values")
+
+
+def _refuse_nothing(hints: Mapping[str, Any], chosen: Namespace, group: str = "") -> None:
+    """Refuse null where a value is needed, which the parser takes for anything.
+
+    Raises:
+        InputError: with the whole name.
+    """
+    for key, hint in hints.items():
+        value = chosen.get(key)
+        if is_dataclass(kind := next((k for k in _members(hint) if is_dataclass(k)), None)) and value is not None:
+            _refuse_nothing(get_type_hints(kind), value, f"{group}{key}.")
+        elif key in chosen and value is None and type(None) not in _members(hint) and hint is not Any:
+            raise InputError(f"--{group}{key} is null; give a value, or leave it out")
 
 
 def examples(docstring: str) -> list[str]:

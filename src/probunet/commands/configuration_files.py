@@ -34,7 +34,11 @@ def with_files(words: list[str]) -> list[str]:
 
 
 def check_configurations(
-    words: Sequence[str], known: Collection[str], lists: Collection[str], objects: Collection[str]
+    words: Sequence[str],
+    known: Collection[str],
+    lists: Collection[str],
+    blocks: Collection[str],
+    objects: Collection[str],
 ) -> None:
     """Read the configurations within bounds, and refuse what no file may say: whose code is trusted.
 
@@ -42,7 +46,8 @@ def check_configurations(
         words: of the command line.
         known: whole names of all options, data.store and the like.
         lists: options of several values.
-        objects: options of objects by name.
+        blocks: options of something by name.
+        objects: those of them whose values are objects.
 
     Raises:
         InputError: one is no readable YAML; has a key that is none of the known ones, or something else than several
@@ -60,10 +65,13 @@ def check_configurations(
         if content.get("trust"):
             raise InputError(f"{file} says whose code to trust; that is yours to say: give --trust as an option")
         for key, value in _keys(content, known):
-            if not any(other == key or other.startswith(f"{key}.") for other in known):
+            if not any(f"{other}.".startswith(f"{key}.") or key.startswith(f"{other}.") for other in known):
                 raise InputError(f"{file}: there is no option --{key[:60]}{_nearest(key, _as_deep(key, known))}")
             if key in lists and value is not None and not isinstance(value, list):
                 raise InputError(f"{file}: {key}: {str(value)[:60]} is not several values; give a list, {key}: [...]")
+            option, _, rest = key.partition(".")
+            if rest and option in blocks and not isinstance(content.get(option), dict):
+                raise InputError(f"{file}: write {key[:60]} in a block, {option}: {{{rest[:40]}: ...}}")
         for option in objects:
             _check_objects(file, option, content.get(option))
         _check_classes(file, content, options.trust)
@@ -72,12 +80,12 @@ def check_configurations(
 def _keys(content: Mapping[Any, Any], known: Collection[str], group: str = "") -> Iterator[tuple[str, Any]]:
     """Whole names and values, as deep as names are known."""
     for name, value in content.items():
-        key = f"{group}{str(name).rstrip('+')}"
+        key = f"{group}{name}"
         if key.startswith("$"):
             continue
         if isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in known):
             yield from _keys(value, known, f"{key}.")
-        elif not any(key.startswith(f"{other}.") for other in known):  # within an object, written with dots
+        else:
             yield key, value
 
 
@@ -93,6 +101,8 @@ def _nearest(word: str, known: Collection[str]) -> str:
 def _check_objects(file: str, option: str, content: Any) -> None:
     """Refuse what names no class where objects by name are needed."""
     for name, described in content.items() if isinstance(content, dict) else ():
+        if not isinstance(name, str):
+            raise InputError(f"{file}: {option}: {name} is no text, and so no name; write it as '{name}'")
         if not isinstance(described, str) and not (isinstance(described, dict) and "class_path" in described):
             raise InputError(
                 f"{file}: {option}.{name}: {str(described)[:60]} names no class; give class_path, for example "
@@ -128,4 +138,4 @@ def _check_own_class(file: str, name: str, content: Mapping[str, Any], trust: Se
     arguments = content.get("init_args")
     for key in arguments if isinstance(arguments, dict) else ():
         if key not in known:
-            raise InputError(f"{file}: {name} takes no argument {str(key)[:60]}{_nearest(str(key), known)}")
+            raise InputError(f"{file}: {name} takes no argument {str(key)[:60]}; it takes {', '.join(known)}")

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
-_KINDS |= {"dict": "names with values", "tuple": "a list", "Path": "a path", "PosixPath": "a path"}
+_KINDS |= {
+    "dict": "names with values",
+    "tuple": "a list",
+    "Path": "a path",
+    "PosixPath": "a path",
+    "Sequence": "a list",
+}
 
 
 def sentence(text: str) -> str:
@@ -40,5 +46,5 @@ def _last_part(key: str, before: str) -> str:
 
 def _kind(name: str) -> str:
     if name.startswith("Literal"):
-        return "one of " + ", ".join(re.findall(r"'([^']*)'", name))
+        return "one of " + ", ".join(re.findall(r"[\w.-]+", name.removeprefix("Literal")))
     return _KINDS.get(name.split(".")[-1], "names with values")

@@ -156,6 +156,8 @@ def _checked_row(columns: Sequence[str]) -> list[RowCheck]:
             row[int(n)] = float(value)
         except ValueError as error:
             raise InputError(f"--check {column} is not NUMBER:VALUE; write for example 16:.206") from error
+        if int(n) in rounding:
+            raise InputError(f"--check gives the column of {n} samples twice; give it once")
         rounding[int(n)] = 0.5 * 10 ** -len(value.partition(".")[2])
     return check_row(row, rounding)
 

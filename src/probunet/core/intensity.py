@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from probunet.core.errors import InputError
 
 AIR = -1024.0
 """HU: the least value that CT keeps; around their field of view scanners write down to -3,024."""
@@ -28,11 +31,20 @@ class Intensity:
         unit: unit of the raw values, for example ``HU``.
         offset: in that unit.
         scale: in that unit, positive.
+
+    Raises:
+        InputError: no finite offset, or a scale that is not finite and above 0.
     """
 
     unit: str
     offset: float
     scale: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.offset) and 0 < self.scale < math.inf):
+            raise InputError(
+                f"intensity with offset {self.offset} and scale {self.scale}: give finite ones, scale above 0"
+            )
 
     def normalise(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Map raw intensities to float32 of order one; in double precision until the end."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 
 
@@ -18,6 +19,19 @@ def foreground(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 def marked(labels: npt.NDArray[Any], dims: int = 2) -> npt.NDArray[np.bool_]:
     """Whether label maps (..., *size) of so many axes show anything but background; ``IGNORE`` shows nothing."""
     return np.asarray(foreground(labels).any(axis=tuple(range(-dims, 0))))
+
+
+def refuse_unmarked(labels_are_marked: bool, some_are_unknown: bool) -> None:
+    """Refuse labels of which none is a mark and some are ``IGNORE``: masks of 0 and 255, which say another thing here.
+
+    Raises:
+        InputError: these are such labels.
+    """
+    if some_are_unknown and not labels_are_marked:
+        raise InputError(
+            f"the labels hold no class but the background, and {IGNORE}, which says that nothing is known there; write "
+            f"the marks of masks of 0 and {IGNORE} as 1"
+        )
 
 
 def marked_places(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -8,6 +8,11 @@ from numbers import Integral, Real
 from probunet.core.errors import InputError
 
 
+def is_whole(value: object) -> bool:
+    """Whether something is a whole number; true and false are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def whole_number(name: str, value: object, least: int = 1) -> int:
     """Give a whole number back.
 
@@ -17,9 +22,9 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     >>> whole_number("bins", 15)
     15
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or int(value) < least:  # type: ignore[call-overload]
         raise InputError(f"{name}={str(value)[:40]} must be a whole number, {least} or more")
-    return int(value)
+    return int(value)  # type: ignore[call-overload]
 
 
 def positive(name: str, value: object) -> float:

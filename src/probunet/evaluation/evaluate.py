@@ -14,6 +14,7 @@ import torch
 
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
+from probunet.core.marks import foreground, refuse_unmarked
 from probunet.core.seeds import checked_counts, checked_seed, seed_of
 from probunet.core.types import IGNORE
 from probunet.data.batches import Crop, SharedBatches
@@ -139,6 +140,8 @@ def evaluate(
     numbers, seed = list(checked_counts(n)), checked_seed(seed)
     trained = None
     if not isinstance(model, SegmentationModel):
+        if not isinstance(model, TrainedModel | Path | str):
+            raise InputError(f"model is a {type(model).__name__}; give one of probunet's, or the path of a trained one")
         trained = model if isinstance(model, TrainedModel) else open_model(model, trust)
         model = trained.model()
     model = model.eval().to(chosen_device(device))
@@ -154,6 +157,8 @@ def evaluate(
         convention = convention or store.convention()
         batches = SharedBatches(shown, batch_size(shown))
         data = ((batch["image"], batch["labels"]) for batch in (batches[i] for i in range(len(batches))))
+    elif crop is not None or split != "test":
+        raise InputError("crop and split are of a prepared store; batches are scored as they are, so leave them out")
     convention = convention or Convention(model.num_classes, ignore=IGNORE)
     scores = _scores(model, data, numbers, convention, seed)
     return Evaluation(convention, scores.summaries(groups, confidence=0.95, seed=seed), scores.columns(), by)
@@ -161,11 +166,11 @@ def evaluate(
 
 def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], convention: Convention, seed: int) -> SetScores:
     scores = SetScores()
-    device = next(model.parameters()).device
+    like = next(model.parameters())
     with torch.inference_mode():
         for number, (image, readers) in enumerate(_pieces(data, model.dims, convention)):
             generator = torch.Generator().manual_seed(seed_of(seed, number))
-            distribution = distribution_of(model, image.to(device))
+            distribution = distribution_of(model, image.to(like))
             scores.add(score_distribution(distribution, readers, numbers, convention, generator)[1])
     if not scores.batches:
         raise InputError("there are no images to evaluate on; give at least one batch")
@@ -176,17 +181,23 @@ def _pieces(data: Pairs, dims: int, convention: Convention) -> Iterator[tuple[to
     """Batches as they are, cut where other readers looked at an image: of each the images, and the labels of those.
 
     Raises:
-        InputError: a batch that is no images and labels.
+        InputError: a batch that is no images and labels, or labels that mark nothing, see ``refuse_unmarked``.
     """
     if not isinstance(data, Iterable):
         raise InputError(f"data is a {type(data).__name__}; give a prepared store, or batches of images and labels")
-    for number, (image, labels) in enumerate(data):
+    marks = unknown = False
+    for number, pair in enumerate(data):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"batch {number} is no pair of images and labels, but a {type(pair).__name__}")
+        image, labels = (torch.as_tensor(part) for part in pair)
         if image.ndim != 2 + dims or labels.ndim != image.ndim or len(image) != len(labels):
             raise InputError(
                 f"batch {number} has images {tuple(image.shape)} and labels {tuple(labels.shape)}; needed are "
                 + ("(B, C, H, W) and (B, R, H, W)" if dims == 2 else "(B, C, D, H, W) and (B, R, D, H, W)")
             )
         readings = np.asarray(labels.cpu())
+        marks |= bool(foreground(readings).any())
+        unknown |= bool((readings == IGNORE).any())
         looked = np.ones(readings.shape[:2], bool)
         if convention.weights is None and convention.ignore is not None:
             looked = (readings != convention.ignore).reshape(*looked.shape, -1).any(axis=2)
@@ -194,3 +205,4 @@ def _pieces(data: Pairs, dims: int, convention: Convention) -> Iterator[tuple[to
         for present, group in groupby(enumerate(map(tuple, looked.tolist())), key=itemgetter(1)):
             rows = [row for row, _ in group]
             yield image[rows], readings[rows][:, np.flatnonzero(present)]
+    refuse_unmarked(marks, unknown)

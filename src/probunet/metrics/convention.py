@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import whole_number
 
 Empty: TypeAlias = Literal["zero", "one", "skip"]
 """Distance of a class that neither map has.
@@ -61,12 +62,13 @@ class Convention:
     def __post_init__(self) -> None:
         if self.ignore is not None and not isinstance(self.ignore, int):
             raise InputError(f"ignore must be one label, not {type(self.ignore).__name__}; give single pixels as mask=")
+        object.__setattr__(self, "num_classes", whole_number("num_classes", self.num_classes, 0))
         if self.num_classes < 2:
             raise InputError(f"num_classes={self.num_classes}, but background counts too: give 2 or more")
         if self.classes is None:
             chosen = (1,) if self.num_classes == 2 else tuple(range(self.num_classes))
         else:
-            chosen = tuple(int(label) for label in self.classes)
+            chosen = tuple(whole_number("classes", label, 0) for label in self.classes)
         if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= c < self.num_classes for c in chosen):
             last = self.num_classes - 1
             raise InputError(f"classes={list(chosen)} must be one or more different labels from 0 to {last}")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import whole_number
 from probunet.metrics.distance import Distances, Floats
 from probunet.metrics.values import ratio
 
@@ -82,6 +83,8 @@ def area_scores(
     distances: Distances, *, n: int | None = None, of_class: int = 0, threshold: float = 0.5
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Score and outcome of the images that are not left out, see ``area_disagreement``."""
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold={threshold} must be from 0 to below 1")
     mine, theirs = _areas(distances, n, of_class)
     return _area_spread(mine), _area_spread(theirs) > threshold
 
@@ -109,11 +112,14 @@ def detection(score: Floats, positive: npt.NDArray[np.bool_], images: int) -> De
 def _areas(distances: Distances, n: int | None, of_class: int) -> tuple[Any, Any]:
     """Areas (kept, n) of the samples and (kept, R) of the readers in the images that are not left out."""
     available, readers = distances.cross.shape[1:]
-    n = available if n is None else n
-    if not 1 <= n <= available:
+    n = available if n is None else whole_number("n", n)
+    if n > available:
         raise InputError(f"n={n} samples an image were asked for, but there are {available}")
     if readers < 2:
         raise InputError(f"readers can disagree only if there are two or more, not {readers}")
+    classes = distances.reference_area.shape[-1]
+    if whole_number("of_class", of_class, 0) >= classes:
+        raise InputError(f"of_class={of_class} is no position among the {classes} evaluated classes")
     theirs = distances.reference_area[..., of_class]
     kept = ~distances.left_out & (theirs > 0).any(axis=1)
     return distances.sample_area[kept, :n, of_class], theirs[kept]

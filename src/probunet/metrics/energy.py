@@ -199,8 +199,8 @@ def _check(n: int, available: int, readers: int, estimator: str, subsets: str, d
             raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(get_args(known))}")
     if n > available:
         raise InputError(f"n={n} samples an image were asked for, but there are {available}")
-    if readers == 0:
-        raise InputError("there is no reference to compare with")
+    if readers == 0 or available == 0:
+        raise InputError(f"there is no {'sample' if readers else 'reference'} to compare with")
     if draws != "independent" and n != available:
         raise InputError(
             f"{n} of {available} samples that are no independent draws say nothing of {n} drawn; draw {n} anew"

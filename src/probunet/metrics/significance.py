@@ -279,6 +279,8 @@ def _checked_groups(groups: Groups, count: int) -> npt.NDArray[Any]:
     array = np.asarray(groups)
     if array.dtype == object or len({isinstance(group, str) for group in groups}) > 1:
         raise InputError("groups hold values of several kinds; give names alone, or numbers alone")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError("groups hold a value that is no number; give every image a group")
     if array.shape != (count,):
         raise InputError(f"there are {count} values but groups of shape {array.shape}; give one group each")
     return array

@@ -16,7 +16,7 @@ from probunet.runs.exported import ExportedModel
 from probunet.runs.guest import DESCRIPTION as GUEST
 from probunet.runs.guest import Guest, Place
 from probunet.runs.hub import HUB, fetch
-from probunet.runs.published import find_published
+from probunet.runs.published import find_published, published
 from probunet.runs.run import DESCRIPTION, Run
 from probunet.runs.specification import Trust
 
@@ -65,7 +65,7 @@ def runs_in(path: Path | str, trust: Trust = ()) -> list[Run]:
     if not folders:
         raise InputError(
             f"{path} holds no trained model (no {DESCRIPTION} of a run, no {EXPORTED} of an exported one); "
-            "train one with 'probunet train'"
+            f"train one with 'probunet train', or name a published one: {', '.join(published())}"
         )
     return [_run(folder, trust) for folder in folders]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import is_whole
 from probunet.data.augment import Augmentation
 from probunet.data.batches import Crop, EvaluationImages
 from probunet.data.store import Store
@@ -27,7 +28,7 @@ class TrainingData:
         validation_images: how many images of the validation split are used for D_GED^2, spread evenly.
 
     Raises:
-        InputError: no image a step, or none for validation.
+        InputError: no image a step, or none for validation; or a crop that is no size.
     """
 
     store: Path
@@ -38,8 +39,15 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "validation_images"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--data.{name} {getattr(self, name)} is no number of images; give 1 or more")
+            value = getattr(self, name)
+            if not is_whole(value) or value < 1:
+                raise InputError(f"--data.{name} {value} is no number of images; give 1 or more")
+            object.__setattr__(self, name, int(value))
+        sides = self.crop if isinstance(self.crop, list | tuple) else [self.crop]
+        if not sides or not all(is_whole(side) and side > 0 for side in sides):
+            raise InputError(f"--data.crop {self.crop} is no size in pixels; give one whole number, or one an axis")
+        plain = tuple(int(side) for side in sides)
+        object.__setattr__(self, "crop", plain[0] if is_whole(self.crop) else plain)
 
     def batches(
         self,

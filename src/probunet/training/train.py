@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder
+from probunet.core.numbers import is_whole, whole_number
+from probunet.core.seeds import checked_seed
 from probunet.data.augment import Augmentation
 from probunet.data.batches import Crop
 from probunet.data.own.items import Items, make_store
@@ -80,6 +83,10 @@ def train(
     check_out_folder(out)
     chosen = {**_placed(device), "max_steps": steps, "val_check_interval": validate_every, **(trainer or {})}
     check_trainer(chosen)
+    chosen |= {key: int(chosen[key]) for key in ("max_steps", "val_check_interval") if is_whole(chosen[key])}
+    checked_seed(seed)
+    if batch_size is not None:
+        whole_number("batch_size", batch_size)
     store = _store(data, out, model, seed)
     run_data = TrainingData(
         store.path,
@@ -120,6 +127,10 @@ def _store(data: Store | Path | str | Items, out: Path, model: SegmentationModel
     with tempfile.TemporaryDirectory(dir=out) as place:
         now = make_store(data, Path(place) / "data", shares=SHARES, classes=classes, seed=seed)
         if different := before.identity().differences(now.identity()):
+            if {path.name for path in out.iterdir()} == {folder.name, Path(place).name}:  # nothing was trained on it
+                shutil.rmtree(folder)
+                now.path.rename(folder)
+                return Store(folder)
             raise InputError(
                 f"{folder} was made of other data ({', '.join(different)}) by an earlier call; choose another out"
             )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import is_whole
 
 OWN: dict[str, str] = {
     "logger": "the log is written into the run directory",
@@ -54,7 +55,7 @@ def check_trainer(arguments: Mapping[str, Any]) -> None:
         raise InputError(f"trainer.max_time={written} is no time; give days, hours, minutes, seconds: 00:00:03:00")
     for name in ("max_steps", "val_check_interval"):
         value = arguments.get(name)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not is_whole(value) or value < 1):
             raise InputError(f"trainer.{name}={value} is no number of steps; give 1 or more")
 
 

@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from probunet.core.errors import InputError
 from probunet.core.intensity import FAR, Intensity
+from probunet.core.marks import foreground, refuse_unmarked
 from probunet.core.names import refuse_alike
+from probunet.core.seeds import checked_seed
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case
 from probunet.data.own.dataset_json import check_background
@@ -83,6 +85,12 @@ def make_store(
     if isinstance(data, tuple):
         data = _Arrays(data) if len(data) == 2 else data
     count = len(data)
+    for what, listed in (("classes", classes), ("readers", readers)):
+        if listed is not None and not _are_names(listed):
+            raise InputError(f"{what}={str(listed)[:60]} must be a list of different names")
+    checked_seed(seed)
+    if patients is not None and (missing := [i for i, patient in enumerate(patients) if _is_nobody(patient)]):
+        raise InputError(f"item {missing[0]} has no patient; name one, or a different one for every item")
     names = [f"item-{i}" for i in range(count)] if patients is None else [str(patient) for patient in patients]
     if len(names) != count:
         raise InputError(f"there are {count} items and {len(names)} patients; give one patient for each item")
@@ -93,19 +101,15 @@ def make_store(
         raise InputError("there are no items to make a store of; give at least one for training and one for validation")
     first = _pair(data, 0)[0].shape
     spacings = _spacings(spacing_mm, count, len(first) - 1)
-    columns, whose, marked, unknown = 1, list(names), False, False
+    columns, whose, marks, unknown = 1, list(names), False, False
     for i, name in enumerate(names):
         image, labels = _pair(data, i)
         columns = max(columns, len(labels))
-        marked |= bool(((labels != 0) & (labels != IGNORE)).any())
+        marks |= bool(foreground(labels).any())
         unknown |= bool((labels == IGNORE).any())
         if patients is None:
             whose[i] = patient_of_nobody(name, image)
-    if unknown and not marked:
-        raise InputError(
-            f"the labels hold no class but the background, and {IGNORE}, which says that nothing is known there; write "
-            f"the marks of masks of 0 and {IGNORE} as 1"
-        )
+    refuse_unmarked(marks, unknown)
     if readers is not None and len(readers) != columns:
         raise InputError(f"readers has {len(readers)} names, but the items have up to {columns} labels; give {columns}")
     cases = [Case(f"item-{i}", whose[i], parts[names[i]]) for i in range(count)]
@@ -129,6 +133,16 @@ def make_store(
     return write_store(Path(folder), sources, description, np.float32, jobs=1, threads=True, keep_empty=True)
 
 
+def _are_names(listed: Any) -> bool:
+    if isinstance(listed, str) or not all(isinstance(name, str) and name.strip() for name in listed):
+        return False
+    return len(set(listed)) == len(listed)
+
+
+def _is_nobody(patient: Any) -> bool:
+    return patient is None or patient != patient or not str(patient).strip()
+
+
 def _volume(draw: Callable[[], Drawn], spacing: Spacing | None) -> Volume:
     return Volume(*draw(), spacing)
 
@@ -139,8 +153,9 @@ def _spacings(given: Spacing | Sequence[Spacing | None] | None, count: int, dims
     Raises:
         InputError: of other axes or items, or no length.
     """
-    numbers = given is not None and all(isinstance(side, Real) for side in given)
-    every: list[Any] = [given] * count if given is None or numbers else list(given)
+    sides: Any = [given] * dims if isinstance(given, Real) else given
+    numbers = sides is not None and all(isinstance(side, Real) for side in sides)
+    every: list[Any] = [sides] * count if sides is None or numbers else list(sides)
     spacings = [None if spacing is None else tuple(map(float, spacing)) for spacing in every]
     axes = "(row, column)" if dims == 2 else "(slice, row, column), or a list with one for every item"
     if len(spacings) != count or any(
