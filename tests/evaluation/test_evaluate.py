@@ -1,15 +1,23 @@
 """Evaluation from Python: typed results, draws as a user would draw them, and numbers that can be computed by hand."""
 
+import dataclasses
+import json
 import re
+import shutil
+from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from small_data import DESCRIPTION, blobs
 from torch.distributions import Independent, Normal
 
 import probunet as pu
+from probunet.cli import main
 from probunet.core.errors import InputError
+from probunet.core.types import IGNORE
+from probunet.data.prepare import write_store
 from probunet.distributions.latent import Normals
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.model_draws import score_distribution
@@ -190,3 +198,20 @@ def test_masks_of_0_and_255_are_refused_where_255_means_that_nothing_is_known():
             pu.evaluate(model, [(torch.zeros(2, 1, 16, 16), labels)], n=(1, 2))
     with pytest.raises(InputError, match="model is a int"):
         pu.evaluate(5, [])
+
+
+def test_a_store_is_scored_as_the_command_scores_it_where_a_crop_shows_nothing_that_a_reader_knows(trained, tmp_path):
+    """Who looked at an image is what the store says, not what is seen of it."""
+
+    def unknown_in_the_middle(source):
+        image, labels = source.draw()
+        labels[1, 4:-4, 4:-4] = IGNORE
+        return image, labels
+
+    cases = [dataclasses.replace(case, draw=partial(unknown_in_the_middle, case)) for case in blobs(24)]
+    store = write_store(tmp_path / "store", cases, DESCRIPTION, np.uint8, jobs=1)
+    shutil.copytree(trained / "unet", tmp_path / "run")
+    main(["evaluate", str(tmp_path / "run"), "--data", str(store.path), "--n", "1", "2", "--crop", "trained"])
+    content = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    same = pu.evaluate(tmp_path / "run", store, n=(1, 2), crop="trained")
+    assert [row["mean"] for row in content["scores"]] == [row["mean"] for row in same.rows]

@@ -66,4 +66,6 @@ def test_what_differs_in_more_than_the_seed_is_refused(experiments, failing, sto
     words = ["compare", "--out", str(tmp_path / "out"), "--data.store", str(store.path), "--data.crop", "24"]
     words += ["--trainer.max_steps", "1"]
     assert "give either one seed" in failing(*words, "--seeds", "1", "1")
+    assert "--seed -1 is no seed" in failing(*words, "--seeds", "1", "-1")
+    assert not (tmp_path / "out").exists()
     assert "give either one seed" in failing(*words, "--seeds", "1", "2", "--seed", "4")

@@ -15,7 +15,7 @@ from probunet.cli import main
 from probunet.core.errors import InputError
 from probunet.data.prepare import write_store
 from probunet.data.store import Store
-from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
+from probunet.runs.checkpoints import checksum, read_checkpoint, write_checkpoint
 from probunet.runs.run import Run
 from probunet.training import checkpoints
 from probunet.training.task import Optimisation
@@ -208,3 +208,12 @@ def test_patients_of_the_training_in_another_split_are_refused_and_named(trained
     message = failing("evaluate", str(trained / "unet"), "--data", str(tmp_path / "store"), "--split", split)
     assert f"of the {split} split" in message
     assert f"was {words} (patient-000, patient-001" in message
+
+
+def test_the_checksum_is_of_values_however_they_lie_in_memory():
+    table = torch.arange(6.0).reshape(2, 3)
+    one = torch.tensor(1.5, dtype=torch.float64)
+    assert checksum([table.T, one.expand(1), one.expand(4)]) == checksum(
+        [table.T.contiguous(), one.reshape(1).clone(), torch.full((4,), 1.5, dtype=torch.float64)]
+    )
+    assert checksum(torch.zeros(0, 3)) != checksum(torch.zeros(3, 0))

@@ -87,11 +87,12 @@ def compare(
     if seeds is not None and (seed or len(set(seeds)) != len(seeds) or not seeds):
         raise InputError(f"seeds={seeds} with seed={seed}: give either one seed, or several different ones")
     folders = {seed: Path(out)} if seeds is None else {begun: Path(out) / f"seed_{begun}" for begun in seeds}
+    questions = {begun: Question(split, n, begun, crop) for begun in folders}
     for begun, folder in folders.items():
         if seeds is not None:
             console.print(f"seed {begun}", highlight=False)
         experiment = Experiment(folder, data, optimisation, trainer, begun, energy, compile, trust or ())
-        _compare(experiment, models or {}, trained or {}, Question(split, n, begun, crop), workers)
+        _compare(experiment, models or {}, trained or {}, questions[begun], workers)
     if seeds is None:
         return
     from probunet.report.seeds import write_seeds

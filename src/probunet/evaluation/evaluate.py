@@ -35,6 +35,8 @@ from probunet.runs.trained import open_model
 
 Pairs = Iterable[tuple[torch.Tensor, torch.Tensor]]
 """Batches of image (B, C, *size) as the model sees it and labels (B, R, *size) of all readers."""
+Pieces = Iterable[tuple[torch.Tensor, Any]]
+"""The same, with labels as arrays, of images that the same readers looked at."""
 
 
 @dataclass(frozen=True)
@@ -156,19 +158,29 @@ def evaluate(
             groups, by = independent_groups([store.cases[i].patient for i in shown.indices])
         convention = convention or store.convention()
         batches = SharedBatches(shown, batch_size(shown))
-        data = ((batch["image"], batch["labels"]) for batch in (batches[i] for i in range(len(batches))))
-    elif crop is not None or split != "test":
-        raise InputError("crop and split are of a prepared store; batches are scored as they are, so leave them out")
-    convention = convention or Convention(model.num_classes, ignore=IGNORE)
-    scores = _scores(model, data, numbers, convention, seed)
+        pieces: Pieces = (
+            (batch["image"], batch["labels"].numpy()) for batch in (batches[i] for i in range(len(batches)))
+        )
+    else:
+        if crop is not None or split != "test":
+            raise InputError("crop and split are of a prepared store; batches are scored as they are, leave them out")
+        convention = convention or Convention(model.num_classes, ignore=IGNORE)
+        pieces = _pieces(data, model.dims, convention)
+    scores = _scores(model, pieces, numbers, convention, seed)
     return Evaluation(convention, scores.summaries(groups, confidence=0.95, seed=seed), scores.columns(), by)
 
 
-def _scores(model: SegmentationModel, data: Pairs, numbers: list[int], convention: Convention, seed: int) -> SetScores:
+def _scores(
+    model: SegmentationModel,
+    pieces: Pieces,
+    numbers: list[int],
+    convention: Convention,
+    seed: int,
+) -> SetScores:
     scores = SetScores()
     like = next(model.parameters())
     with torch.inference_mode():
-        for number, (image, readers) in enumerate(_pieces(data, model.dims, convention)):
+        for number, (image, readers) in enumerate(pieces):
             generator = torch.Generator().manual_seed(seed_of(seed, number))
             distribution = distribution_of(model, image.to(like))
             scores.add(score_distribution(distribution, readers, numbers, convention, generator)[1])

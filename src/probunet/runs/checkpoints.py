@@ -84,7 +84,10 @@ def checksum(content: Any) -> str:
 def _add(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        flat = (
+            value.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
+        )  # one number may have no stride
+        digest.update(flat.view(torch.uint8).numpy())
     elif isinstance(value, Mapping):
         digest.update(f"{{{len(value)}".encode())
         for key, item in value.items():
