@@ -10,7 +10,7 @@ import inspect
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -66,12 +66,11 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     lists = {key for key in signature if _how(hints[key]).get("nargs") == "+"}
     blocks = {key for key in signature if any(get_origin(kind) is dict for kind in _members(hints[key]))} - {"trainer"}
     objects = {key for key in blocks if any(_names_objects(kind) for kind in _members(hints[key]))}
-    known = {*parser.get_defaults().keys()}
-    check_configurations(words, known | {key for key in signature if key not in _groups(known)}, lists, blocks, objects)
+    check_configurations(words, {*parser.get_defaults().keys()}, lists, blocks, objects)
     try:
         chosen = parser.parse_args(words)
         descriptions = {key: chosen.pop(key) for key in ("trainer",) if key in signature}
-        _check_groups(function, chosen)
+        _check_groups(hints, chosen)
         _refuse_nothing(hints, chosen)
         instantiated = parser.instantiate(chosen)
     except (ArgumentError, ValueError) as error:
@@ -84,11 +83,6 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     arguments = {key: descriptions.get(key, instantiated.get(key)) for key in signature}
     _check_sizes(arguments)
     return {key: _as_tuple(key, hints[key], value) for key, value in arguments.items()}
-
-
-def _groups(known: Collection[str]) -> set[str]:
-    """The first words of names with several."""
-    return {key.partition(".")[0] for key in known if "." in key}
 
 
 def _own_error(error: BaseException | None) -> InputError | None:
@@ -110,13 +104,13 @@ def _refuse_twice(words: Sequence[str]) -> None:
             raise InputError(f"--{option[:80]} is given {times} times; give it once, with all of its values")
 
 
-def _check_groups(function: Callable[..., Any], chosen: Namespace) -> None:
+def _check_groups(hints: Mapping[str, Any], chosen: Namespace) -> None:
     """Refuse a plain value where several are needed by name, which the parser would take as it is.
 
     Raises:
         InputError: with the name and the value.
     """
-    for key, hint in get_type_hints(function).items():
+    for key, hint in hints.items():
         if is_dataclass(hint) and not isinstance(chosen[key], Namespace):
             raise InputError(f"--{key}: {str(chosen[key])[:60]} is not names with values")
 

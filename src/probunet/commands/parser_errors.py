@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
-_KINDS |= {
-    "dict": "names with values",
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
     "tuple": "a list",
+    "Sequence": "a list",
+    "dict": "names with values",
     "Path": "a path",
     "PosixPath": "a path",
-    "Sequence": "a list",
 }
 
 

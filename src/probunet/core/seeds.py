@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from numbers import Integral
 
 import numpy as np
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import is_whole
 
 HIGHEST = 2**63 - 1
 """Of the seeds that every generator takes."""
@@ -38,7 +38,7 @@ def checked_seed(seed: int) -> int:
     Raises:
         InputError: it is no whole number, negative, or above 2**63 - 1.
     """
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= HIGHEST:
+    if not is_whole(seed) or not 0 <= seed <= HIGHEST:
         raise InputError(f"--seed {str(seed)[:40]} is no seed; give a whole number from 0 to {HIGHEST}")
     return int(seed)
 
@@ -49,7 +49,7 @@ def checked_count(n: int) -> int:
     Raises:
         InputError: it is no whole number, below 1, or above ``MOST_HYPOTHESES``.
     """
-    if not isinstance(n, Integral) or isinstance(n, bool) or not 1 <= n <= MOST_HYPOTHESES:
+    if not is_whole(n) or not 1 <= n <= MOST_HYPOTHESES:
         raise InputError(
             f"the number of hypotheses must be at least 1 and at most {MOST_HYPOTHESES:,}, got {str(n)[:40]}"
         )

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, default_collate
 from probunet.core.errors import InputError
 from probunet.core.intensity import Intensity
 from probunet.core.marks import box_of, marked
+from probunet.core.numbers import is_whole
 from probunet.core.types import IGNORE
 from probunet.data.flips import modes
 from probunet.data.manifest import Split
@@ -25,13 +26,27 @@ Window: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 """First pixel and size, by axis; the first may lie before the image."""
 
 
+def plain_crop(crop: Crop) -> Crop:
+    """A crop in Python's own whole numbers.
+
+    Raises:
+        InputError: a side is no whole number.
+    """
+    sides = crop if isinstance(crop, list | tuple) else (crop,)
+    if not sides or not all(is_whole(side) for side in sides):
+        raise InputError(f"--data.crop {crop} is no size in pixels; give one whole number, or one an axis")
+    return int(crop) if is_whole(crop) else tuple(map(int, sides))  # type: ignore[arg-type]
+
+
 def checked_crop(store: Store, crop: Crop) -> tuple[int, ...]:
     """The sides of a crop, by axis.
 
     Raises:
-        InputError: of other axes than the store has, empty, or larger than its images; volumes may be smaller.
+        InputError: no whole numbers, of other axes than the store has, empty, or larger than its images; volumes may be
+            smaller.
     """
-    sides = (crop,) * store.dims if isinstance(crop, int) else tuple(crop)
+    crop = plain_crop(crop)
+    sides = (crop,) * store.dims if isinstance(crop, int) else crop
     if len(sides) != store.dims or min(sides) < 1:
         axes = "depth, height and width" if store.dims == 3 else "height and width"
         raise InputError(f"a crop of {'x'.join(map(str, sides))} does not fit {store.path}; give {axes}, or one number")

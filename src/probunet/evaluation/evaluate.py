@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -139,7 +139,7 @@ def evaluate(
     Raises:
         InputError: no numbers of samples, no images, or data that does not fit the model.
     """
-    numbers, seed = list(checked_counts(n)), checked_seed(seed)
+    numbers, seed = checked_counts(n), checked_seed(seed)
     trained = None
     if not isinstance(model, SegmentationModel):
         if not isinstance(model, TrainedModel | Path | str):
@@ -173,7 +173,7 @@ def evaluate(
 def _scores(
     model: SegmentationModel,
     pieces: Pieces,
-    numbers: list[int],
+    numbers: Sequence[int],
     convention: Convention,
     seed: int,
 ) -> SetScores:

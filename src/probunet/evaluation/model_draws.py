@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,7 +22,7 @@ COVERED = 32
 def score_distribution(
     distribution: SegmentationDistribution,
     labels: Labels,
-    numbers: list[int],
+    numbers: Sequence[int],
     convention: Convention,
     generator: torch.Generator,
 ) -> tuple[Labels, Batch]:
@@ -62,7 +64,7 @@ def score_distribution(
 def _covering(
     distribution: SegmentationDistribution,
     labels: Labels,
-    numbers: list[int],
+    numbers: Sequence[int],
     convention: Convention,
     generator: torch.Generator,
 ) -> dict[Key, npt.NDArray[np.float64]]:

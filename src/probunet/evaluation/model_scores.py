@@ -123,7 +123,7 @@ def evaluate_run(
         "checkpoint": identity["checkpoint"],
         "seed": question.seed,
         "distinct_hypotheses": whole.distinct,
-        **results(store, whole, list(question.numbers), groups, question.seed),
+        **results(store, whole, question.numbers, groups, question.seed),
         "timing": _timing(model, images, question.seed, device),
         "seconds": round(whole.seconds, 1),
         "versions": {
@@ -200,7 +200,7 @@ def _score_missing(
         task = bar.add_task(f"evaluating {run.name}", total=total, completed=done)
         loader = DataLoader(images, batch_sampler=[rows[number] for number in todo])
         for number, batch in zip(todo, loader, strict=True):
-            parts.write(number, score_part(model, batch, number, images.store, list(question.numbers), question.seed))
+            parts.write(number, score_part(model, batch, number, images.store, question.numbers, question.seed))
             bar.advance(task, len(rows[number]))
             if tell:
                 tell(bar.tasks[task].completed / total, f"{bar.tasks[task].completed:.0f} images")

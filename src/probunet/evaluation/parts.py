@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class Parts:
 
 
 def score_part(
-    model: SegmentationModel, batch: Mapping[str, Any], number: int, store: Store, numbers: list[int], seed: int
+    model: SegmentationModel, batch: Mapping[str, Any], number: int, store: Store, numbers: Sequence[int], seed: int
 ) -> Part:
     """Score the model and every reference point on one batch of images, and what the model draws like each reader.
 
@@ -147,7 +147,7 @@ def score_part(
     return Part(sets, pixels, persons, distribution.distinct, time.perf_counter() - started)
 
 
-def results(store: Store, whole: Part, numbers: list[int], groups: list[str], seed: int) -> dict[str, Any]:
+def results(store: Store, whole: Part, numbers: Sequence[int], groups: list[str], seed: int) -> dict[str, Any]:
     """All numbers about the samples, with intervals by group.
 
     Returns:
@@ -199,7 +199,7 @@ def _interval(value: Interval) -> dict[str, float]:
     return {"mean": value.mean, "low": value.low, "high": value.high}
 
 
-def _energy(rows: list[dict[str, Any]], numbers: list[int]) -> dict[str, Cells]:
+def _energy(rows: list[dict[str, Any]], numbers: Sequence[int]) -> dict[str, Cells]:
     """D_GED^2 by number of samples, from the rows of all scores; ``None`` where it is not defined."""
     cells = {(row["metric"], row["n"]): {key: row[key] for key in ("mean", "low", "high")} for row in rows}
     undefined: dict[str, float | None] = dict.fromkeys(("mean", "low", "high"))

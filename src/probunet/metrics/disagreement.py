@@ -11,7 +11,7 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.numbers import whole_number
-from probunet.metrics.distance import Distances, Floats
+from probunet.metrics.distance import Distances, Floats, samples_to_count
 from probunet.metrics.values import ratio
 
 
@@ -111,10 +111,7 @@ def detection(score: Floats, positive: npt.NDArray[np.bool_], images: int) -> De
 
 def _areas(distances: Distances, n: int | None, of_class: int) -> tuple[Any, Any]:
     """Areas (kept, n) of the samples and (kept, R) of the readers in the images that are not left out."""
-    available, readers = distances.cross.shape[1:]
-    n = available if n is None else whole_number("n", n)
-    if n > available:
-        raise InputError(f"n={n} samples an image were asked for, but there are {available}")
+    n, readers = samples_to_count(distances, n), distances.cross.shape[2]
     if readers < 2:
         raise InputError(f"readers can disagree only if there are two or more, not {readers}")
     classes = distances.reference_area.shape[-1]

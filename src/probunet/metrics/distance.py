@@ -238,6 +238,18 @@ def _class_mean(distance: Floats, convention: Convention) -> Floats:
     return defined_mean(distance, axis=1) if convention.empty == "skip" else distance.mean(axis=1)
 
 
+def samples_to_count(distances: Distances, n: int | None) -> int:
+    """How many samples of each image count: n, or all of them.
+
+    Raises:
+        InputError: n is no whole number from 1 to the number of samples.
+    """
+    available = distances.cross.shape[1]
+    if n is not None and whole_number("n", n) > available:
+        raise InputError(f"n={n} samples an image were asked for, but there are {available}")
+    return available if n is None else n
+
+
 def _in_threads(work: Any, items: Any, workers: int | None) -> None:
     threads = min(cores() if workers is None else whole_number("workers", workers), len(items))
     if threads <= 1:

@@ -8,9 +8,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from probunet.core.errors import InputError
-from probunet.core.numbers import whole_number
 from probunet.metrics.convention import FOREGROUND, Convention
-from probunet.metrics.distance import Distances, Floats, pairwise_distances
+from probunet.metrics.distance import Distances, Floats, pairwise_distances, samples_to_count
 from probunet.metrics.overlap import Maps
 from probunet.metrics.values import mean_of_defined
 
@@ -123,7 +122,7 @@ def energy_distance_from(
             the samples are no independent draws and an estimate needs that they are.
     """
     available, readers = distances.cross.shape[1:]
-    n = available if n is None else whole_number("n", n)
+    n = samples_to_count(distances, n)
     weights = distances.weights
     _check(n, available, readers, estimator, subsets, draws, weights is not None)
     cross, within = distances.cross, distances.samples
@@ -197,8 +196,6 @@ def _check(n: int, available: int, readers: int, estimator: str, subsets: str, d
     ):
         if value not in get_args(known):
             raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(get_args(known))}")
-    if n > available:
-        raise InputError(f"n={n} samples an image were asked for, but there are {available}")
     if readers == 0 or available == 0:
         raise InputError(f"there is no {'sample' if readers else 'reference'} to compare with")
     if draws != "independent" and n != available:

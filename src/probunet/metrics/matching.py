@@ -11,10 +11,9 @@ from scipy import sparse
 from scipy.optimize import LinearConstraint, linear_sum_assignment, milp
 
 from probunet.core.errors import InputError
-from probunet.core.numbers import whole_number
 from probunet.core.samples import images_first
 from probunet.metrics.convention import FOREGROUND, Convention
-from probunet.metrics.distance import Distances, Floats, check_maps, pairwise_distances
+from probunet.metrics.distance import Distances, Floats, check_maps, pairwise_distances, samples_to_count
 from probunet.metrics.energy import mean_within
 from probunet.metrics.overlap import Maps
 from probunet.metrics.values import ImageValues
@@ -49,7 +48,7 @@ def hungarian_iou_from(distances: Distances, *, n: int | None = None) -> ImageVa
     _require(distances, "iou", "hungarian_iou")
     if distances.weights is not None:
         raise InputError("a one-to-one matching has no place for weights; leave them out")
-    cross = distances.cross[:, : _first(distances, n)]
+    cross = distances.cross[:, : samples_to_count(distances, n)]
     value = np.full(len(cross), np.nan)
     for b in np.flatnonzero(~distances.left_out):
         value[b] = 1.0 - _matched(cross[b])
@@ -93,7 +92,7 @@ def best_dice(
 def best_dice_from(distances: Distances, *, n: int | None = None) -> ImageValues:
     """Best Dice of the first n samples, from distances that were computed with ``overlap="dice"``."""
     _require(distances, "dice", "best_dice")
-    best = 1.0 - distances.cross[:, : _first(distances, n)].min(axis=1)
+    best = 1.0 - distances.cross[:, : samples_to_count(distances, n)].min(axis=1)
     value = best.mean(axis=1) if distances.weights is None else best @ distances.weights
     return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
 
@@ -107,7 +106,7 @@ def nearest_dice_from(distances: Distances, *, n: int | None = None) -> ImageVal
     Source: ``dice_max`` of the published code of D-Persona (Wu et al. 2024).
     """
     _require(distances, "dice", "nearest_dice")
-    value = 1.0 - distances.cross[:, : _first(distances, n)].min(axis=2).mean(axis=1)
+    value = 1.0 - distances.cross[:, : samples_to_count(distances, n)].min(axis=2).mean(axis=1)
     return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
 
 
@@ -123,7 +122,7 @@ def matched_dice_from(distances: Distances, *, n: int | None = None) -> ImageVal
     Source: ``Dice_match`` of D-Persona (Wu et al. 2024).
     """
     _require(distances, "dice", "matched_dice")
-    cross = distances.cross[:, : _first(distances, n)]
+    cross = distances.cross[:, : samples_to_count(distances, n)]
     if distances.weights is not None:
         raise InputError("a one-to-one matching has no place for weights; leave them out")
     if cross.shape[1] < cross.shape[2]:
@@ -152,7 +151,7 @@ def sample_diversity(
     if estimator == "unbiased" and (samples.shape[1] if n is None else n) < 2:
         raise InputError("one sample has no diversity to estimate without bias; give two or more")
     distances = pairwise_distances(samples, samples[:, :0], replace(convention, weights=None), mask=mask)
-    value = mean_within(distances.samples, _first(distances, n), estimator == "unbiased")
+    value = mean_within(distances.samples, samples_to_count(distances, n), estimator == "unbiased")
     return ImageValues(_blank(value, distances), distances.left_out, distances.convention)
 
 
@@ -182,15 +181,6 @@ def reconstruction_iou(
     )
     value = 1.0 - distances.cross.reshape(images, readers).mean(axis=1)
     return ImageValues(value, np.isnan(value), distances.convention)
-
-
-def _first(distances: Distances, n: int | None) -> int:
-    available = distances.cross.shape[1]
-    if n is None:
-        return available
-    if whole_number("n", n) > available:
-        raise InputError(f"n={n} samples an image were asked for, but there are {available}")
-    return n
 
 
 def _require(distances: Distances, overlap: str, name: str) -> None:

@@ -84,9 +84,7 @@ def checksum(content: Any) -> str:
 def _add(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        flat = (
-            value.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
-        )  # one number may have no stride
+        flat = value.detach().cpu().contiguous().as_strided((value.numel(),), (1,))  # one value or none has any stride
         digest.update(flat.view(torch.uint8).numpy())
     elif isinstance(value, Mapping):
         digest.update(f"{{{len(value)}".encode())

@@ -11,7 +11,7 @@ import torch
 from probunet.core.errors import InputError
 from probunet.core.numbers import is_whole
 from probunet.data.augment import Augmentation
-from probunet.data.batches import Crop, EvaluationImages
+from probunet.data.batches import Crop, EvaluationImages, plain_crop
 from probunet.data.store import Store
 from probunet.data.training_batches import TrainingBatches
 
@@ -43,11 +43,7 @@ class TrainingData:
             if not is_whole(value) or value < 1:
                 raise InputError(f"--data.{name} {value} is no number of images; give 1 or more")
             object.__setattr__(self, name, int(value))
-        sides = self.crop if isinstance(self.crop, list | tuple) else [self.crop]
-        if not sides or not all(is_whole(side) and side > 0 for side in sides):
-            raise InputError(f"--data.crop {self.crop} is no size in pixels; give one whole number, or one an axis")
-        plain = tuple(int(side) for side in sides)
-        object.__setattr__(self, "crop", plain[0] if is_whole(self.crop) else plain)
+        object.__setattr__(self, "crop", plain_crop(self.crop))
 
     def batches(
         self,

@@ -90,7 +90,7 @@ def train(
     store = _store(data, out, model, seed)
     run_data = TrainingData(
         store.path,
-        crop or _whole(store),
+        _whole(store) if crop is None else crop,
         min(BATCH, len(store.indices("train"))) if batch_size is None else batch_size,
         augmentation or Augmentation(),
     )
