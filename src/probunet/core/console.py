@@ -7,9 +7,11 @@ a command shows all of them here, a Python program those that it asks for.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +19,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -55,9 +58,42 @@ def speaking(quiet: bool = False) -> Iterator[None]:
         logger.propagate, console.quiet = propagate, silent
 
 
+SECONDS_A_LINE = 60.0
+"""Between two lines of a task in a log; the first comes after a sixth of them."""
+
+
+class _Bar(Progress):
+    """A bar in a terminal; in a log, which cannot be drawn over, a line of every task now and then."""
+
+    def __init__(self, *columns: ProgressColumn, **options: Any) -> None:
+        super().__init__(*columns, console=console, **options)
+        self._next: dict[TaskID, float] = {}
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change what is known of a task; see the base class."""
+        super().update(task_id, **changes)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count what was done of a task; see the base class."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        if console.is_terminal or console.is_jupyter:
+            return
+        now = time.monotonic()
+        if now >= self._next.setdefault(task_id, now + SECONDS_A_LINE / 6):
+            self._next[task_id] = now + SECONDS_A_LINE
+            with self._lock:
+                task = self._tasks.get(task_id)
+                if task is not None and not task.finished:
+                    console.print(self.make_tasks_table([task]))
+
+
 def progress_bar() -> Progress:
-    """Make a bar with counts and the time left; shows its last state only where there is no terminal."""
-    return Progress(
+    """Make a bar with counts and the time left."""
+    return _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -65,21 +101,19 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
     )
 
 
 def state_bar() -> Progress:
     """Make a bar for each of a few long tasks, with its ``state`` in words; a narrow window cuts names, not numbers."""
     bar: list[ProgressColumn] = [BarColumn()] if console.width >= 120 else []
-    return Progress(
+    return _Bar(
         TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, min_width=8)),
         *bar,
         TaskProgressColumn(),
         TextColumn("{task.fields[state]}"),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
         refresh_per_second=2,
         expand=True,
     )
