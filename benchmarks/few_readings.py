@@ -11,7 +11,7 @@ what a model learned from one reading an image is scored against every reader.
 from __future__ import annotations
 
 import argparse
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,7 @@ from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.store import Store
 
 
-@cache
-def opened(path: Path) -> Store:
-    return Store(path)
-
-
-def draw(path: Path, row: int, readings: int, seed: int) -> Drawn:
-    store = opened(path)
+def draw(store: Store, row: int, readings: int, seed: int) -> Drawn:
     image, labels = np.array(store.images[row]), np.array(store.labels[row])
     if store.cases[row].split != "test":
         known = np.flatnonzero(store.present[row])
@@ -45,8 +39,7 @@ def main() -> None:
     asked = parser.parse_args()
     store = Store(asked.store)
     sources = [
-        CaseSource(case, partial(draw, asked.store, row, asked.readings, asked.seed))
-        for row, case in enumerate(store.cases)
+        CaseSource(case, partial(draw, store, row, asked.readings, asked.seed)) for row, case in enumerate(store.cases)
     ]
     description = Description(
         f"{store.manifest['title']}; {asked.readings} a training image, drawn with seed {asked.seed}",
@@ -57,7 +50,7 @@ def main() -> None:
         tuple(store.classes),
         bool(store.manifest["simulated"]),
     )
-    write_store(asked.out, sources, description, store.images.dtype.type, keep_empty=True)
+    write_store(asked.out, sources, description, store.images.dtype.type, threads=True, keep_empty=True)
 
 
 if __name__ == "__main__":
