@@ -39,7 +39,7 @@ def steps() -> dict[str, Callable[[], None]]:
     experts, energy = MixtureOfExperts(experts=4, draws=2, **small), EnergyScore(weight=300, samples=6, temperature=0.3)
     return {
         "paper": _step(ProbabilisticUNet(channels=[32, 64, 128, 192, 192]), 4, 128),
-        "demo": _step(ProbabilisticUNet(channels=[8, 16, 32, 32], batch_norm=True), 16, 48, energy),
+        "demo": _step(ProbabilisticUNet(channels=[8, 16, 32, 32], convolutions=2, batch_norm=True), 16, 48, energy),
         "recommended": _step(experts, 16, 64, energy),
     }
 
