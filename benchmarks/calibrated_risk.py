@@ -42,7 +42,8 @@ def main() -> None:
     asked = parser.parse_args()
     trained, store = open_model(asked.run), Store(asked.store)
     check_fit(trained, store, asked.split)
-    images = images_to_score(store, asked.split, trained.crop, None, trained.intensity)
+    crop = None if store.dims == 3 else trained.crop  # volumes as a whole, as calibrate has them
+    images = images_to_score(store, asked.split, trained.crop, crop, trained.intensity)
     images.indices = images.indices[_first_of_each(images, asked.most)]
     table = []
     for risk in asked.risks:

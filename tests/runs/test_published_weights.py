@@ -27,11 +27,18 @@ def crop(size: int = 128) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
+def slice_in_hu(size: int = 64) -> np.ndarray:
+    """A round spot with a soft edge in lung, (size, size) int16 HU, from whole numbers alone."""
+    row, column = np.indices((size, size)) - size // 2
+    return np.maximum(80 - (row**2 + (column - 2) ** 2) * 9, -860 + (3 * row + 5 * column) % 41).astype(np.int16)
+
+
 @pytest.mark.parametrize("name", published())
 def test_its_folder_is_small_and_says_what_it_is(name):
     assert (FOLDER / name / "model.safetensors").stat().st_size <= 3_000_000
     card = (FOLDER / name / "README.md").read_text()
-    for words in ("CC BY 4.0", "LIDC-IDRI", "not for diagnosis", "D²_GED", "seed 0", "0 to 255"):
+    values = {"lidc-crops": "0 to 255", "lidc-demo": "simulated CT"}[name]
+    for words in ("CC BY 4.0", "LIDC-IDRI", "not for diagnosis", "D²_GED", "perfect model", "seed 0", values):
         assert words in card
     described = (FOLDER / name / "probunet.json").read_text()
     assert "/tmp" not in described
@@ -44,7 +51,7 @@ def test_the_wheel_takes_them_along():
     package = Path(pu.__file__).parent
     for file in FOLDER.glob("*/*"):
         assert any(fnmatch(str(file.relative_to(package)), pattern) for pattern in patterns)
-    assert "lidc-crops" in published()
+    assert published() == ["lidc-crops", "lidc-demo"]
 
 
 def test_its_hypotheses_are_the_stored_ones(tmp_path, monkeypatch):
@@ -63,6 +70,17 @@ def test_its_hypotheses_are_the_stored_ones(tmp_path, monkeypatch):
     model = pu.from_pretrained("lidc-crops")
     assert model(model.normalise(torch.from_numpy(crop()[None, None, 32:96, 32:96]))).shape == (1, 64, 64)
     assert (pu.Predictor.load("lidc-crops", device="cpu")("crop.png").sample(8, seed=1) == labels).all()
+
+
+def test_the_hypotheses_of_the_demo_are_the_stored_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("slice.npy", slice_in_hu())
+    main(["sample", "lidc-demo", "slice.npy", "-n", "8", "--seed", "1", "--out", "out", "--format", "npy"])
+    labels = np.load("out/slice/samples.npy")
+    stored = np.unpackbits(np.load(HERE / "lidc_demo_labels.npy")).reshape(8, 1, 64, 64)
+    assert 0 < stored.mean() < 0.5
+    assert len(np.unique(stored.sum(axis=(1, 2, 3)))) > 1
+    assert (labels != stored).mean() < 1e-3
 
 
 def test_a_picture_that_was_scaled_in_another_way_is_refused(tmp_path, failing):
