@@ -1,7 +1,7 @@
 """A copy of a store of images whose training and validation images keep only some of their readings.
 
-Of images of unknown pixel size. Which readings are kept is drawn at random; test images keep all of them, so that
-what a model learned from one reading an image is scored against every reader.
+Which readings are kept is drawn at random; test images keep all of them, so that what a model learned from one
+reading an image is scored against every reader.
 
     python benchmarks/few_readings.py data/slices data/slices_1 --readings 1
     probunet train --config lidc_best --data.store data/slices_1 --out runs/one_reading
@@ -34,10 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--readings", type=int, default=1, help="that an image keeps")
+    parser.add_argument("--readings", type=int, default=1, help="that an image keeps at most")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     store = Store(asked.store)
+    if asked.readings < 1 or asked.seed < 0:
+        parser.error(f"--readings {asked.readings} --seed {asked.seed}: give at least one reading, and a seed from 0")
+    if store.dims == 3:
+        parser.error(f"{store.path} holds volumes; give a store of images")
+    if asked.out.exists():
+        parser.error(f"{asked.out} exists already; choose another folder or remove it first")
     sources = [
         CaseSource(case, partial(draw, store, row, asked.readings, asked.seed)) for row, case in enumerate(store.cases)
     ]
@@ -46,7 +52,7 @@ def main() -> None:
         store.manifest["licence"],
         {"command": "benchmarks/few_readings.py", "readings": asked.readings, "seed": asked.seed},
         store.intensity,
-        None,
+        store.spacing(0),
         tuple(store.classes),
         bool(store.manifest["simulated"]),
     )

@@ -381,3 +381,9 @@ def test_load_from_python(trained):
     with pytest.raises(pu.InputError, match="several models"):
         pu.load(trained)
     assert isinstance(pu.load(trained / "probabilistic_unet"), pu.ProbabilisticUNet)
+
+
+def test_a_refusal_names_the_picture(tmp_path, failing):
+    Image.fromarray(np.arange(90 * 100, dtype=np.uint16).reshape(90, 100)).save(tmp_path / "small.png")
+    said = failing("sample", "lidc-crops", str(tmp_path / "small.png"), "--out", str(tmp_path / "out"))
+    assert f"{tmp_path / 'small.png'}: 90x100 px, but the model was trained on crops of 128x128 px" in said

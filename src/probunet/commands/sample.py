@@ -188,8 +188,9 @@ class _Work:
                     try:
                         tally.kept += _sampled(picture, results, notes, partial(bar.advance, task))
                     except InputError as error:
-                        tally.refused[shown(picture.source)] = error
-                        console.print(f"refused: {error}", markup=False, highlight=False)
+                        name = shown(picture.source)
+                        tally.refused[name] = named = error if name in str(error) else InputError(f"{name}: {error}")
+                        console.print(f"refused: {named}", markup=False, highlight=False)
                 done += picture.files
                 bar.update(task, completed=done)
         return tally

@@ -63,7 +63,9 @@ def check_values(trained: TrainedModel, store: Store, split: Split) -> None:
 def tell_other_values(trained: TrainedModel, store: Store, split: Split) -> None:
     """Say what :func:`check_values` would refuse: numbers of a model on data of another kind are worth knowing."""
     if differing := other_values(trained, store, split):
-        log.warning(f"note: {differing[0]}")
+        log.warning(
+            f"note: {differing[0]}; nothing is converted here: figures are of the model on the data as they are"
+        )
 
 
 def other_values(trained: TrainedModel, store: Store, split: Split) -> tuple[str, str] | None:
