@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.data.prepare import CaseSource, Description, Drawn, write_store
 from probunet.data.store import Store
@@ -37,26 +38,29 @@ def main() -> None:
     parser.add_argument("--readings", type=int, default=1, help="that an image keeps at most")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    store = Store(asked.store)
     if asked.readings < 1 or asked.seed < 0:
         parser.error(f"--readings {asked.readings} --seed {asked.seed}: give at least one reading, and a seed from 0")
+    try:
+        copy(asked.store, asked.out, asked.readings, asked.seed)
+    except InputError as error:
+        parser.error(str(error))
+
+
+def copy(path: Path, out: Path, readings: int, seed: int) -> None:
+    store = Store(path)
     if store.dims == 3:
-        parser.error(f"{store.path} holds volumes; give a store of images")
-    if asked.out.exists():
-        parser.error(f"{asked.out} exists already; choose another folder or remove it first")
-    sources = [
-        CaseSource(case, partial(draw, store, row, asked.readings, asked.seed)) for row, case in enumerate(store.cases)
-    ]
+        raise InputError(f"{path} holds volumes; give a store of images")
+    sources = [CaseSource(case, partial(draw, store, row, readings, seed)) for row, case in enumerate(store.cases)]
     description = Description(
-        f"{store.manifest['title']}; {asked.readings} a training image, drawn with seed {asked.seed}",
+        f"{store.manifest['title']}; {readings} a training image, drawn with seed {seed}",
         store.manifest["licence"],
-        {"command": "benchmarks/few_readings.py", "readings": asked.readings, "seed": asked.seed},
+        {"command": "benchmarks/few_readings.py", "readings": readings, "seed": seed},
         store.intensity,
         store.spacing(0),
         tuple(store.classes),
         bool(store.manifest["simulated"]),
     )
-    write_store(asked.out, sources, description, store.images.dtype.type, threads=True, keep_empty=True)
+    write_store(out, sources, description, store.images.dtype.type, threads=True, keep_empty=True)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,23 @@ def test_a_log_gets_a_line_a_minute(make, clock, monkeypatch):
         for second in range(1, 151):
             clock(1)
             bar.update(task, completed=second, state=f"step {second}")
+            bar.refresh()  # a thread of the bar does
         assert len(log.file.getvalue().splitlines()) == 3  # after 10, 70 and 130 seconds
         bar.advance(task, 50)
     lines = log.file.getvalue().splitlines()
     assert len(lines) == 4  # and the last state
     assert all(line.startswith("unet") for line in lines)
+
+
+def test_a_log_gets_a_line_a_minute_also_where_nothing_is_counted_for_long(clock, monkeypatch):
+    log = Console(file=StringIO(), width=100)
+    monkeypatch.setattr(console, "console", log)
+    with console.progress_bar() as bar:
+        bar.add_task("sampling", total=1)
+        for _ in range(150):
+            clock(1)
+            bar.refresh()
+        assert len(log.file.getvalue().splitlines()) == 3
 
 
 def test_what_takes_seconds_is_one_line_in_a_log(clock, monkeypatch):

@@ -21,6 +21,7 @@ from probunet.core.shards import Shard, read_shard
 from probunet.inference.predictor import Predictor
 from probunet.inference.request import Kind, Request
 from probunet.inference.results import Results
+from probunet.inference.slices import naming
 from probunet.inference.writers import Format
 from probunet.io.pictures import Picture
 from probunet.io.search import Search
@@ -186,11 +187,11 @@ class _Work:
                 if number % share.count == share.index:
                     tally.count += 1
                     try:
-                        tally.kept += _sampled(picture, results, notes, partial(bar.advance, task))
+                        with naming(picture):
+                            tally.kept += _sampled(picture, results, notes, partial(bar.advance, task))
                     except InputError as error:
-                        name = shown(picture.source)
-                        tally.refused[name] = named = error if name in str(error) else InputError(f"{name}: {error}")
-                        console.print(f"refused: {named}", markup=False, highlight=False)
+                        tally.refused[shown(picture.source)] = error
+                        console.print(f"refused: {error}", markup=False, highlight=False)
                 done += picture.files
                 bar.update(task, completed=done)
         return tally

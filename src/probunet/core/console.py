@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -66,29 +66,21 @@ class _Bar(Progress):
     """A bar in a terminal; in a log, which cannot be drawn over, a line of every task now and then."""
 
     def __init__(self, *columns: ProgressColumn, **options: Any) -> None:
-        super().__init__(*columns, console=console, **options)
         self._next: dict[TaskID, float] = {}
+        super().__init__(*columns, console=console, **options)
 
-    def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Change what is known of a task; see the base class."""
-        super().update(task_id, **changes)
-        self._tell(task_id)
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn, asked for several times a second also where nothing can be; see the base class."""
+        if not (console.is_terminal or console.is_jupyter):
+            self._tell()
+        return super().get_renderables()
 
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        """Count what was done of a task; see the base class."""
-        super().advance(task_id, advance)
-        self._tell(task_id)
-
-    def _tell(self, task_id: TaskID) -> None:
-        if console.is_terminal or console.is_jupyter:
-            return
+    def _tell(self) -> None:
         now = time.monotonic()
-        if now >= self._next.setdefault(task_id, now + SECONDS_A_LINE / 6):
-            self._next[task_id] = now + SECONDS_A_LINE
-            with self._lock:
-                task = self._tasks.get(task_id)
-                if task is not None and not task.finished:
-                    console.print(self.make_tasks_table([task]))
+        for task in self.tasks:
+            if now >= self._next.setdefault(task.id, now + SECONDS_A_LINE / 6) and not task.finished:
+                self._next[task.id] = now + SECONDS_A_LINE
+                console.print(self.make_tasks_table([task]))
 
 
 def progress_bar() -> Progress:

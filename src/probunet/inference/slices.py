@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from probunet.core.errors import InputError
+from probunet.core.files import shown
 from probunet.core.seeds import checked_seed, seed_of
 from probunet.distributions.base import SegmentationDistribution
 from probunet.inference.view import View
@@ -56,7 +57,7 @@ def naming(picture: Picture) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        source = str(picture.source)
+        source = shown(picture.source)
         raise InputError(str(error) if source in str(error) else f"{source}: {error}") from error
 
 
