@@ -183,12 +183,14 @@ def test_what_is_scored_is_what_evaluate_would_score(part, trained, store, tmp_p
     assert content["data"]["crop"] == (list(store.images.shape[2:]) if part == "whole" else 16)
 
 
-def test_a_guest_of_another_unit_is_told(trained, store, tmp_path, capsys):
+def test_a_guest_of_another_unit_is_refused_as_sample_refuses_the_pictures(trained, store, tmp_path, failing):
     guest = tmp_path / "guest"
     main(["export", str(trained / "unet"), "--out", str(guest)])
     described = json.loads((guest / "probunet.json").read_text())
     described["input"]["intensity"]["unit"] = "HU"
     (guest / "probunet.json").write_text(json.dumps(described))
-    main(["compare", "--out", str(tmp_path / "out"), "--data.store", str(store.path), "--data.crop", "16",
-          "--trained.model", str(guest), "-n", "1"])  # fmt: skip
-    assert "takes HU; nothing is converted here" in " ".join(capsys.readouterr().err.split())
+    words = ("--data.store", str(store.path), "--data.crop", "16", "--trained.model", str(guest), "-n", "1")
+    assert "takes HU; prepare the data in this unit" in failing("compare", "--out", str(tmp_path / "out"), *words)
+    assert "takes HU; prepare the data in this unit" in failing("evaluate", str(guest), "--data", str(store.path))
+    with pytest.raises(pu.InputError, match="takes HU"):
+        pu.evaluate(guest, store, n=(1,))

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import zipfile
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -79,6 +81,14 @@ def test_exports_lie_on_the_whole_picture(client):
         assert np.array_equal(np.asarray(one), archive["samples"][1, 0])
     names = zipfile.ZipFile(io.BytesIO(client.get("/api/cases/0/export?format=png&n=3").content)).namelist()
     assert names == ["sample-000.png", "sample-001.png", "sample-002.png", "facts.json"]
+
+
+def test_a_file_to_save_keeps_a_name_in_any_script(client):
+    answer = client.post("/api/images", params={"name": "Ελληνικά 1.png"}, content=png(blob(0)[0][0]))
+    saved = client.get(f"/api/cases/{answer.json()['case']}/export?format=npz&n=1").headers["Content-Disposition"]
+    plain, named = saved.removeprefix("attachment; ").split("; ")
+    assert unquote(named.removeprefix("filename*=UTF-8''")) == "Ελληνικά 1.png-hypotheses.npz"
+    assert re.fullmatch(r'filename="[\w.-]+-hypotheses\.npz"', plain, re.ASCII)
 
 
 def test_an_upload_becomes_a_case(client):

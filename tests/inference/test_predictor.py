@@ -199,6 +199,17 @@ def test_units_that_can_be():
     assert in_units(np.float32([[-5, 900]]), "raw value", "MR signal")[0].tolist() == [[-5, 900]]
 
 
+def test_where_there_is_nothing_to_see_a_note_says_so(models):
+    predictor = Predictor.load(models / "hounsfield")
+    ramp = np.arange(2 * 16 * 16).reshape(2, 1, 16, 16).astype(np.int16)
+    ramp[1] = -1000
+    for values, said in ((ramp[1], "the picture has"), (ramp, "there are slices that have"), (ramp[0], None)):
+        prediction = predictor(values, unit="HU")
+        prediction.sample(1)
+        notes = [note for note in prediction.notes if "nothing to see" in note]
+        assert notes == ([f"{said} a single value where the model looks; there is nothing to see"] if said else [])
+
+
 def test_large_pictures_go_in_tiles_and_give_the_same(models, monkeypatch):
     import probunet.inference.slices as module
 

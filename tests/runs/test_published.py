@@ -47,6 +47,12 @@ def test_a_guest_keeps_the_name_and_no_place_of_the_package(elsewhere, name):
     assert again.elsewhere.path == elsewhere / "weights" / "ours"
 
 
+@pytest.mark.parametrize("name", ["ours", "published:ours", "hub:anyone/ours"])
+def test_a_published_model_has_no_place_for_results(elsewhere, name):
+    with pytest.raises(pu.InputError, match=f"{name} is an exported model, beside which no results are kept"):
+        runs_in(name)
+
+
 def test_a_name_that_is_not_published(elsewhere):
     with pytest.raises(pu.InputError, match="'other' is no published model; there are ours"):
         open_model("published:other")

@@ -9,7 +9,7 @@ from probunet.core.files import shown
 from probunet.core.seeds import checked_seed
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit, check_values
+from probunet.evaluation.fit import check_fit, check_pixels, check_values
 from probunet.runs.trained import open_model
 from probunet.training.adapt import adapt as fit
 
@@ -47,6 +47,7 @@ def adapt(
     trained, store = open_model(model, trust or ()), Store(data)
     check_fit(trained, store, "train")
     check_values(trained, store, split)
+    check_pixels(trained, store)
     count = fit(trained, store, reader, out, split, steps, checked_seed(seed))
     console.print(
         f"{shown(out)} knows {reader} from {count} reading{'s' if count > 1 else ''} of the {split} split; "

@@ -16,7 +16,7 @@ from probunet.core.errors import InputError
 from probunet.core.processes import Task, Tell, run_in_processes
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit, check_patients, tell_other_values
+from probunet.evaluation.fit import check_fit, check_patients, check_values, tell_pixels
 from probunet.evaluation.model_scores import Question, evaluate_in_process, is_evaluated
 from probunet.evaluation.shown import Part
 from probunet.models.base import SegmentationModel
@@ -151,7 +151,8 @@ def _checked_guests(
         guests[name] = open_model(path, trust)
         check_fit(guests[name], store, split)
         check_patients(guests[name], store, split)
-        tell_other_values(guests[name], store, split)
+        check_values(guests[name], store, split)
+        tell_pixels(guests[name], store)
     return guests
 
 

@@ -18,7 +18,7 @@ from probunet.core.words import by
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit, check_values
+from probunet.evaluation.fit import check_fit, check_pixels, check_values
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.shown import batch_size, distribution_of, images_to_score
 from probunet.metrics.calibration import Calibration as Reliability
@@ -162,6 +162,7 @@ def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: in
     for part in (split, *([check] if check else [])):
         check_fit(trained, store, part)
         check_values(trained, store, part)
+        check_pixels(trained, store)
         store.indices(part)
         if both := trained.knows(store.patients(part), ["train"]):
             raise InputError(

@@ -20,7 +20,7 @@ from probunet.core.types import IGNORE
 from probunet.data.batches import Crop, SharedBatches
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit, tell_other_values
+from probunet.evaluation.fit import check_fit, check_values, tell_pixels
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.model_draws import score_distribution
 from probunet.evaluation.set_scores import SetScores
@@ -152,7 +152,8 @@ def evaluate(
         store = data if isinstance(data, Store) else Store(data)
         if trained:
             check_fit(trained, store, split)
-            tell_other_values(trained, store, split)
+            check_values(trained, store, split)
+            tell_pixels(trained, store)
         shown = images_to_score(store, split, trained.crop if trained else None, crop, model.intensity)
         if groups is None:
             groups, by = independent_groups([store.cases[i].patient for i in shown.indices])

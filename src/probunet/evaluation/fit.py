@@ -51,41 +51,46 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
 
 
 def check_values(trained: TrainedModel, store: Store, split: Split) -> None:
-    """Refuse data whose values or pixel size the model would meet nowhere else: ``sample`` refuses or converts them.
+    """Refuse data whose values mean something else than those that the model was trained on.
 
     Raises:
-        InputError: see :func:`other_values`.
+        InputError: another unit, or crops that do not each have the range that the model asks for.
     """
-    if differing := other_values(trained, store, split):
-        raise InputError("; ".join(differing))
-
-
-def tell_other_values(trained: TrainedModel, store: Store, split: Split) -> None:
-    """Say what :func:`check_values` would refuse: numbers of a model on data of another kind are worth knowing."""
-    if differing := other_values(trained, store, split):
-        log.warning(
-            f"note: {differing[0]}; nothing is converted here: figures are of the model on the data as they are"
-        )
-
-
-def other_values(trained: TrainedModel, store: Store, split: Split) -> tuple[str, str] | None:
-    """What in the values or pixel sizes of data is not as the model takes it, and what to do; ``None`` where all is.
-
-    It is another unit or pixel size, or crops that do not each have the range that the model asks for.
-    """
-    wanted, own_range = trained.intensity.unit, crop_of_range(trained.intensity.unit)
-    unit, spacing = store.intensity.unit, store.manifest["spacing_mm"]
+    wanted, unit = trained.intensity.unit, store.intensity.unit
+    own_range = crop_of_range(wanted)
     data, model = shown(store.path), f"the model of {shown(trained.path)}"
-    if unit != wanted and not (own_range and unit and wanted.startswith(unit)):
-        return f"{data} holds {unit or 'values of no unit'}, {model} takes {wanted}", "give it data in these"
-    if own_range and any(_range(store, row) != (0, 255) for row in store.indices(split).tolist()):
-        return f"{data} has images whose values do not run from 0 to 255, {model} takes {wanted}", "prepare them so"
-    if trained.spacing_mm and spacing and not np.allclose(trained.spacing_mm, spacing, rtol=0.01):
-        return (
-            f"{data} has pixels of {by(spacing)} mm, {model} was trained on {by(trained.spacing_mm)} mm",
-            "prepare the data with --spacing",
+    if wanted and unit != wanted and not (own_range and unit and wanted.startswith(unit)):
+        raise InputError(
+            f"{data} holds {unit or 'values of no unit'}, {model} takes {wanted}; prepare the data in this unit"
         )
-    return None
+    if own_range and any(_range(store, row) != (0, 255) for row in store.indices(split).tolist()):
+        raise InputError(
+            f"{data} has images whose values do not run from 0 to 255, {model} takes {wanted}; prepare them so"
+        )
+
+
+def check_pixels(trained: TrainedModel, store: Store) -> None:
+    """Refuse pixels of another size than those of the training.
+
+    Raises:
+        InputError: they are of another size.
+    """
+    if other := _other_pixels(trained, store):
+        raise InputError(f"{other}; prepare the data with --spacing")
+
+
+def tell_pixels(trained: TrainedModel, store: Store) -> None:
+    """Say where pixels are of another size than in training: what a model makes of them is worth knowing."""
+    if other := _other_pixels(trained, store):
+        log.warning(f"note: {other}; figures are of the model on the pixels as they are")
+
+
+def _other_pixels(trained: TrainedModel, store: Store) -> str | None:
+    mine, its = store.manifest["spacing_mm"], trained.spacing_mm
+    if not (mine and its) or np.allclose(its, mine, rtol=0.01):
+        return None
+    model = f"the model of {shown(trained.path)}"
+    return f"{shown(store.path)} has pixels of {by(mine)} mm, {model} was trained on {by(its)} mm"
 
 
 def _range(store: Store, row: int) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from probunet.explore.export import packed, written
 from probunet.explore.guard import HEALTH, UPLOADS, Guard
 from probunet.explore.limits import Load
 from probunet.explore.reference import reference_page
-from probunet.explore.schema import BINARY, REFUSALS, array_answer, binary, describe_schema, file_answer, file_body
+from probunet.explore.schema import REFUSALS, array_answer, attachment, binary, describe_schema, file_answer, file_body
 from probunet.explore.sections import add_sections
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
@@ -194,6 +194,4 @@ def _hypotheses(app: FastAPI) -> None:
         z: Annotated[str | None, Query(max_length=2000, description="a latent instead of a draw")] = None,
     ) -> Response:
         """Hypotheses as a file, on the pixels of the whole picture (class 0 outside of the field)."""
-        name, content = packed(written(drawn, pick, z), format, drawn.case.name)
-        where = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type=BINARY, headers=where)
+        return attachment(*packed(written(drawn, pick, z), format, drawn.case.name))

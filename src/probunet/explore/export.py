@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -12,12 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from probunet.core.errors import InputError
+from probunet.core.names import safe_name
 from probunet.explore.asked import Drawn, numbers
 from probunet.inference.writers import WRITERS, Format
 from probunet.inference.writers import Drawn as Hypotheses
-
-LONGEST_NAME = 80
-_UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def packed(drawn: Hypotheses, format: Format, case: str) -> tuple[str, bytes]:
@@ -34,7 +31,7 @@ def packed(drawn: Hypotheses, format: Format, case: str) -> tuple[str, bytes]:
     Raises:
         InputError: the format cannot hold this picture, or a package that it needs is missing.
     """
-    called = _UNUSUAL.sub("_", case)[:LONGEST_NAME].strip("._") + "-hypotheses"
+    called = f"{safe_name(case)}-hypotheses"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         WRITERS[format](folder, drawn, {"samples"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,13 @@ def binary(array: npt.NDArray[Any]) -> Response:
     """The bytes of an array, and its shape."""
     shape = ",".join(map(str, array.shape))
     return Response(np.ascontiguousarray(array).tobytes(), media_type=BINARY, headers={"X-Shape": shape})
+
+
+def attachment(name: str, content: bytes) -> Response:
+    """A file to save under a name in any script; programs that know no such names are given one without (RFC 6266)."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    where = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
+    return Response(content, media_type=BINARY, headers={"Content-Disposition": where})
 
 
 def file_answer() -> dict[str, Any]:

@@ -188,6 +188,9 @@ class View:
         else:
             values, note = in_own_range(self.field.of(whole), self._range.of(whole), unit)
         self.notes |= {note} if note else set()
+        if values.min() == values.max():
+            what = "the picture has" if self.picture.shape[0] == 1 else "there are slices that have"
+            self.notes.add(f"{what} a single value where the model looks; there is nothing to see")
         return intensity.normalise(self.grid.to_model(values))
 
     def volume(self) -> Iterator[npt.NDArray[np.float32]]:

@@ -54,11 +54,11 @@ def runs_in(path: Path | str, trust: Trust = ()) -> list[Run]:
     Raises:
         InputError: there is none.
     """
-    path = Path(path)
-    if (path / EXPORTED).is_file():
+    if _is_exported(path):
         raise InputError(
             f"{path} is an exported model, beside which no results are kept; give it to compare (--trained.NAME {path})"
         )
+    path = Path(path)
     if any((path / name).is_file() for name in (DESCRIPTION, GUEST)):
         return [_run(path, trust)]
     folders = sorted({file.parent for name in (DESCRIPTION, GUEST) for file in path.glob(f"*/{name}")})
@@ -77,6 +77,11 @@ def _run(folder: Path, trust: Trust) -> Run:
     place = Place.read(folder)
     elsewhere = _exported(place.model, trust) or Run(place.model, trust)
     return Guest(folder, place, elsewhere)
+
+
+def _is_exported(path: Path | str) -> bool:
+    """Whether this is a published model or an exported folder, here or on the Hub."""
+    return str(path).startswith(HUB) or find_published(str(path)) is not None or (Path(path) / EXPORTED).is_file()
 
 
 def _exported(path: Path | str, trust: Trust) -> ExportedModel | None:

@@ -27,7 +27,7 @@ export const upload = (file) =>
 export async function save(path) {
   const response = await answer(path), link = document.createElement("a");
   link.href = URL.createObjectURL(await response.blob());
-  link.download = /filename="([\w.-]+)"/.exec(response.headers.get("Content-Disposition"))[1];
+  link.download = decodeURIComponent(/UTF-8''(\S+)/.exec(response.headers.get("Content-Disposition"))[1]);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
