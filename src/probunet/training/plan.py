@@ -24,7 +24,7 @@ FEW = 1000
 """Training images, slices of volumes, below which deformation is worth the sharpness that it takes."""
 SEEN = {False: 4000 * 16 * 64 * 64, True: 20000 * 32 * 128 * 128}
 """Pixels of all batches together: on a processor an hour or two of a core; LIDC's crops had D_GED^2 0.241 after 1,200
-steps of 16, 0.218 after 4,000, 0.207 and 0.226 after 8,000."""
+steps of 16, 0.218 after 4,000, 0.216 after 8,000 (three trainings)."""
 STYLE = 1.5
 """How many times as much one reader marks as another, from where each is worth an expert: such experts had 0.90 times
 the D_GED^2 of others where that is 2.3, and 1.06 times where it is 1.4 (``benchmarks/results/readers_*.json``)."""
