@@ -52,6 +52,15 @@ def folder(tmp_path_factory):
     return out
 
 
+def test_letters_that_no_font_has_are_one_note(folder, tmp_path, capsys, recwarn):
+    names = ("\u674e", "\u96f7", "Cleo", "Dan")
+    described = Description("discs", "none", {"command": "test"}, Intensity("grey level", 100, 50), None, readers=names)
+    write(tmp_path / "store", described)
+    main(["readers", str(tmp_path / "store"), "--out", str(tmp_path / "readers")])
+    assert capsys.readouterr().err.count("no font here has the letters of some names") == 1
+    assert not [warned for warned in recwarn if "missing from font" in str(warned.message)]
+
+
 def test_the_numbers_by_hand(folder):
     content = json.loads((folder / "readers" / "readers.json").read_text())
     assert content["readers"] == list(NAMES)

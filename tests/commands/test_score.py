@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+from itertools import permutations, product
 
 import nibabel
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from probunet.commands.score import score
 from probunet.core.errors import InputError
 from probunet.evaluation import field_scores
+from probunet.io.pictures import read_file
 from probunet.metrics import (
     Convention,
     area_crps,
@@ -30,14 +32,14 @@ READERS = RNG.integers(0, 2, (5, 3, 8, 9), dtype=np.uint8)
 NAMES = [f"case{i}" for i in range(5)]
 
 
-def write_folder(root, maps, names=NAMES, kind="png"):
+def write_folder(root, maps, names=NAMES, kind="png", place=(1, 1, 1)):
     for name, case in zip(names, maps, strict=True):
         (root / name).mkdir(parents=True)
         for i, labels in enumerate(case):
             if kind == "png":
                 Image.fromarray(labels).save(root / name / f"{i}.png")
             else:
-                nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), root / name / f"{i}.nii.gz")
+                nibabel.save(nibabel.Nifti1Image(labels, np.diag([*place, 1.0])), root / name / f"{i}.nii.gz")
     return root
 
 
@@ -327,6 +329,8 @@ def test_a_spacing_against_that_of_the_files_is_refused(tmp_path):
     samples = write_folder(tmp_path / "s", SAMPLES[:1], NAMES[:1], "nii.gz")
     readers = write_folder(tmp_path / "r", READERS[:1], NAMES[:1], "nii.gz")
     run(tmp_path, readers, samples, [4], also=["areas"], spacing=[1.001, 1])
+    with pytest.raises(InputError, match="leave --spacing out, or correct it"):
+        run(tmp_path, readers, samples, [4], spacing=[0.5, 1])
     with pytest.raises(InputError, match="says that its pixels have 1 1 mm"):
         run(tmp_path, readers, samples, [4], also=["areas"], spacing=[0.5, 1])
 
@@ -537,7 +541,7 @@ def test_arrays_beside_nifti_are_laid_as_they_fit(shape, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     maps = (rng.random((1, 3, *shape)) < 0.4).astype(np.uint8)
-    folder = write_folder(tmp_path / "files", maps, ["c"], "nii.gz")  # the array's order is nibabel's
+    folder = write_folder(tmp_path / "files", maps, ["c"], "nii.gz", place=(-1, -1, 1))  # the array is as nibabel's
     turned = np.ascontiguousarray(np.moveaxis(maps, range(2, maps.ndim), range(maps.ndim - 1, 1, -1)))
     for name, array in (("nibabel", maps), ("rows", turned)):  # and that of probunet sample
         np.savez(tmp_path / f"{name}.npz", samples=array, names=["c"])
@@ -553,13 +557,41 @@ def test_an_array_that_fits_a_nifti_file_in_two_ways_is_refused(tmp_path, failin
     assert "fits the array beside it in two ways" in said
 
 
+@pytest.mark.parametrize("axes", list(permutations(range(3))))
+@pytest.mark.parametrize("shape", [(3, 7, 6), (1, 7, 6)])
+def test_what_sample_writes_beside_files_of_any_orientation_is_right_or_refused(shape, axes, tmp_path):
+    """An array or a PNG does not say how it lies; in half of the orientations its numbers would be of mirrored maps."""
+    maps = (np.random.default_rng(1).random((4, *shape)) < 0.5).astype(np.uint8)
+    scored = 0
+    for number, signs in enumerate(product((1, -1), repeat=3)):
+        place = np.eye(4)[[*axes, 3]] * [*signs, 1]
+        for i, labels in enumerate(maps):
+            file = tmp_path / f"{number}" / "c" / f"{i}.nii.gz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(labels.T, place), file)
+        canonical = np.stack([read_file(file).labels() for file in sorted((tmp_path / f"{number}/c").iterdir())])
+        canonical = canonical[:, 0] if canonical.shape[1] == 1 else canonical
+        np.savez(tmp_path / f"{number}-array.npz", samples=canonical[None], names=["c"])
+        sets = [tmp_path / f"{number}-array.npz"]
+        if canonical.ndim == 3:
+            sets.append(write_folder(tmp_path / f"{number}-png", canonical[None], ["c"]))
+        for samples in sets:
+            try:
+                result, _ = run(tmp_path, samples=samples, references=tmp_path / f"{number}", n=(4,))
+            except InputError:
+                continue
+            scored += 1
+            assert row(result["scores"][samples.stem], "ged2", 4)["mean"] == pytest.approx(0, abs=1e-9)
+    assert scored
+
+
 def test_sizes_of_pixels_count_without_a_place_and_are_refused_where_only_some_say_them(tmp_path, failing):
     maps = (np.random.default_rng(0).random((2, 1, 3, 6, 5)) < 0.4).astype(np.uint8)
     for name, code in (("placed", 1), ("sized", 0), ("plain", None)):
         for i, labels in enumerate(maps[0, 0] if code is None else maps[0]):
             folder = tmp_path / name / "c"
             folder.mkdir(parents=True, exist_ok=True)
-            image = nibabel.Nifti1Image(labels[..., None] if code is None else labels, np.diag([0.7, 0.9, 2.5, 1]))
+            image = nibabel.Nifti1Image(labels[..., None] if code is None else labels, np.diag([-0.7, -0.9, 2.5, 1]))
             if code is not None:
                 image.header.set_qform(image.affine, code=code), image.header.set_sform(image.affine, code=code)
                 nibabel.save(image, folder / f"{i}.nii.gz")

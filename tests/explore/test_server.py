@@ -304,6 +304,10 @@ def test_sections_are_cut_from_picture_readings_and_hypotheses(scanned):
     assert np.array_equal(cut, whole[..., field.top : field.top + 16, 9])
     assert numbers(client.get(f"{where}/column/9/readers?{query}"), np.uint8).shape == (0, 6, 16)
     assert client.get(f"{where}/slice/9/picture?{query}").status_code == 422
+    for outside in (f"row/{field.top - 1}", f"row/{field.top + 16}", "row/100000", f"column/{field.left + 16}"):
+        for what in ("picture", "labels", "readers"):
+            answer = client.get(f"{where}/{outside}/{what}?{query}")
+            assert (answer.status_code, "does not go through the field" in answer.text) == (422, True)
 
 
 def test_a_volume_larger_than_the_page_holds_is_not_cut(scanned, monkeypatch):

@@ -242,6 +242,9 @@ def test_what_python_passes_is_taken_whole_or_refused(models, inputs):
         predictor(np.ma.masked_less(np.ones((1, 32, 32)), 2))
     with pytest.raises(pu.InputError, match="Tensor is no picture"):
         predictor(torch.zeros(1, 32, 32))
+    for spacing in (1.0, (1.0,), (1.0, 0.0), "1 1"):
+        with pytest.raises(pu.InputError, match="is no pixel size"):
+            predictor(np.ones((1, 32, 32)), spacing=spacing)
     for at, size in (((10.5, 9), None), ((10, 9), (16.0, 16))):
         with pytest.raises(pu.InputError, match="not in whole pixels"):
             predictor(inputs / "picture.png", at=at, size=size)

@@ -54,6 +54,15 @@ def test_a_series_in_two_folders_is_refused_and_both_are_named(tmp_path, count):
         list(Search([tmp_path / "first", tmp_path / "second" / "10.dcm"]))
 
 
+def test_a_link_to_nothing_is_named_as_any_file_that_cannot_be_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((8, 8)))
+    (tmp_path / "broken.npy").symlink_to(tmp_path / "nowhere.npy")
+    first, broken = Search([tmp_path])
+    assert first.shape == (1, 8, 8)
+    with pytest.raises(InputError, match=r"broken\.npy"):
+        _ = broken.shape
+
+
 def test_what_is_named_twice_is_taken_once(tmp_path):
     _series(tmp_path / "in" / "ct", 1, range(2))
     inputs = [tmp_path / "in", tmp_path / "in" / "ct", tmp_path / "in" / "ct" / "0.dcm"]

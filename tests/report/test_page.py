@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import re
 import shutil
 from functools import partial
@@ -218,9 +219,18 @@ def test_a_page_or_a_table_of_somebody_else_is_not_replaced(trained, tmp_path, f
     page.unlink()
     table.parent.mkdir()
     table.write_text("years of work")
-    assert "energy.csv exists and is no result" in failing("report", str(trained), "--out", str(page))
+    assert "energy.csv exists and is not of page.html" in failing("report", str(trained), "--out", str(page))
     assert table.read_text() == "years of work"
     assert not page.exists()
+
+
+def test_one_store_may_be_named_in_two_ways_and_a_second_page_has_a_folder_of_its_own(trained, tmp_path, failing):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    content = json.loads((copy / "unet" / "evaluation.json").read_text())
+    content["data"]["store"] = os.path.relpath(content["data"]["store"])
+    (copy / "unet" / "evaluation.json").write_text(json.dumps(content))
+    main(["report", str(copy), "--out", str(tmp_path / "pages" / "one.html")])
+    assert "is not of two.html" in failing("report", str(copy / "unet"), "--out", str(tmp_path / "pages" / "two.html"))
 
 
 def _read_by_one_or_all(source, readers):

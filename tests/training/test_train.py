@@ -125,6 +125,10 @@ def test_what_is_complete_is_reused(experiment_file, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "trained already and is reused" in said
     assert outcome in said
+    train(experiment_file, "--only", "unet", "--trainer.max_steps", "4")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "trained for more steps already: 6" in said
+    assert run.training()["steps"] == run.settings["trainer"]["max_steps"] == 6
     assert run.last.stat().st_mtime_ns == before
 
 

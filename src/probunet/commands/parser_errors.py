@@ -29,8 +29,8 @@ def sentence(text: str) -> str:
     if match := re.search(r"unrecognized arguments: (.*)", text):
         return f"there is no option {match[1][:80]}; see --help"
     if match := re.search(r"arguments are required: (.*)", text):
-        missing = ", ".join(f"--{key}" for key in match[1].split(", "))
-        return f"{missing} is missing; see --help"
+        names = match[1].split(", ")
+        return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing; see --help"
     if match := re.search(r"argument ([^:]+): expected (.*?) argument", text):
         return f"{match[1].split('/')[-1]} needs a value; see --help"
     values = re.findall(r"(?:Given value|Got value): (.*)", text)

@@ -70,7 +70,7 @@ def score(
         ignore: label of pixels that are left out where any reader has it.
         empty: what a class counts that neither map has: zero (distance 0), one (distance 1) or skip (left
             out).
-        weights: probability of each reference, the same for all cases; equal by default.
+        weights: probability of each reference, the same for all cases, or numbers in proportion; equal by default.
         patients: CSV file with the columns case and patient; intervals and tests then respect patients.
         calibration: also the calibration of the samples' class frequencies, which takes longer.
         also: further figures, from all samples: thresholds, matching, insight, correlation, areas, surfaces,

@@ -52,7 +52,8 @@ def checked_crop(store: Store, crop: Crop) -> tuple[int, ...]:
         raise InputError(f"a crop of {'x'.join(map(str, sides))} does not fit {store.path}; give {axes}, or one number")
     if store.dims == 2 and any(want > have for want, have in zip(sides, store.size(0), strict=True)):
         (h, w), (height, width) = sides, store.size(0)
-        raise InputError(f"a crop of {h}x{w} px does not fit the {height}x{width} px images of {store.path}")
+        images = f"{height}x{width} px images of {store.path}"
+        raise InputError(f"a crop of {h}x{w} px does not fit the {images}; give a smaller one")
     return sides
 
 

@@ -169,8 +169,9 @@ def _batches(samples: MapSet, references: MapSet, names: Sequence[str], asked: A
 
 
 def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, asked: Asked) -> Spacing:
-    """Of a case, where lengths are asked for: as given, or as its files say."""
-    if not {"areas", "surfaces", "sizes"} & set(asked.figures):
+    """Of a case, where lengths are asked for: as given, or as its files say, which may not contradict each other."""
+    needed = bool({"areas", "surfaces", "sizes"} & set(asked.figures))
+    if not needed and asked.spacing is None:
         return None
     sizes = sizes_of_case([samples, references], name)
     known = sorted(size for size in sizes if size is not None)
@@ -192,6 +193,8 @@ def _spacing(samples: MapSet, references: MapSet, name: str, maps: LabelMaps, as
             f"{samples.place(name)} has maps with {maps.ndim - 1} axes, which the spacing {words} does not fit; give "
             "one size in mm for each axis"
         )
+    if not needed:
+        return None
     unit = "px" if spacing is None else "mm"
     if asked.unit not in (None, unit):
         raise InputError(

@@ -58,7 +58,8 @@ def images_to_score(
         images = EvaluationImages(store, split, intensity=intensity)
         log.warning(
             f"note: {hidden:,} of the {shown:,} images with marks have all of them outside of the central crop of the "
-            f"training; whole images of {'x'.join(map(str, images.size))} px are scored"
+            f"training; whole images of {'x'.join(map(str, images.size))} px are scored; "
+            "--crop trained scores that crop"
         )
     return images
 

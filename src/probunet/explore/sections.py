@@ -26,12 +26,19 @@ class Cut:
         self.axis, self.position = axis, position
 
     def of(self, values: npt.NDArray[Any], encoded: Encoded) -> npt.NDArray[Any]:
-        """The section (..., slices, w), or (..., slices, h), of values (..., slices, h, w) of a field."""
+        """The section (..., slices, w), or (..., slices, h), of values (..., slices, h, w) of a field.
+
+        Raises:
+            InputError: the cut does not go through the field.
+        """
         first, size = {
             "row": (encoded.field.top, encoded.field.height),
             "column": (encoded.field.left, encoded.field.width),
         }[self.axis]
-        place = min(max(self.position - first, 0), size - 1)
+        place = self.position - first
+        if not 0 <= place < size:
+            inside = f"from {first} to {first + size - 1}"
+            raise InputError(f"{self.axis} {self.position} does not go through the field; give one {inside}")
         return values[..., place, :] if self.axis == "row" else values[..., place]
 
 

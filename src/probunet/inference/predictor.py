@@ -109,8 +109,8 @@ class Predictor:
             picture: from ``probunet.io``, a file of one (a DICOM series: its folder), or an array (C, H, W) or
                 (slices, C, H, W) of raw values.
             spacing: of an array: mm between (slices,) rows and columns; ``None`` where nobody knows.
-            unit: of an array: ``HU``, ``grey level`` or the unit of the model's own data; needed where the model was
-                trained on Hounsfield units.
+            unit: of an array: ``HU``, ``grey level`` or the unit of the model's own data, taken at your word; needed
+                where the model was trained on Hounsfield units.
             at: row and column of the middle of the only field to look at, in all slices; for a model of volumes also
                 (slice, row, column); ``None`` for the whole picture.
             size: height and width of that field in the model's pixels, or depth, height and width; of the training
@@ -136,7 +136,8 @@ class Predictor:
     def _of_array(self, values: npt.NDArray[np.number], spacing: tuple[float, ...] | None, unit: str | None) -> Picture:
         if unit is None and self.trained.intensity.unit == "HU":
             raise InputError("the model was trained on Hounsfield units; say that the array is in them with unit='HU'")
-        if spacing is not None and (len(spacing) not in (2, 3) or not all(0 < mm < np.inf for mm in spacing)):
+        sides = tuple(spacing) if spacing is not None and np.ndim(spacing) == 1 else ()
+        if spacing is not None and (len(sides) not in (2, 3) or not all(0 < mm < np.inf for mm in sides)):
             raise InputError(f"spacing={spacing} is no pixel size; give mm between (slices,) rows and columns")
         whole = None if spacing is None else (None if len(spacing) == 2 else spacing[0], spacing[-2], spacing[-1])
         return picture_of(values, unit=unit or "", spacing=whole)

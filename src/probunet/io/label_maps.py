@@ -29,6 +29,8 @@ SAMPLES = "samples"
 
 BESIDE = f"{SAMPLES}.npy"
 """What ``probunet sample`` writes beside the files of the hypotheses: the same once more."""
+_RASTER = ("PNG", "TIFF")
+"""Kinds of files that do not say in which order their rows and columns are."""
 _PICTURES = {".bmp", ".gif", ".webp", ".jp2", ".mhd", ".nhdr", ".hdr", ".img", ".mgz"}
 """Endings of pictures that nothing here reads."""
 
@@ -194,29 +196,33 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
     """Label maps of one case out of several sets, voxel by voxel at the same place.
 
     Files that say where they lie are brought to one orientation and must lie on one grid. Where one of them does not
-    say it (PNG), all are taken as they are stored; beside an array, NIfTI files in the order of axes that fits it: rows
-    and columns, as ``probunet sample`` writes arrays, or the first index first, as nibabel gives it.
+    say it, all are taken as they are stored. An array or a picture (PNG, TIFF) does not say either in which order its
+    pixels are: rows and columns as ``probunet sample`` writes them, as files store them, or of an array the first
+    index first, as nibabel gives it. Beside it, files are taken in the one of these orders that fits its shape.
 
     Returns:
         (M, H, W) or (M, slices, H, W) class ids for each set.
 
     Raises:
-        InputError: a file cannot be read, lies elsewhere than the others, or fits an array in two ways that differ.
+        InputError: a file cannot be read, lies elsewhere than the others, or fits what has no order in two ways that
+            differ, or in none.
     """
     pictures = [held.pictures(name) for held in sets]
     everything = [picture for of_set in pictures for picture in of_set]
     _refuse_slices_beside_places(everything)
-    as_stored = not all(pictures) or any(picture.affine is None for picture in everything)
-    for picture in () if as_stored else everything[1:]:
-        if picture.shape == everything[0].shape and not picture.same_grid(everything[0]):
+    placed = [picture for picture in everything if picture.affine is not None]
+    for picture in placed[1:]:
+        if picture.shape == placed[0].shape and not picture.same_grid(placed[0]):
             raise InputError(
-                f"{picture.source} and {everything[0].source} have different spacing, origin or directions; resample "
+                f"{picture.source} and {placed[0].source} have different spacing, origin or directions; resample "
                 "one to the other"
             )
     arrays = [None if of_set else held.maps(name) for held, of_set in zip(sets, pictures, strict=True)]
     beside = next((array.shape[1:] for array in arrays if array is not None), None)
+    as_stored = beside is not None or len(placed) < len(everything)
+    plain = beside is None and any(picture.affine is None and picture.stored.kind in _RASTER for picture in everything)
     return [
-        _stacked(of_set, as_stored, beside) if array is None else array
+        _stacked([_laid(picture, as_stored, plain, beside) for picture in of_set], of_set) if array is None else array
         for array, of_set in zip(arrays, pictures, strict=True)
     ]
 
@@ -246,36 +252,48 @@ def sizes_of_case(sets: Sequence[MapSet], name: str) -> set[tuple[float, ...] | 
     return arrays | {picture.sides_mm for of_set in pictures for picture in of_set}
 
 
-def _stacked(pictures: Sequence[Picture], as_stored: bool, beside: tuple[int, ...] | None) -> LabelMaps:
-    read: list[LabelMaps] = []
-    for picture in pictures:
-        labels = picture.labels()
-        labels = picture.native(labels) if as_stored else labels
-        labels = labels[0] if len(labels) == 1 else labels
-        if beside is not None and picture.stored.kind == "NIfTI":
-            labels = _like_array(labels, beside, picture.source)
-        if read and labels.shape != read[0].shape:
+def _stacked(read: Sequence[LabelMaps], pictures: Sequence[Picture]) -> LabelMaps:
+    for labels, picture in zip(read, pictures, strict=True):
+        if labels.shape != read[0].shape:
             raise InputError(
                 f"{picture.source} has the shape {labels.shape}, but {pictures[0].source} has {read[0].shape}"
             )
-        read.append(labels)
     return np.stack(read)
 
 
-def _like_array(labels: LabelMaps, shape: tuple[int, ...], source: Path) -> LabelMaps:
-    """Labels of a NIfTI file in the order of axes of an array: its rows and columns, or nibabel's order.
+def _laid(picture: Picture, as_stored: bool, plain: bool, beside: tuple[int, ...] | None) -> LabelMaps:
+    """The labels of a file in the order of what it is compared with.
+
+    Args:
+        picture: the file.
+        as_stored: whether something beside it does not say where it lies.
+        plain: whether that is a picture.
+        beside: the shape of an array, where it is one.
 
     Raises:
-        InputError: both fit, and are not the same.
+        InputError: the file fits what is beside it in two ways that differ, or does not fit an array at all.
     """
-    if labels.shape != shape:
-        return labels.T
-    if labels.T.shape == shape and not np.array_equal(labels, labels.T):
+    canonical = picture.labels()
+    stored = picture.native(canonical)
+    canonical, stored = (labels[0] if len(labels) == 1 else labels for labels in (canonical, stored))
+    if not as_stored:
+        return canonical
+    fitting = [canonical, stored] if plain or beside is not None else [stored]
+    if beside is not None:
+        fitting += [stored.T] if picture.stored.kind == "NIfTI" else []
+        fitting = [labels for labels in fitting if labels.shape == beside]
+    if not fitting:
         raise InputError(
-            f"{shown(source)} fits the array beside it in two ways, with its axes as they are and in reverse, as "
-            "nibabel gives them; give both sides as files"
+            f"{shown(picture.source)} has the shape {canonical.shape}, which does not fit the maps of shape {beside} "
+            "beside it; give both sides as files that say where they lie"
         )
-    return labels
+    if any(not np.array_equal(labels, fitting[0]) for labels in fitting[1:]):
+        raise InputError(
+            f"{shown(picture.source)} fits the {'array' if beside else 'picture'} beside it in two ways: nobody says "
+            "whether that is in the order in which 'probunet sample' writes pixels or in that of the file; give both "
+            "sides as files that say where they lie"
+        )
+    return fitting[0]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -160,8 +160,10 @@ def _is_dicom(file: Path) -> bool:
 
 def _is_picture(file: Path) -> bool:
     """Whether a file that nobody named may be one; a DICOMDIR is an index of others (DICOM PS3.10, 8.6)."""
-    if is_left_behind(file.name) or file.name.upper() == "DICOMDIR" or not file.is_file():
+    if is_left_behind(file.name) or file.name.upper() == "DICOMDIR":
         return False
+    if not file.is_file():
+        return bool(ending(file)) and file.is_symlink() and not file.exists()  # which says so when it is opened
     return bool(ending(file) or is_dicom(file))
 
 

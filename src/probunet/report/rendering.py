@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 
-from probunet.core.files import check_outputs
+from probunet.core.errors import InputError
+from probunet.core.files import check_outputs, shown
 from probunet.core.writing import writing_file
 from probunet.report.section import Picture, Section
+
+log = logging.getLogger(__name__)
 
 DPI = 120
 """Of pictures as PNG."""
@@ -43,16 +49,21 @@ def write_page(
         InputError: something that no report made stands at one of the places.
     """
     check_outputs([target], inputs, [MARK])
-    drawn = {
-        f"{picture.name}.{suffix}": content
-        for made in sections
-        for picture in made.pictures
-        for suffix, content in _drawn(picture).items()
-    }
+    with _missing_letters():
+        drawn = {
+            f"{picture.name}.{suffix}": content
+            for made in sections
+            for picture in made.pictures
+            for suffix, content in _drawn(picture).items()
+        }
     tables = [table for made in sections for table in made.tables]
     if not target.exists():  # else they are of the same report as the page
         beside = [f"figures/{name}" for name in drawn] + [f"tables/{table.name}.csv" for table in tables]
-        check_outputs(target.parent / name for name in beside)
+        for place in (target.parent / name for name in beside):
+            if place.exists():
+                other = "remove it, or give --out in a folder of its own"
+                raise InputError(f"{shown(place)} exists and is not of {target.name}; {other}")
+            check_outputs([place])
     pages = Environment(loader=PackageLoader("probunet.report", "."), autoescape=True, undefined=StrictUndefined)
     encoded = {name.removesuffix(".png"): _as_url(png) for name, png in drawn.items() if name.endswith(".png")}
     page = pages.get_template(template).render(title=title, sections=sections, encoded=encoded, cell=cell, **facts)
@@ -88,6 +99,20 @@ def _drawn(picture: Picture) -> dict[str, bytes]:
         picture.figure.set_layout_engine("none")  # the second file takes the layout of the first
         contents[suffix] = buffer.getvalue()
     return contents
+
+
+@contextmanager
+def _missing_letters() -> Iterator[None]:
+    """Say in one note that no font has letters of a name, where matplotlib warns of each of them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    lacking = [one for one in caught if "missing from font" in str(one.message)]
+    for other in caught:
+        if other not in lacking:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    if lacking:
+        log.warning("note: no font here has the letters of some names; pictures have boxes in their place")
 
 
 def _as_url(png: bytes) -> str:

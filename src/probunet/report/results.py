@@ -65,7 +65,8 @@ class Results:
                     f"evaluate {experiment}' again"
                 )
         for name, evaluation in self.evaluations.items():
-            if evaluation["data"] != self.first["data"]:
+            here, first = ({**each["data"], "store": None} for each in (evaluation, self.first))
+            if here != first:  # the same store may have been named in two ways
                 raise InputError(
                     f"{experiment}: {name} and {self.runs[0].name} were evaluated on different data; "
                     "evaluate them together"

@@ -132,14 +132,21 @@ class Experiment:
         self.data.validation(self.store)
         if _was_begun(training.folder):
             _refuse_other_settings(self.run(training), self.settings(training))
+            if ended := self._longer(training):
+                log.warning(f"note: {training.folder} stays as it is, trained for more steps already: {ended:,}")
 
     def is_complete(self, training: Training) -> bool:
-        """Whether the training ended under the same arguments of the trainer."""
+        """Whether the training ended under the same arguments of the trainer, or after more steps."""
         if not (training.folder / DESCRIPTION).is_file():
             return False
         run = self.run(training)
         same = without_placement(run.settings["trainer"]) == without_placement(self.trainer)
-        return same and run.training() is not None
+        return run.training() is not None and (same or self._longer(training) > 0)
+
+    def _longer(self, training: Training) -> int:
+        """The steps of a training that ended after more of them than are asked for, else 0: a state cannot go back."""
+        ended, asked = self.run(training).training(), self.trainer.get("max_steps", -1)
+        return int(ended["steps"]) if ended and 0 < asked < ended["steps"] else 0
 
     def train(self, training: Training, tell: Tell | None = None) -> Run:
         """Train one network, go on with it, or reuse it when it is complete.

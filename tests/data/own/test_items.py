@@ -9,6 +9,7 @@ from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 
 DEPTHS = (3, 5, 4)
+WIDE = pu.Intensity("", 0, 1e300)
 
 
 def volumes(depths=DEPTHS):
@@ -61,6 +62,12 @@ def test_arrays_of_volumes_are_those_of_lists(tmp_path):
         (lambda i, y: (i, [x * 255 for x in y]), {}, "write the marks of masks of 0 and 255 as 1"),
         (lambda i, y: (i, y), {"readers": "AB"}, "readers=AB must be a list of different names"),
         (lambda i, y: (i, y), {"readers": ["A", "A"]}, "readers=.* must be a list of different names"),
+        (lambda i, y: (i, y), {"readers": ["A", "a"]}, "readers 'A' and 'a', which differ in upper and lower case"),
+        (
+            lambda i, y: ([x.astype(float) * 1e300 for x in i], y),
+            {"intensity": pu.Intensity("", 0, 1e300)},
+            "not finite in single precision",
+        ),
         (lambda i, y: (i, y), {"classes": "ab"}, "classes=ab must be a list of different names"),
         (lambda i, y: (i, y), {"patients": ["a", None, "b"]}, "item 1 has no patient"),
         (lambda i, y: (i, y), {"patients": ["a", "b", float("nan")]}, "item 2 has no patient"),

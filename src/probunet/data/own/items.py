@@ -88,6 +88,7 @@ def make_store(
     for what, listed in (("classes", classes), ("readers", readers)):
         if listed is not None and not _are_names(listed):
             raise InputError(f"{what}={str(listed)[:60]} must be a list of different names")
+        refuse_alike(listed or (), what, "the list")
     checked_seed(seed)
     if patients is not None and (missing := [i for i, patient in enumerate(patients) if _is_nobody(patient)]):
         raise InputError(f"item {missing[0]} has no patient; name one, or a different one for every item")
@@ -221,8 +222,12 @@ def _item(data: Dataset, first: tuple[int, ...], columns: int, classes: int, as_
             f"item {index} of the data has an image {image.shape} and labels {labels.shape}, the first image is "
             f"{first}; needed are {needed}"
         )
+    with np.errstate(over="ignore"):  # what single precision cannot hold becomes infinite
+        image = image.astype(np.float32)
     if not np.isfinite(image).all():
-        raise InputError(f"the image of item {index} holds values that are not finite; leave it out or mend it")
+        raise InputError(
+            f"the image of item {index} holds values that are not finite in single precision; leave it out or mend it"
+        )
     if as_given and np.abs(image).max() > FAR:
         raise InputError(
             f"the image of item {index} has values from {image.min():g} to {image.max():g}, which no network takes as "
@@ -237,4 +242,4 @@ def _item(data: Dataset, first: tuple[int, ...], columns: int, classes: int, as_
         )
     padded = np.full((columns, *labels.shape[1:]), IGNORE, np.uint8)
     padded[: len(labels)] = labels
-    return image.astype(np.float32), padded
+    return image, padded
