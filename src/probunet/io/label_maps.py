@@ -25,8 +25,6 @@ SLICES = "slice-*.png"
 """The slices of one label map of a volume, in a folder of their own, in the order of ``probunet sample``."""
 SAMPLES = "samples"
 """Name of the folder in which ``probunet sample`` writes the hypotheses of a case; other files lie beside it."""
-
-
 BESIDE = f"{SAMPLES}.npy"
 """What ``probunet sample`` writes beside the files of the hypotheses: the same once more."""
 _RASTER = ("PNG", "TIFF")
@@ -218,11 +216,12 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
                 "one to the other"
             )
     arrays = [None if of_set else held.maps(name) for held, of_set in zip(sets, pictures, strict=True)]
-    beside = next((array.shape[1:] for array in arrays if array is not None), None)
-    as_stored = beside is not None or len(placed) < len(everything)
-    plain = beside is None and any(picture.affine is None and picture.stored.kind in _RASTER for picture in everything)
+    plain = (picture.shape[1:] for picture in everything if picture.stored.kind in _RASTER)
+    shapes = {"array": (array.shape[1:] for array in arrays if array is not None), "picture": plain}
+    loose = next(((what, shape) for what, each in shapes.items() for shape in each), None)
+    as_stored = loose is not None or len(placed) < len(everything)
     return [
-        _stacked([_laid(picture, as_stored, plain, beside) for picture in of_set], of_set) if array is None else array
+        _stacked([_laid(picture, as_stored, loose) for picture in of_set], of_set) if array is None else array
         for array, of_set in zip(arrays, pictures, strict=True)
     ]
 
@@ -261,37 +260,37 @@ def _stacked(read: Sequence[LabelMaps], pictures: Sequence[Picture]) -> LabelMap
     return np.stack(read)
 
 
-def _laid(picture: Picture, as_stored: bool, plain: bool, beside: tuple[int, ...] | None) -> LabelMaps:
+def _laid(picture: Picture, as_stored: bool, loose: tuple[str, tuple[int, ...]] | None) -> LabelMaps:
     """The labels of a file in the order of what it is compared with.
 
     Args:
         picture: the file.
         as_stored: whether something beside it does not say where it lies.
-        plain: whether that is a picture.
-        beside: the shape of an array, where it is one.
+        loose: what does not say either in which order its pixels are, an array or a picture, and its shape.
 
     Raises:
-        InputError: the file fits what is beside it in two ways that differ, or does not fit an array at all.
+        InputError: the file fits that in two ways that differ, or does not fit at all.
     """
     canonical = picture.labels()
+    if not as_stored:
+        return canonical[0] if len(canonical) == 1 else canonical
     stored = picture.native(canonical)
     canonical, stored = (labels[0] if len(labels) == 1 else labels for labels in (canonical, stored))
-    if not as_stored:
-        return canonical
-    fitting = [canonical, stored] if plain or beside is not None else [stored]
-    if beside is not None:
-        fitting += [stored.T] if picture.stored.kind == "NIfTI" else []
-        fitting = [labels for labels in fitting if labels.shape == beside]
+    if loose is None or (picture.affine is None and picture.stored.kind != "NIfTI"):
+        return stored
+    what, shape = loose
+    orders = [canonical, stored] + ([stored.T] if what == "array" and picture.stored.kind == "NIfTI" else [])
+    fitting = [labels for labels in orders if labels.shape == shape]
     if not fitting:
         raise InputError(
-            f"{shown(picture.source)} has the shape {canonical.shape}, which does not fit the maps of shape {beside} "
+            f"{shown(picture.source)} has the shape {canonical.shape}, which does not fit the {what} of shape {shape} "
             "beside it; give both sides as files that say where they lie"
         )
     if any(not np.array_equal(labels, fitting[0]) for labels in fitting[1:]):
         raise InputError(
-            f"{shown(picture.source)} fits the {'array' if beside else 'picture'} beside it in two ways: nobody says "
-            "whether that is in the order in which 'probunet sample' writes pixels or in that of the file; give both "
-            "sides as files that say where they lie"
+            f"{shown(picture.source)} fits the {what} beside it in two ways: nobody says whether that is in the order "
+            "in which 'probunet sample' writes pixels or in that of the file; give both sides as files that say where "
+            "they lie"
         )
     return fitting[0]
 
