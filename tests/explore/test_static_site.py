@@ -167,8 +167,8 @@ def page(site):
 
 def test_the_browser_says_what_pytorch_says(page, model, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (128, 128)).astype(np.uint8)
-    np.save(tmp_path / "picture.npy", image)
-    page.set_input_files("#file", tmp_path / "picture.npy")
+    np.save(tmp_path / "εικόνα 1.npy", image)
+    page.set_input_files("#file", tmp_path / "εικόνα 1.npy")
     page.wait_for_selector(".group", timeout=30_000)
     latents = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)) * 2
     script = """async (latents) => {
@@ -265,7 +265,7 @@ def test_hypotheses_are_saved_on_the_whole_picture(page, tmp_path):
         page.click("#save-all")
     download.value.save_as(tmp_path / "saved.npy")
     saved = np.load(tmp_path / "saved.npy")
-    assert download.value.suggested_filename == "picture-hypotheses.npy"
+    assert download.value.suggested_filename == "εικόνα 1-hypotheses.npy"
     assert saved.shape == (32, 128, 128)
     assert saved[:, 48:80, 48:80].any()
     assert not saved[:, :48].any()

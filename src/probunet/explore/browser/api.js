@@ -166,7 +166,7 @@ export async function save(path) {
   });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([npy(whole, [maps.length, height, width])]));
-  link.download = `${picture.name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._-]+/g, "_")}-hypotheses.npy`;
+  link.download = `${picture.name.replace(/\.[^.]*$/, "").replace(/[<>:"/\\|?*\p{Cc}]/gu, "_")}-hypotheses.npy`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
