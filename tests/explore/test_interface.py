@@ -47,7 +47,7 @@ def check(answer, operation):
 
 
 def place(path, case):
-    return path.format(case=case, axis="row", position=0)
+    return path.format(case=case, axis="row", position=16)
 
 
 def asked(schema):

@@ -21,7 +21,9 @@ class Cut:
     def __init__(
         self,
         axis: Annotated[Literal["row", "column"], InPath(description="what is the same in all of the section")],
-        position: Annotated[int, InPath(ge=0, le=LARGEST_PLACE, description="its number in the picture")],
+        position: Annotated[
+            int, InPath(ge=0, le=LARGEST_PLACE, description="its number in the picture, within the field")
+        ],
     ) -> None:
         self.axis, self.position = axis, position
 
