@@ -72,12 +72,13 @@ def main() -> None:
         check_fit(one, store, asked.split)
     images = images_to_score(store, asked.split, trained[0].crop, "trained", trained[0].intensity)
     chosen = np.random.default_rng(asked.seed).permutation(len(images))[: asked.images]
-    shown = Subset(images, np.sort(chosen).tolist())
+    chosen.sort()
+    shown = Subset(images, chosen.tolist())
     models = [one.model() for one in trained]
-    mixtures = {str(path): [i * ORIENTATIONS] for i, path in enumerate(asked.models)}
-    mixtures |= {f"{path}, eight orientations": [*range(i * 8, i * 8 + 8)] for i, path in enumerate(asked.models)}
-    mixtures["all trainings"] = [i * ORIENTATIONS for i in range(len(models))]
-    mixtures["all trainings, eight orientations"] = [*range(len(models) * ORIENTATIONS)]
+    every = {str(path): range(i * ORIENTATIONS, (i + 1) * ORIENTATIONS) for i, path in enumerate(asked.models)}
+    every["all trainings"] = range(len(models) * ORIENTATIONS)
+    mixtures = {name: parts[::ORIENTATIONS] for name, parts in every.items()}
+    mixtures |= {f"{name}, eight orientations": parts for name, parts in every.items()}
     excess: dict[str, list[float]] = {name: [] for name in mixtures}
     convention, draws = store.convention(), torch.Generator().manual_seed(asked.seed)
     with torch.inference_mode():
@@ -93,7 +94,7 @@ def main() -> None:
             for one in zip(between.cross, between.samples, between.references, strict=True):
                 for name, parts in mixtures.items():
                     excess[name].append(mixed_excess(*one, parts, asked.n))
-    groups = [store.cases[images.indices[i]].patient for i in np.sort(chosen)]
+    groups = [store.cases[images.indices[i]].patient for i in chosen]
     result = {}
     for name, values in excess.items():
         interval = bootstrap_interval(np.array(values), groups, seed=asked.seed)

@@ -23,18 +23,14 @@ def benchmark():
 def test_one_part_has_the_unbiased_distance_and_equal_parts_that_of_their_union_without_its_bias(benchmark):
     random = np.random.default_rng(0)
     samples, readers = ((random.random((1, count, 6, 6)) < 0.4).astype(np.uint8) for count in (8, 4))
-    between = [part[0] for part in _distances(samples, readers)]
+    distances = pairwise_distances(samples, readers)
+    between = [part[0] for part in (distances.cross, distances.samples, distances.references)]
     whole = float(energy_distance(samples, readers, estimator="unbiased").value[0])
     assert benchmark.mixed_excess(*between, [0], 8) == pytest.approx(whole)
     halves = (energy_distance(part, readers, estimator="unbiased") for part in (samples[:, :4], samples[:, 4:]))
     first, second = (float(half.value[0]) for half in halves)
     across = between[1][:4, 4:].mean() - (between[1][:4, :4].sum() + between[1][4:, 4:].sum()) / 24
     assert benchmark.mixed_excess(*between, [0, 1], 4) == pytest.approx((first + second) / 2 - across / 2)
-
-
-def _distances(samples, readers):
-    between = pairwise_distances(samples, readers)
-    return between.cross, between.samples, between.references
 
 
 @pytest.mark.parametrize("orientation", range(8))

@@ -159,10 +159,10 @@ def _check(trained: TrainedModel, store: Store, split: Split, risk: float, n: in
             f"the {split} split of {shown(store.path)} has {patients} patients, too few for the risk {risk:g}, which "
             f"needs {needed} or more; ask for a higher risk or take more patients"
         )
+    check_pixels(trained, store)
     for part in (split, *([check] if check else [])):
         check_fit(trained, store, part)
         check_values(trained, store, part)
-        check_pixels(trained, store)
         store.indices(part)
         if both := trained.knows(store.patients(part), ["train"]):
             raise InputError(

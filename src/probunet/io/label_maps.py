@@ -19,7 +19,9 @@ from probunet.io.formats import KINDS, ending, is_left_behind, stem
 from probunet.io.pictures import Picture, picture_of, read_file
 
 LabelMaps = npt.NDArray[Any]
-ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name in ("PNG", "TIFF", "NIfTI", "NRRD", "MetaImage"))
+_RASTER = ("PNG", "TIFF")
+"""Kinds of files that do not say in which order their rows and columns are."""
+ENDINGS = tuple(known for known, kind in KINDS.items() if kind.name in (*_RASTER, "NIfTI", "NRRD", "MetaImage"))
 """Of files that hold one label map."""
 SLICES = "slice-*.png"
 """The slices of one label map of a volume, in a folder of their own, in the order of ``probunet sample``."""
@@ -27,8 +29,6 @@ SAMPLES = "samples"
 """Name of the folder in which ``probunet sample`` writes the hypotheses of a case; other files lie beside it."""
 BESIDE = f"{SAMPLES}.npy"
 """What ``probunet sample`` writes beside the files of the hypotheses: the same once more."""
-_RASTER = ("PNG", "TIFF")
-"""Kinds of files that do not say in which order their rows and columns are."""
 _PICTURES = {".bmp", ".gif", ".webp", ".jp2", ".mhd", ".nhdr", ".hdr", ".img", ".mgz"}
 """Endings of pictures that nothing here reads."""
 
@@ -216,12 +216,11 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
                 "one to the other"
             )
     arrays = [None if of_set else held.maps(name) for held, of_set in zip(sets, pictures, strict=True)]
-    plain = (picture.shape[1:] for picture in everything if picture.stored.kind in _RASTER)
-    shapes = {"array": (array.shape[1:] for array in arrays if array is not None), "picture": plain}
-    loose = next(((what, shape) for what, each in shapes.items() for shape in each), None)
-    as_stored = loose is not None or len(placed) < len(everything)
+    loose = [("array", array.shape[1:]) for array in arrays if array is not None]
+    loose += [("picture", picture.shape[1:]) for picture in everything if picture.stored.kind in _RASTER]
+    as_stored, beside = bool(loose) or len(placed) < len(everything), loose[0] if loose else None
     return [
-        _stacked([_laid(picture, as_stored, loose) for picture in of_set], of_set) if array is None else array
+        _stacked([_laid(picture, as_stored, beside) for picture in of_set], of_set) if array is None else array
         for array, of_set in zip(arrays, pictures, strict=True)
     ]
 

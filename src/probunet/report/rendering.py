@@ -58,12 +58,12 @@ def write_page(
         }
     tables = [table for made in sections for table in made.tables]
     if not target.exists():  # else they are of the same report as the page
-        beside = [f"figures/{name}" for name in drawn] + [f"tables/{table.name}.csv" for table in tables]
-        for place in (target.parent / name for name in beside):
-            if place.exists():
-                other = "remove it, or give --out in a folder of its own"
-                raise InputError(f"{shown(place)} exists and is not of {target.name}; {other}")
-            check_outputs([place])
+        names = [f"figures/{name}" for name in drawn] + [f"tables/{table.name}.csv" for table in tables]
+        beside = [target.parent / name for name in names]
+        if taken := next((place for place in beside if place.exists()), None):
+            other = "remove it, or give --out in a folder of its own"
+            raise InputError(f"{shown(taken)} exists and is not of {target.name}; {other}")
+        check_outputs(beside)
     pages = Environment(loader=PackageLoader("probunet.report", "."), autoescape=True, undefined=StrictUndefined)
     encoded = {name.removesuffix(".png"): _as_url(png) for name, png in drawn.items() if name.endswith(".png")}
     page = pages.get_template(template).render(title=title, sections=sections, encoded=encoded, cell=cell, **facts)
@@ -107,11 +107,10 @@ def _missing_letters() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    lacking = [one for one in caught if "missing from font" in str(one.message)]
-    for other in caught:
-        if other not in lacking:
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-    if lacking:
+    others = [one for one in caught if "missing from font" not in str(one.message)]
+    for other in others:
+        warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    if len(others) < len(caught):
         log.warning("note: no font here has the letters of some names; pictures have boxes in their place")
 
 

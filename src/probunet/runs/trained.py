@@ -86,11 +86,11 @@ def _is_exported(path: Path | str) -> bool:
 
 def _exported(path: Path | str, trust: Trust) -> ExportedModel | None:
     """A published model or an exported folder, ``None`` for anything else."""
+    if not _is_exported(path):
+        return None
     if str(path).startswith(HUB):
         return ExportedModel(fetch(str(path).removeprefix(HUB)), trust)
-    if folder := find_published(str(path)):
-        return ExportedModel(folder, trust)
-    return ExportedModel(path, trust) if (Path(path) / EXPORTED).is_file() else None
+    return ExportedModel(find_published(str(path)) or path, trust)
 
 
 def load(path: Path | str, device: str = "cpu", trust: Trust = ()) -> SegmentationModel:
