@@ -88,7 +88,7 @@ def test_killed_it_goes_on_where_it_was(store, tmp_path, monkeypatch):
     file = config(tmp_path, store)
     content = yaml.safe_load(file.read_text())
     models = {name: content["models"][name] for name in ("unet", "probabilistic_unet")}
-    trainer = {**content["trainer"], "max_steps": 30}
+    trainer = {**content["trainer"], "max_steps": 120}
     file.write_text(yaml.safe_dump({**content, "models": models, "trainer": trainer}))
     out = tmp_path / "out"
     reports, listen = [], processes._listen
@@ -104,7 +104,7 @@ def test_killed_it_goes_on_where_it_was(store, tmp_path, monkeypatch):
         with pytest.raises(RuntimeError, match="ended with exit code -9"):
             main(["compare", "--config", str(file)])
     assert reports == []
-    assert {read_checkpoint(file)["global_step"] for file in out.glob("*/checkpoints/last.ckpt")} - {30}
+    assert {read_checkpoint(file)["global_step"] for file in out.glob("*/checkpoints/last.ckpt")} - {120}
     main(["compare", "--config", str(file)])
     assert reports == [out]
     whole = {key: value for key, value in content.items() if key not in ("n", "workers")}
@@ -192,5 +192,6 @@ def test_a_guest_of_another_unit_is_refused_as_sample_refuses_the_pictures(train
     words = ("--data.store", str(store.path), "--data.crop", "16", "--trained.model", str(guest), "-n", "1")
     assert "takes HU; prepare the data in this unit" in failing("compare", "--out", str(tmp_path / "out"), *words)
     assert "takes HU; prepare the data in this unit" in failing("evaluate", str(guest), "--data", str(store.path))
+    assert "takes HU; prepare the data in this unit" in failing("explore", str(guest), str(store.path), "--port", "0")
     with pytest.raises(pu.InputError, match="takes HU"):
         pu.evaluate(guest, store, n=(1,))

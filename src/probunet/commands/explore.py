@@ -9,7 +9,9 @@ from probunet.core.console import console
 from probunet.core.descriptions import read_text
 from probunet.core.devices import chosen_device
 from probunet.core.errors import InputError
-from probunet.data.manifest import Split
+from probunet.data.manifest import Split, is_store
+from probunet.data.store import Store
+from probunet.evaluation.fit import check_values
 from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
@@ -56,8 +58,8 @@ def explore(
         probunet explore runs/demo/probabilistic_unet --static site
 
     Raises:
-        InputError: no model, no pictures, a port that is taken, a token that is too short, or a model that does not
-            run in a browser.
+        InputError: no model, no pictures, data of another unit or other channels than the model's, a port that is
+            taken, a token that is too short, or a model that does not run in a browser.
     """
     if static is not None:
         if data is not None:
@@ -68,8 +70,11 @@ def explore(
     loopback = host in LOOPBACK
     token = _token(token_file) if token_file is not None else None if loopback else secrets.token_hex(16)
     device = chosen_device(device)
-    cases = Cases(cases_of(data, split))
-    app = make_app(Engine(open_model(model, trust or ()), device), cases, LOOPBACK if loopback else None, token)
+    cases, engine = Cases(cases_of(data, split)), Engine(open_model(model, trust or ()), device)
+    if data is not None and is_store(data):  # of one kind: what the model says of the first holds of all
+        check_values(engine.trained, Store(data), split)
+        engine.predictor(cases.listed[0].load().picture)
+    app = make_app(engine, cases, LOOPBACK if loopback else None, token)
     with listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")

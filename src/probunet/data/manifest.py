@@ -21,6 +21,7 @@ from probunet.core.descriptions import read_json, read_text
 from probunet.core.errors import InputError
 from probunet.core.files import sha256, shown
 
+MANIFEST = "manifest.json"
 FORMAT, VERSION = "probunet-store", 3
 """3: cases and patients under these names, readers by name."""
 LONGEST_NAME = 300
@@ -156,17 +157,20 @@ class Manifest(_Part):
         return self
 
 
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a prepared store."""
+    return (folder / MANIFEST).is_file()
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read and check ``manifest.json`` of a store.
 
     Raises:
         InputError: no store, of another version, or not as the schema says.
     """
-    file = folder / "manifest.json"
+    file = folder / MANIFEST
     if not file.is_file():
-        raise InputError(
-            f"{shown(folder)} is not a prepared store (no manifest.json); make one with 'probunet prepare'"
-        )
+        raise InputError(f"{shown(folder)} is not a prepared store (no {MANIFEST}); make one with 'probunet prepare'")
     content = read_json(file)
     if content.get("format") != FORMAT:
         raise InputError(f"{shown(file)} is not the manifest of a probunet store")
@@ -239,4 +243,4 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     names = [name for name in FILES if (folder / name).is_file()]
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
     manifest = {"format": FORMAT, "version": VERSION, **facts, "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.types import IGNORE
+from probunet.data.manifest import is_store
 from probunet.data.own.folder import open_folder, read_case
 from probunet.data.store import Store
 
@@ -69,7 +70,7 @@ def open_source(data: Path) -> Source:
     Raises:
         InputError: neither of them, or readers who are not persons.
     """
-    return _of_store(Store(data)) if (data / "manifest.json").is_file() else _of_folder(data)
+    return _of_store(Store(data)) if is_store(data) else _of_folder(data)
 
 
 def _of_store(store: Store) -> Source:

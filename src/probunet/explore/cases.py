@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from probunet.core.files import shown
 from probunet.data.flips import modes as flip_modes
-from probunet.data.manifest import Split
+from probunet.data.manifest import Split, is_store
 from probunet.data.pictures import picture_of_case, readings_of_case
 from probunet.data.store import Store
 from probunet.explore.recent import Recent
@@ -104,7 +104,7 @@ def cases_of(source: Path | None, split: Split) -> list[Case]:
     """
     if source is None:
         return []
-    if (source / "manifest.json").is_file():
+    if is_store(source):
         store = Store(source)
         return [Case(store.cases[i].name, partial(_from_store, store, int(i))) for i in store.indices(split)]
     pictures = find_pictures([source], most=MOST_FILES)

@@ -17,6 +17,7 @@ from probunet.core.files import check_outputs
 from probunet.core.marks import foreground, fullest_slice, marked
 from probunet.core.packages import require
 from probunet.core.writing import writing_file
+from probunet.data.manifest import is_store
 from probunet.data.own.folder import Dataset, open_folder, read_case
 from probunet.data.store import Store
 from probunet.metrics.agreement import Agreement
@@ -156,7 +157,7 @@ def fingerprint(data: Path, picture: Path | None = None) -> Fingerprint:
     if picture is not None:
         require("matplotlib", "a contact sheet")
         check_outputs([picture], [data], [MARK])
-    if (data / "manifest.json").is_file():
+    if is_store(data):
         store = Store(data)
         if store.flips:
             raise InputError(f"{data} has one label map an image and label flips, no readers to inspect")
