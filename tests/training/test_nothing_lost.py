@@ -1,5 +1,6 @@
 """Whatever ends a training, the state that it reached is there, the best model stays the best, and nothing else."""
 
+import csv
 import errno
 import os
 import shutil
@@ -48,7 +49,7 @@ def test_the_last_state_is_kept_at_a_validation_that_does_not_improve(experiment
 
     monkeypatch.setattr(checkpoints.WholeCheckpoints, "save_checkpoint", save)
     train(experiment_file)
-    assert [step for name, step in steps if name == "last.ckpt"] == [2, 4, 6, 6]
+    assert [step for name, step in steps if name == "last.ckpt"] == [2, 4, 6]
     assert [step for name, step in steps if name == "best.ckpt"] == [2]
 
 
@@ -95,7 +96,7 @@ def test_a_disk_without_second_names_keeps_a_copy(experiment_file, tmp_path, mon
     monkeypatch.setattr(os, "link", refuse)
     train(experiment_file)
     run = Run(tmp_path / "run" / "unet")
-    assert read_checkpoint(run.previous)["global_step"] == 6
+    assert read_checkpoint(run.previous)["global_step"] == 3
     assert run.training()["steps"] == 6
 
 
@@ -217,3 +218,20 @@ def test_the_checksum_is_of_values_however_they_lie_in_memory():
         [table.T.contiguous(), one.reshape(1).clone(), torch.full((4,), 1.5, dtype=torch.float64)]
     )
     assert checksum(torch.zeros(0, 3)) != checksum(torch.zeros(3, 0))
+
+
+def test_the_last_step_is_validated_also_between_two_validations(experiment_file, tmp_path):
+    def validated():
+        [*_, table] = sorted((tmp_path / "run" / "unet" / "log").glob("*/metrics.csv"), key=lambda f: f.stat().st_mtime)
+        with table.open(newline="") as handle:
+            return [int(row["step"]) for row in csv.DictReader(handle) if row["validation/ged2"]]
+
+    change(experiment_file, "trainer", val_check_interval=4, max_steps=4)
+    train(experiment_file)
+    change(experiment_file, "trainer", max_steps=7)
+    train(experiment_file)
+    assert validated() == [7]
+    change(experiment_file, "trainer", max_steps=9, val_check_interval=50)
+    train(experiment_file)
+    assert validated() == [9]
+    assert Run(tmp_path / "run" / "unet").training()["steps"] == 9

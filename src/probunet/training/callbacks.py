@@ -115,7 +115,7 @@ class StopOnSignal(Callback):
         if number := highest(trainer, self.received or 0):
             self.received = signal.Signals(int(number))
             trainer.should_stop = True
-            if (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or math.inf):
+            if not validation_follows(trainer):
                 trainer.limit_val_batches = 0  # Lightning would validate before it stops, at a step like no other
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,6 +131,24 @@ class StopOnSignal(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+class ValidateLast(Callback):
+    """Has the last step validated as well, where it is no multiple of the interval: the best weights may be its own."""
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """End a training that would end without a validation; Lightning validates before it ends one."""
+        trainer.should_stop = trainer.should_stop or _is_last(trainer)
+
+
+def validation_follows(trainer: Trainer) -> bool:
+    """Whether the state after this step is validated."""
+    interval = trainer.val_check_batch or math.inf
+    return _is_last(trainer) or not (trainer.fit_loop.total_batch_idx + 1) % interval
+
+
+def _is_last(trainer: Trainer) -> bool:
+    return trainer.global_step == trainer.max_steps
 
 
 def _state(trainer: Trainer) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from probunet.core.errors import InputError
 from probunet.core.writing import remove_remains
 from probunet.runs.checkpoints import read_checkpoint, write_checkpoint
 from probunet.runs.run import Run
+from probunet.training.callbacks import validation_follows
 from probunet.training.placement import highest
 from probunet.training.task import VALIDATION
 
@@ -96,22 +96,23 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, run: Run) -> None:
-        self.run, self.saved = run, time.monotonic()
+        self.run, self.saved, self.step = run, time.monotonic(), -1
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Save after a step, unless a validation follows, which a training resumed from here would leave out."""
-        validated = not (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or math.inf)
-        if highest(trainer, time.monotonic() - self.saved) >= SAVE_EVERY and not validated:
-            self._save(trainer)
+        if highest(trainer, time.monotonic() - self.saved) >= SAVE_EVERY and not validation_follows(trainer):
+            self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what the validation was of."""
         if trainer.state.fn == TrainerFn.FITTING:
-            self._save(trainer)
+            self.save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.run.last)
-        self.saved = time.monotonic()
+    def save(self, trainer: Trainer) -> None:
+        """Save the state, unless it is saved; the one before stays another one."""
+        if trainer.global_step != self.step:
+            trainer.save_checkpoint(self.run.last)
+            self.saved, self.step = time.monotonic(), trainer.global_step
 
 
 def newest_readable(run: Run) -> Path | None:

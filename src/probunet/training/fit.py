@@ -29,7 +29,7 @@ from probunet.models.base import SegmentationModel
 from probunet.objectives.energy_score import EnergyScore
 from probunet.runs.run import COMPLETE, Run
 from probunet.training.batch_norm import share_batch_norm
-from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar
+from probunet.training.callbacks import StopOnSignal, Stopwatch, TellProgress, TrainingBar, ValidateLast
 from probunet.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints, newest_readable
 from probunet.training.compiled import CompileNetworks
 from probunet.training.data import TrainingData
@@ -90,10 +90,12 @@ class Fit:
         convention = self.store.convention()
         task = SegmentationTask(model, self.optimisation, self.seed, shared_progress, convention, energy=self.energy)
         stop, watch, skip = StopOnSignal(), Stopwatch(), SkipNotFinite(self.run.path)
+        best, last = BestCheckpoint(self.run), LastCheckpoint(self.run)  # in this order: the last state knows the best
         compiling = [CompileNetworks(self.data.crop, self.data.batch_size)] if self.compile else []
         bar = TellProgress(self.tell, progress) if self.tell else TrainingBar(self.run.name, progress)
         arguments = resolved(self.trainer, self.run.path, model, self.data.crop, self.data.batch_size)
-        trainer = self._trainer(arguments, [stop, watch, skip, *compiling, *([bar] if is_first() else [])])
+        shown = [bar] if is_first() else []
+        trainer = self._trainer(arguments, [stop, ValidateLast(), watch, skip, *compiling, *shown, best, last])
         if trainer.world_size > 1:
             share_batch_norm(model)
         loaders = self._loaders(trainer, model.learns_from_readers)
@@ -102,24 +104,24 @@ class Fit:
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             warnings.filterwarnings("ignore", module="torch")
             trainer.fit(task, *loaders, ckpt_path=resume, weights_only=True)
-            trainer.save_checkpoint(self.run.last)
-            best = self._validated(trainer, task, loaders[1]) if stop.received is None else None
+            last.save(trainer)
+            score = self._validated(trainer, task, loaders[1], best) if stop.received is None else None
         if stop.received is not None:
             _stop(trainer, stop.received)
         if trainer.is_global_zero:
-            summary = _summary(trainer, model, watch.seconds, skip.skipped, best)
+            summary = _summary(trainer, model, watch.seconds, skip.skipped, score)
             write_json(self.run.path / COMPLETE, summary)
 
-    def _validated(self, trainer: pl.Trainer, task: SegmentationTask, images: DataLoader[Any]) -> float | None:
+    def _validated(
+        self, trainer: pl.Trainer, task: SegmentationTask, images: DataLoader[Any], best: BestCheckpoint
+    ) -> float | None:
         """Make sure that a finished training leaves a validated model; give its D_GED^2."""
-        checkpoint = next(c for c in trainer.callbacks if isinstance(c, BestCheckpoint))  # type: ignore[attr-defined]
-        score = checkpoint.best_model_score
-        if score is None or not self.run.best.is_file():
-            best = trainer.validate(task, images, verbose=False)[0][VALIDATION]
+        if best.best_model_score is None or not self.run.best.is_file():
+            score = float(trainer.validate(task, images, verbose=False)[0][VALIDATION])
             trainer.save_checkpoint(self.run.best, weights_only=True)
         else:
-            best = float(score)
-        return best if math.isfinite(best) else None
+            score = float(best.best_model_score)
+        return score if math.isfinite(score) else None
 
     def _loaders(self, trainer: pl.Trainer, learns_from_readers: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
         part, device = (trainer.global_rank, trainer.world_size), trainer.strategy.root_device
@@ -149,7 +151,7 @@ class Fit:
                     max_epochs=-1,
                     check_val_every_n_epoch=None,
                     default_root_dir=path,
-                    callbacks=[*callbacks, BestCheckpoint(self.run), LastCheckpoint(self.run)],
+                    callbacks=callbacks,
                     plugins=[WholeCheckpoints(self.run)],
                     logger=[CSVLogger(path, name="log"), TensorBoardLogger(str(path), name="log", version="")],
                     enable_progress_bar=False,
