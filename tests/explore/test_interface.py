@@ -1,5 +1,6 @@
 """What ``/openapi.json`` says is true: every path answers as it is described, also where it refuses."""
 
+import inspect
 import io
 
 import jsonschema
@@ -11,10 +12,12 @@ pytest.importorskip("httpx2", reason="httpx2, which drives the server in tests, 
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
+from probunet.commands.sample import sample
 from probunet.explore.app import make_app
 from probunet.explore.cases import Cases, cases_of
 from probunet.explore.engine import Engine
 from probunet.explore.guard import LOOPBACK
+from probunet.metrics.clusters import ALIKE
 from probunet.runs.run import Run
 
 NEEDED = {"/api/cases/{case}/decode": {"z": "0,0,0,0,0,0"}}
@@ -104,3 +107,18 @@ def test_a_page_to_read_says_the_same_without_a_network(client, schema):
     assert "//" not in page.text.replace("http-equiv", "")
     assert client.get("/reference.css").status_code == 200
     assert 'href="docs"' in client.get("/").text
+
+
+def test_a_parameter_that_a_path_does_not_have_is_no_parameter_that_was_not_given(client, schema):
+    for path, operation in asked(schema):
+        answer = client.get(place(path, 0), params=NEEDED.get(path, {}) | {"seeed": "5"})
+        assert answer.status_code == 422, path
+        assert "there is no parameter 'seeed' here" in answer.json()["detail"]
+        check(answer, operation)
+    assert client.get("/api/cases/0/labels?n=0").json()["detail"].startswith("n=0: ")
+
+
+def test_hypotheses_are_grouped_as_sample_groups_them(client):
+    asked_for = client.get("/api/cases/0/hypotheses?n=16").json()["groups"]
+    assert asked_for == client.get(f"/api/cases/0/hypotheses?n=16&distance={ALIKE}").json()["groups"]
+    assert inspect.signature(sample).parameters["group_distance"].default == ALIKE

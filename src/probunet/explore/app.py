@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from probunet.core.errors import InputError
 from probunet.core.version import VERSION as __version__
 from probunet.explore.about import Format, describe_model
-from probunet.explore.asked import A, D, computing, numbers
+from probunet.explore.asked import A, D, computing, known_parameters, numbers
 from probunet.explore.calibrated import add_calibrated
 from probunet.explore.cases import Cases
 from probunet.explore.engine import Engine
@@ -26,7 +27,7 @@ from probunet.explore.schema import REFUSALS, array_answer, attachment, binary, 
 from probunet.explore.sections import add_sections
 from probunet.explore.volumes import letters
 from probunet.io.uploads import MAXIMUM_BYTES
-from probunet.metrics.clusters import groups
+from probunet.metrics.clusters import ALIKE, groups
 
 
 def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token: str | None = None) -> FastAPI:
@@ -38,10 +39,18 @@ def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token:
         hosts: names that the Host header may have; ``None``: any.
         token: what every request must carry; ``None``: nothing.
     """
-    app = FastAPI(title="probunet explore", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="probunet explore",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(known_parameters)],
+        responses={422: REFUSALS[422]},
+    )
     app.state.engine, app.state.cases, app.state.load = engine, cases, Load()
     app.add_middleware(Guard, hosts=hosts, token=token)
     app.add_exception_handler(InputError, _sentence)
+    app.add_exception_handler(RequestValidationError, _parameter)
     _about(app, engine, cases)
     _uploads(app, cases)
     _pictures(app)
@@ -55,6 +64,13 @@ def make_app(engine: Engine, cases: Cases, hosts: tuple[str, ...] | None, token:
 
 def _sentence(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 422)
+
+
+def _parameter(_: Request, error: Exception) -> JSONResponse:
+    """One sentence on the first parameter that is wrong, as all other refusals are one."""
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
+    value = "" if first["type"] == "missing" else f"={str(first['input'])[:40]}"
+    return JSONResponse({"detail": f"{first['loc'][-1]}{value}: {first['msg'][0].lower()}{first['msg'][1:]}"}, 422)
 
 
 def _about(app: FastAPI, engine: Engine, cases: Cases) -> None:
@@ -157,7 +173,7 @@ def _pictures(app: FastAPI) -> None:
 
 def _hypotheses(app: FastAPI) -> None:
     @app.get("/api/cases/{case}/hypotheses", dependencies=[Depends(computing)], responses=REFUSALS)
-    def hypotheses(drawn: D, distance: Annotated[float, Query(gt=0, le=1)] = 0.3) -> dict[str, Any]:
+    def hypotheses(drawn: D, distance: Annotated[float, Query(gt=0, le=1)] = ALIKE) -> dict[str, Any]:
         """Hypotheses: latents, pixels of every class, and groups (average linkage of 1 - IoU below ``distance``).
 
         Of a volume: how large the hypotheses and readings are, what they mark in every slice, and groups of volumes.

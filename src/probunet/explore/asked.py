@@ -19,6 +19,21 @@ LARGEST_PLACE = 100_000
 Seed = Annotated[int, Query(ge=0, le=2**31, description="of the hypotheses")]
 
 
+async def known_parameters(request: Request) -> None:
+    """Refuse a parameter that the route does not have: a misspelt one would count as not given.
+
+    Raises:
+        InputError: there is one; those that the route has are named.
+    """
+    described = request.app.openapi()["paths"].get(request.scope["route"].path, {}).get(request.method.lower())
+    if described is None:
+        return
+    known = [given["name"] for given in described.get("parameters", ()) if given["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            raise InputError(f"there is no parameter '{name[:40]}' here; there are {', '.join(known) or 'none'}")
+
+
 async def computing(request: Request) -> AsyncIterator[None]:
     """Wait until this client has fewer requests under way; holds no thread meanwhile."""
     async with request.app.state.load.computation(client_of(request.scope)):

@@ -17,14 +17,18 @@ from probunet.io.uploads import MAXIMUM_BYTES
 
 BINARY = "application/octet-stream"
 _WORDS = {"text/plain": {"schema": {"type": "string"}}}
-_DETAIL = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}
 _SENTENCE = {
-    "application/json": {"schema": {"type": "object", "required": ["detail"], "properties": {"detail": _DETAIL}}}
+    "application/json": {
+        "schema": {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
+    }
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"description": "a host or site that this server does not answer to", "content": _WORDS},
     404: {"description": "no such case (any more)", "content": _SENTENCE},
-    422: {"description": "one sentence on what cannot be done, or the parameters that are wrong", "content": _SENTENCE},
+    422: {
+        "description": "one sentence on what cannot be done, or on a parameter that is wrong or unknown",
+        "content": _SENTENCE,
+    },
     429: {"description": "too many requests of this client wait already", "content": _SENTENCE},
 }
 """What every route about a case may answer instead."""

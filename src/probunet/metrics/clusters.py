@@ -28,7 +28,11 @@ class Group:
     frequency: float
 
 
-def groups(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = 0.5) -> list[Group]:
+ALIKE = 0.5
+"""Largest 1 - IoU within a group, where nothing else is chosen."""
+
+
+def groups(labels: npt.NDArray[np.uint8], num_classes: int, distance: float = ALIKE) -> list[Group]:
     """Group hypotheses whose average distance (1 - IoU) is small, most frequent group first.
 
     Average linkage; the IoU is averaged over the classes that either of two hypotheses has (the foreground alone

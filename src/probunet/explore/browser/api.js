@@ -115,7 +115,7 @@ async function hypotheses(question) {
     for (let p = i * size; p < (i + 1) * size; p++) counts[labels[p]]++;
     return counts;
   });
-  return { field: question.field, latents, pixels, groups: groups(labels, n, classes, question.number("distance", 0.3)), volume: null };
+  return { field: question.field, latents, pixels, groups: groups(labels, n, classes, question.number("distance", 0.5)), volume: null };
 }
 
 async function calibrated(question) {

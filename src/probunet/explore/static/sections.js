@@ -36,14 +36,14 @@ export class Sections {
     at("sections").hidden = !hypotheses?.volume;
     if (!hypotheses?.volume) { this.loaded = ""; now.cut = null; return; }
     now.cut = inside(now.cut ?? {});
-    const query = `${place()}n=${chosen.n}&seed=${chosen.seed}`.replace(/slice=\d+&/, "");
+    const within = place().replace(/slice=\d+&/, ""), query = `${within}n=${chosen.n}&seed=${chosen.seed}`;
     const wanted = JSON.stringify([path(), query, known.field, now.cut]);
     if (wanted === this.loaded) return this.draw();
     this.loaded = wanted;
     const shown = await Promise.all(PLANES.map(async (plane) => {
       const where = `${path()}/sections/${plane.cut}/${now.cut[plane.cut]}`;
-      const [image, readers, labels] = await Promise.all([array(`${where}/picture?${query}`, Float32Array),
-        array(`${where}/readers?${query}`, Uint8Array), array(`${where}/labels?${query}`, Uint8Array)]);
+      const [image, readers, labels] = await Promise.all([array(`${where}/picture?${within}`, Float32Array),
+        array(`${where}/readers?${within}`, Uint8Array), array(`${where}/labels?${query}`, Uint8Array)]);
       return { image, readers: parts(readers), labels: parts(labels) };
     }));
     if (wanted !== this.loaded) return; // somebody went on
