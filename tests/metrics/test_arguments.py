@@ -87,3 +87,27 @@ def test_what_is_measured_exists():
         m.energy_distance(SAMPLES[:, :0], READERS)
     with pytest.raises(InputError, match="give every image a group"):
         m.bootstrap_interval([1.0, 2.0], [float("nan"), 1.0])
+
+
+def test_label_maps_to_measure_are_integers_and_spacings_of_any_kind():
+    with pytest.raises(InputError, match="maps must be an array or tensor of integer labels, not float64"):
+        m.sizes(SAMPLES[0] * 1.0)
+    with pytest.raises(InputError, match=re.escape("label=1.5 must be a whole number")):
+        m.sizes(SAMPLES[0], 1.5)
+    assert m.sizes(SAMPLES[0], spacing=np.array([1.0, 2.0])).size.tolist() == [32.0] * 4
+    by_array = m.surface_distances(SAMPLES, READERS, spacing=np.array([1.0, 2.0]))
+    assert np.isnan(by_array.hausdorff).all()
+    for spacing in (2.0, (), (1.0, 0.0), (1.0, float("inf"))):
+        for measured in (
+            lambda s: m.sizes(SAMPLES[0], spacing=s),
+            lambda s: m.surface_distances(SAMPLES, READERS, spacing=s),
+        ):
+            with pytest.raises(InputError, match="spacing"):
+                measured(spacing)
+
+
+def test_infinite_values_have_no_mean():
+    with pytest.raises(InputError, match="values holds 1 infinite values"):
+        m.bootstrap_interval([1, np.inf, 2])
+    with pytest.raises(InputError, match="b holds 1 infinite values"):
+        m.compare([1, 2], [np.inf, 2])

@@ -82,6 +82,14 @@ def test_the_diameters_of_a_disc_and_an_ellipse():
     assert measured.size == pytest.approx([math.pi * 15**2, math.pi * 8 * 4], rel=0.02)
 
 
+def test_without_a_distance_between_slices_volumes_are_in_voxels_and_diameters_in_mm():
+    maps = volume(((1, 3), (2, 6), (3, 5)))[None]
+    whole, flat = sizes(maps, spacing=(2.0, 0.5, 0.25)), sizes(maps, spacing=(None, 0.5, 0.25))
+    assert (whole.unit, whole.size.tolist()) == ("mm3", [16 * 0.25])
+    assert (flat.unit, flat.length, flat.size.tolist()) == ("voxels", "mm", [16])
+    assert flat.diameter.tolist() == whole.diameter.tolist()
+
+
 def test_maps_that_cannot_be_measured_are_refused():
     with pytest.raises(InputError, match="are not one or more label maps"):
         sizes(np.zeros((2, 3), np.uint8))

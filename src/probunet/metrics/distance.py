@@ -152,19 +152,24 @@ def _measured(
     ]
 
 
+def check_map(name: str, maps: object) -> None:
+    """Refuse what are no label maps: other numbers than integers, or a mask that would be lost."""
+    is_integer = (
+        not (maps.is_floating_point() or maps.is_complex())
+        if isinstance(maps, torch.Tensor)
+        else isinstance(maps, np.ndarray) and maps.dtype.kind in "bui"
+    )
+    if not is_integer:
+        kind = getattr(maps, "dtype", type(maps).__name__)
+        raise InputError(f"{name} must be an array or tensor of integer labels, not {kind}")
+    if np.ma.is_masked(maps):
+        raise InputError(f"{name} are a masked array, whose mask would be lost; fill it with the ignore label")
+
+
 def check_maps(samples: Maps, references: Maps) -> None:
     """Refuse label maps that cannot be compared."""
     for name, maps in (("samples", samples), ("references", references)):
-        is_integer = (
-            not (maps.is_floating_point() or maps.is_complex())
-            if isinstance(maps, torch.Tensor)
-            else isinstance(maps, np.ndarray) and maps.dtype.kind in "bui"
-        )
-        if not is_integer:
-            kind = getattr(maps, "dtype", type(maps).__name__)
-            raise InputError(f"{name} must be an array or tensor of integer labels, not {kind}")
-        if np.ma.is_masked(maps):
-            raise InputError(f"{name} are a masked array, whose mask would be lost; fill it with the ignore label")
+        check_map(name, maps)
         if maps.ndim < 3:
             raise InputError(
                 f"{name} have the shape {tuple(maps.shape)}; needed is (images, maps, ...spatial), "

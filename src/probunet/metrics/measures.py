@@ -14,7 +14,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from probunet.core.errors import InputError
-from probunet.metrics.distance import Floats
+from probunet.core.numbers import checked_spacing, whole_number
+from probunet.metrics.distance import Floats, check_map
 from probunet.metrics.overlap import Maps, as_array
 
 Mask = npt.NDArray[np.bool_]
@@ -54,6 +55,8 @@ class Sizes:
     """(n,) longest diameter perpendicular to it in the same slice and part."""
     unit: str
     """Of ``size``: mm3, mm2, voxels or pixels."""
+    length: str = "pixels"
+    """Unit of the diameters: mm or pixels."""
 
     @property
     def empty(self) -> float:
@@ -70,18 +73,17 @@ class Sizes:
         Args:
             above: thresholds t for which P(size > t) is wanted, in the unit of the sizes.
         """
-        length = "mm" if self.unit.startswith("mm") else "pixels"
         return {
             "unit": self.unit,
             **Spread.of(self.size).as_json(),
             "probability_above": {f"{threshold:g}": self.above(threshold) for threshold in above},
             "probability_empty": self.empty,
-            "diameter": {"unit": length, **Spread.of(self.diameter).as_json()},
-            "perpendicular_diameter": {"unit": length, **Spread.of(self.perpendicular).as_json()},
+            "diameter": {"unit": self.length, **Spread.of(self.diameter).as_json()},
+            "perpendicular_diameter": {"unit": self.length, **Spread.of(self.perpendicular).as_json()},
         }
 
 
-def sizes(maps: Maps, label: int = 1, spacing: Sequence[float] | None = None) -> Sizes:
+def sizes(maps: Maps, label: int = 1, spacing: Sequence[float | None] | None = None) -> Sizes:
     """Volume and longest diameter of a class in every map, as radiologists measure it (RECIST 1.1).
 
     The diameter is the longest distance between two points of the outline of one connected part (corners connect) in
@@ -93,10 +95,11 @@ def sizes(maps: Maps, label: int = 1, spacing: Sequence[float] | None = None) ->
         maps: (n, H, W) or (n, D, H, W) integer labels, slices through the plane first; memory-mapped ones are read
             slice by slice.
         label: the class.
-        spacing: mm of a pixel along each spatial axis, (H, W) or (D, H, W); pixels and voxels if not given.
+        spacing: mm of a pixel along each spatial axis, (H, W) or (D, H, W); pixels and voxels if not given. Where the
+            distance between slices is ``None``, volumes are in voxels.
 
     Raises:
-        InputError: maps without one to three spatial axes, or a spacing that does not fit them.
+        InputError: no integer maps, not two or three spatial axes, or a spacing that does not fit them.
 
     >>> square = np.zeros((1, 3, 8, 8), np.uint8)
     >>> square[0, 1, 2:6, 2:5] = 1
@@ -104,13 +107,15 @@ def sizes(maps: Maps, label: int = 1, spacing: Sequence[float] | None = None) ->
     >>> measured.size.tolist(), measured.unit, measured.empty
     ([6.0], 'mm3', 0.0)
     """
+    check_map("maps", maps)
+    whole_number("label", label, 0)
     axes = maps.ndim - 1
     if axes not in (2, 3) or not len(maps):
         raise InputError(f"maps of shape {tuple(maps.shape)} are not one or more label maps (n, H, W) or (n, D, H, W)")
-    if spacing is not None and (len(spacing) != axes or not all(0 < mm < math.inf for mm in spacing)):
-        raise InputError(f"spacing {list(spacing)} does not fit maps with {axes} axes; give a size in mm an axis")
-    unit = {(2, True): "pixels", (3, True): "voxels", (2, False): "mm2", (3, False): "mm3"}[axes, spacing is None]
-    mm = tuple(spacing or (1.0,) * axes)
+    apart = axes == 2 or spacing is None or len(spacing) != axes or spacing[0] is not None
+    mm = checked_spacing(spacing if apart or spacing is None else (1.0, *spacing[1:]), axes)
+    known = spacing is not None and apart
+    unit = {(2, False): "pixels", (3, False): "voxels", (2, True): "mm2", (3, True): "mm3"}[axes, known]
     counts, longest = np.zeros(len(maps)), np.zeros((len(maps), 2))
     for i, labels in enumerate(maps):
         for slice_labels in labels if axes == 3 else (labels,):
@@ -119,7 +124,8 @@ def sizes(maps: Maps, label: int = 1, spacing: Sequence[float] | None = None) ->
             counts[i] += count
             if count:
                 longest[i] = max(tuple(longest[i]), _diameters(mask, (mm[-2], mm[-1]), longest[i, 0]))
-    return Sizes(counts * math.prod(mm), longest[:, 0], longest[:, 1], unit)
+    size = counts * math.prod(mm) if known else counts
+    return Sizes(size, longest[:, 0], longest[:, 1], unit, "pixels" if spacing is None else "mm")
 
 
 def _diameters(mask: Mask, mm: tuple[float, float], at_least: float) -> tuple[float, float]:

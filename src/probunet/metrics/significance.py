@@ -73,11 +73,11 @@ def bootstrap_interval(
         seed: of the draws; the same seed gives the same interval.
 
     Raises:
-        InputError: no value is defined, or the lengths differ.
+        InputError: no value is defined, one is infinite, or the lengths differ.
 
     Source: Davison and Hinkley 1997, section 3.8 (cluster resampling).
     """
-    array = np.asarray(values, np.float64)
+    array = _finite("values", values)
     if array.ndim != 1:
         raise InputError(f"values must be one number for each image, not of shape {array.shape}")
     kept = ~np.isnan(array)
@@ -204,11 +204,11 @@ def compare(
         seed: of the draws.
 
     Raises:
-        InputError: the lengths differ or no pair is defined.
+        InputError: the lengths differ, no pair is defined, or a value is infinite.
 
     Source: Wilcoxon 1945; Kerby 2014 (rank-biserial correlation).
     """
-    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    first, second = _finite(names[0], a), _finite(names[1], b)
     if first.shape != second.shape or first.ndim != 1:
         raise InputError(
             f"{names[0]} has {first.shape} values and {names[1]} {second.shape}; pairs need the same images"
@@ -256,6 +256,16 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return corrected
+
+
+def _finite(name: str, values: npt.ArrayLike) -> Floats:
+    """Values of which NaN are not defined; infinite ones have no mean."""
+    array = np.asarray(values, np.float64)
+    if np.isinf(array).any():
+        raise InputError(
+            f"{name} holds {int(np.isinf(array).sum())} infinite values, which have no mean; leave them out"
+        )
+    return array
 
 
 def _times_drawn(count: int, draws: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

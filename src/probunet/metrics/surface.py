@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from probunet.core.errors import InputError
+from probunet.core.numbers import checked_spacing
 from probunet.metrics.convention import FOREGROUND, Convention
 from probunet.metrics.distance import Floats, check_maps
 from probunet.metrics.overlap import Maps, as_array, check_labels
@@ -63,11 +64,9 @@ def surface_distances(
     """
     check_maps(samples, references)
     axes = samples.ndim - 2
-    mm = tuple(float(size) for size in (spacing or (1.0,) * axes))
-    if axes not in (2, 3) or len(mm) != axes or not all(0 < size < np.inf for size in mm):
-        raise InputError(
-            f"spacing {list(mm)} does not fit maps with {axes} axes; give 2-D or 3-D maps, and a size an axis"
-        )
+    if axes not in (2, 3):
+        raise InputError(f"maps with {axes} axes have no surfaces that are measured; give 2-D or 3-D maps")
+    mm = checked_spacing(spacing, axes)
     if not 0 < percentile <= 100:
         raise InputError(f"percentile={percentile} must be above 0 and at most 100")
     split = samples.shape[1]
