@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from lidc_download import write_series
+from lidc_download import ct_slice, write_series
+from lidc_download import save as save_dicom
 from PIL import Image
 from small_data import blob, full_disk, png
 
@@ -387,3 +388,26 @@ def test_a_refusal_names_the_picture(tmp_path, failing):
     Image.fromarray(np.arange(90 * 100, dtype=np.uint16).reshape(90, 100)).save(tmp_path / "small.png")
     said = failing("sample", "lidc-crops", str(tmp_path / "small.png"), "--out", str(tmp_path / "out"))
     assert f"{tmp_path / 'small.png'}: 90x100 px, but the model was trained on crops of 128x128 px" in said
+
+
+def test_volumes_of_slices_in_uneven_steps_are_in_voxels_and_no_mm3_are_compared(trained, tmp_path):
+    for i, z in enumerate((0.0, 1.0, 2.0, 6.0)):
+        save_dicom(ct_slice("1.2.3", i, (0, 0, z), FrameOfReferenceUID="1.2.3.4"), tmp_path / "ct" / f"{i}.dcm")
+    run_sample(trained / "unet", tmp_path / "ct", "-n", 2, "--above", 5, "--out", tmp_path / "out")
+    (folder,) = (tmp_path / "out").iterdir()
+    told = summary(folder)
+    [measured] = told["volume"].values()
+    assert (told["spacing_mm"][0], measured["unit"], measured["probability_above"]) == (None, "voxels", {})
+    assert measured["diameter"]["unit"] == "mm"
+    assert any("volumes are in voxels" in note for note in told["notes"])
+
+
+def test_a_series_in_two_folders_keeps_no_other_picture_from_being_sampled(trained, image, tmp_path, failing):
+    write_series(tmp_path / "in" / "a", "1.2.3", count=3)
+    (tmp_path / "in" / "b").mkdir()
+    min((tmp_path / "in" / "a").iterdir()).rename(tmp_path / "in" / "b" / "stray.dcm")
+    (tmp_path / "in" / "c").mkdir()
+    shutil.copy(image, tmp_path / "in" / "c" / "last.png")
+    words = ("sample", str(trained / "unet"), str(tmp_path / "in"), "-n", "1", "--out", str(tmp_path / "out"))
+    assert "both hold slices of the series 1.2.3" in failing(*words)
+    assert (tmp_path / "out" / "last" / "summary.json").is_file()

@@ -607,3 +607,22 @@ def test_a_published_row_is_looked_at_alone_and_has_every_column_once(failing):
     assert "the column of 16 samples twice" in failing("score", "--check", "16:.206", "16:.300", "100:.162")
     said = failing("score", "--check", "16:.206", "100:.162", "--samples", "ours.npy")
     assert "--check looks at a published row alone" in said
+
+
+def test_a_map_without_a_place_beside_maps_in_two_orders_is_refused(tmp_path, failing):
+    """Which of the two orders it has, nobody knows; beside maps in one order it is taken to have that one."""
+    folder = tmp_path / "readers" / "a"
+    folder.mkdir(parents=True)
+    mask = np.zeros((8, 9, 4), np.uint8)
+    mask[:3, :4] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, np.diag([1.0, 1, 1, 1])), folder / "1.nii.gz")
+    flipped = np.diag([-1.0, 1, 1, 1])
+    flipped[0, 3] = 7
+    nibabel.save(nibabel.Nifti1Image(mask[::-1], flipped), folder / "2.nii.gz")
+    lost = nibabel.Nifti1Image(mask, None)
+    (tmp_path / "samples" / "a").mkdir(parents=True)
+    nibabel.save(lost, tmp_path / "samples" / "a" / "1.nii.gz")
+    words = ["score", "--samples", str(tmp_path / "samples"), "--references", str(tmp_path / "readers")]
+    assert "does not say where it lies, and files beside it" in failing(*words)
+    (folder / "2.nii.gz").unlink()
+    score(tmp_path / "samples", tmp_path / "readers", n=[1], out=tmp_path / "scores.json")

@@ -152,6 +152,22 @@ def test_an_oblique_series_keeps_its_place(oblique, tmp_path):
     assert got == expected
 
 
+def test_a_series_with_rounded_directions_without_thickness_is_written_and_read(tmp_path, recwarn):
+    for i in range(3):
+        turned = [1, 0, 1e-5 * i, 0, 1, 0]
+        one = ct_slice(SERIES, i, (0, 0, 2.0 * i), ImageOrientationPatient=turned, FrameOfReferenceUID=FRAME)
+        one.SliceThickness = None
+        one.PatientName = "S"
+        save(one, tmp_path / "ct" / f"{i}.dcm")
+    series = series_of(tmp_path / "ct")
+    writer = SegmentationWriter(series, CLASSES, "model")
+    (file,) = writer.hypotheses(tmp_path, [Hypothesis(blob(series, 1), "all of a slice")])
+    read = highdicom.seg.segread(file)
+    [measures] = read.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert float(measures.SliceThickness) == 2.0
+    assert [str(w.message) for w in recwarn if "highdicom" in str(w.filename)] == []
+
+
 def test_several_classes_a_single_slice_and_an_empty_hypothesis(tmp_path):
     write_series(tmp_path / "ct", SERIES, 1, FrameOfReferenceUID=FRAME)
     series = series_of(tmp_path / "ct")

@@ -375,8 +375,9 @@ def test_missing_slices_are_said(tmp_path):
     for i in (0, 1, 2, 4, 5):
         save(ct_slice(SERIES, i, (0, 0, 2.0 * i), SliceLocation=None), tmp_path / f"{i}.dcm")
     picture = read_picture(tmp_path)
-    assert picture.notes == ("1 slices are missing (mm: 4 to 8)",)
-    assert picture.spacing_mm == (2.0, 0.5, 0.5)
+    assert picture.notes[0] == "1 slices are missing (mm: 4 to 8)"
+    assert "volumes are in voxels" in picture.notes[1]
+    assert (picture.spacing_mm, picture.step_mm) == ((None, 0.5, 0.5), 2.0)
     assert picture.affine is None
 
 
@@ -583,3 +584,24 @@ def test_an_axis_of_nrrd_without_a_direction_is_refused_but_for_a_single_number(
     else:
         with pytest.raises(InputError, match=r"a\.nrrd (has an axis without|holds 2 numbers a voxel)"):
             read_file(tmp_path / "a.nrrd").values()
+
+
+def test_a_qform_without_a_handedness_is_right_handed(tmp_path):
+    """``pixdim[0]`` of 0 means 1 (nifti1.h, method 2)."""
+    places = []
+    for qfac in (0.0, 1.0):
+        image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), None)
+        image.header.set_qform(np.diag([-2.0, -2.0, 3.0, 1.0]), code=1)
+        image.header["pixdim"][0] = qfac
+        content = bytearray(image.to_bytes())
+        content[76:80] = np.float32(qfac).tobytes()
+        (tmp_path / f"{qfac}.nii").write_bytes(content)
+        places.append(read_picture(tmp_path / f"{qfac}.nii").affine)
+    np.testing.assert_array_equal(*places)
+
+
+def test_labels_are_written_under_a_name_that_is_a_text(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "a.nii")
+    picture = read_picture(str(tmp_path / "a.nii"))
+    picture.write_nifti(str(tmp_path / "b.nii.gz"), np.ones(picture.shape, np.uint8))
+    assert read_picture(tmp_path / "b.nii.gz").labels().all()

@@ -48,10 +48,16 @@ def test_folders_come_by_name_and_a_file_that_cannot_be_read_stops_nothing(tmp_p
 def test_a_series_in_two_folders_is_refused_and_both_are_named(tmp_path, count):
     _series(tmp_path / "first", 1, range(count))
     _series(tmp_path / "second", 1, range(10, 10 + count))
-    with pytest.raises(InputError, match=r"first.*second.*put them into one folder"):
-        list(Search([tmp_path]))
-    with pytest.raises(InputError, match=r"second.*first.*put them into one folder"):
-        list(Search([tmp_path / "first", tmp_path / "second" / "10.dcm"]))
+    inputs = [tmp_path / "first", tmp_path / "second" / "10.dcm"]
+    for asked, both in (([tmp_path], "first.*second"), (inputs, "second.*first")):
+        with pytest.raises(InputError, match=rf"{both}.*put them into one folder"):
+            find_pictures(asked)
+        search = Search(asked)  # which goes on: others behind them are no worse for it
+        whole, rest = search
+        assert whole.shape[0] in (1, count)
+        with pytest.raises(InputError, match=rf"{both}.*put them into one folder"):
+            _ = rest.shape
+        assert len(search.parted) == 1
 
 
 def test_a_link_to_nothing_is_named_as_any_file_that_cannot_be_read(tmp_path):

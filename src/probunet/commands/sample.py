@@ -25,6 +25,7 @@ from probunet.inference.slices import naming
 from probunet.inference.writers import Format
 from probunet.io.pictures import Picture
 from probunet.io.search import Search
+from probunet.metrics.clusters import ALIKE
 from probunet.runs.trained import open_model
 
 DEFAULT: tuple[Kind, ...] = ("samples", "groups")
@@ -44,7 +45,7 @@ def sample(
     write: list[str] | None = None,
     z: str | None = None,
     at: list[int] | None = None,
-    group_distance: float = 0.5,
+    group_distance: float = ALIKE,
     reader: str | None = None,
     above: list[float] | None = None,
     device: str = "auto",
@@ -79,7 +80,8 @@ def sample(
         group_distance: average 1 - IoU from which on hypotheses belong to different groups.
         reader: the person who is meant to draw, where the model was trained with readers' names; any of them if not
             given.
-        above: volumes in mm3: the summary of a volume tells how probable it is that a class is larger.
+        above: volumes in mm3: the summary of a volume tells how probable it is that a class is larger, where the
+            distance between slices is known.
         device: where the model runs: auto, cpu, cuda, cuda:1, mps.
         shard: this process's share of the pictures, i/n with i from 0 to n - 1, or auto: as torchrun or srun say.
             Shards need not know of each other: every picture has a folder and a seed of its own.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probunet.core.marks import foreground
+from probunet.io.geometry import Spacing
 from probunet.io.pictures import Picture
 from probunet.metrics.clusters import groups
 from probunet.metrics.measures import Sizes, sizes
@@ -26,34 +27,28 @@ class Extent:
 
     pixels: npt.NDArray[np.int64]
     """(n, D)"""
-    sizes: Sizes
+    sizes: Sizes | None
+    """``None`` of no maps."""
 
     @classmethod
-    def of(cls, labels: Labels, spacing: tuple[float, ...] | None) -> Extent:
+    def of(cls, labels: Labels, spacing: Spacing | None) -> Extent:
         """Of label maps (n, D, H, W); every class but background counts, and what nobody knows does not."""
         marked = foreground(labels).view(np.uint8)
-        return cls(
-            np.count_nonzero(marked, axis=(2, 3)), sizes(marked, 1, spacing) if len(marked) else _nothing(spacing)
-        )
+        return cls(np.count_nonzero(marked, axis=(2, 3)), sizes(marked, 1, spacing) if len(marked) else None)
 
     def as_json(self) -> dict[str, Any]:
         """As plain data; no summary of no maps."""
         return {
             "pixels": self.pixels.tolist(),
-            "size": self.sizes.size.tolist(),
-            "diameter": self.sizes.diameter.tolist(),
-            "summary": self.sizes.as_json() if len(self.pixels) else None,
+            "size": [] if self.sizes is None else self.sizes.size.tolist(),
+            "diameter": [] if self.sizes is None else self.sizes.diameter.tolist(),
+            "summary": self.sizes and self.sizes.as_json(),
         }
-
-
-def _nothing(spacing: tuple[float, ...] | None) -> Sizes:
-    none = np.zeros(0)
-    return Sizes(none, none, none, "voxels" if spacing is None else "mm3")
 
 
 def facts(labels: Labels, readers: Labels, picture: Picture, classes: int, distance: float) -> dict[str, Any]:
     """Of hypotheses (n, D, h, w) and readings (R, D, H, W) of a volume, as plain data."""
-    spacing = picture.sides_mm
+    spacing = picture.spacing_mm
     return {
         "hypotheses": Extent.of(labels, spacing).as_json(),
         "readers": Extent.of(readers, spacing).as_json(),

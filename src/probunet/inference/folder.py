@@ -165,8 +165,9 @@ class Folder:
 
     def _volumes(self, drawn: Drawn) -> dict[str, Any]:
         """How large the hypotheses are, by class: volume, longest diameter, and how many mark nothing."""
-        sides, above = drawn.picture.sides_mm, self.request.above
-        return {name: sizes(drawn.samples, k, sides).as_json(above) for k, name in enumerate(drawn.classes) if k}
+        spacing = drawn.picture.spacing_mm
+        above = self.request.above if spacing is not None and spacing[0] is not None else ()  # which are mm3
+        return {name: sizes(drawn.samples, k, spacing).as_json(above) for k, name in enumerate(drawn.classes) if k}
 
     def _group(self, group: Group, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
         shown_labels = drawn.samples[group.representative]

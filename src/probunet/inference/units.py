@@ -14,6 +14,8 @@ from probunet.core.intensity import AIR, MOST_HU, RAW
 
 NORMALISED = 8.0
 """Fractions all within this look as if somebody had normalised them already."""
+FINEST = 1000
+"""What single precision takes from a value may be such a part of the values' range, and no more."""
 _OWN_RANGE = re.compile(r"grey level, own range of a (\d+)x(\d+) px crop as 0 to 255$")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)$")
 
@@ -51,6 +53,11 @@ def in_units(
         raise InputError(
             f"the values run from {values.min():g} to {values.max():g}, the model was trained on {wanted}; "
             "convert them first"
+        )
+    if np.abs(raw - values.astype(np.float64)).max() > np.ptp(raw.astype(np.float64)) / FINEST:
+        raise InputError(
+            f"the values run from {raw.min()} to {raw.max()}, which numbers of single precision, that pictures are "
+            "computed in, cannot tell apart; subtract the smallest of all pictures, and train the model on such ones"
         )
     return values, ""
 

@@ -103,9 +103,11 @@ class View:
         return (1.0, 1.0) if max(abs(row - 1), abs(column - 1)) <= SAME_SPACING else (row, column)
 
     def _scale_through(self) -> float:
-        between = None if self.picture.spacing_mm is None else self.picture.spacing_mm[0]
+        between = self.picture.step_mm
         if self.trained.spacing_mm is None:
             return 1.0
+        if between and self.picture.stored.uneven:
+            self.notes.add(f"the model sees slices {between:g} mm apart everywhere, as most are; resample them first")
         its = self.trained.spacing_mm[0]
         if not between:
             self.notes.add(f"distance between slices not known; taken to be the model's {its:g} mm")
@@ -142,7 +144,8 @@ class View:
 
     def _note_on_grid(self) -> None:
         spacing = self.picture.spacing_mm
-        mine = None if spacing is None else [mm and float(f"{mm:.4g}") for mm in spacing[0 if self.volumes else 1 :]]
+        sides = None if spacing is None else (self.picture.step_mm, *spacing[1:])[0 if self.volumes else 1 :]
+        mine = None if sides is None else [mm and float(f"{mm:.4g}") for mm in sides]
         if not self.same:
             its = list(self.trained.spacing_mm or ()) if self.volumes else self.spacing
             self.notes.add(f"resampled from {mine} to the model's {its} mm and back")

@@ -8,6 +8,7 @@ content or another origin has other UIDs, and dates are those of the source, for
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ LONGEST_TEXT = 1024
 SERIES_NUMBER = 9000
 """Number of the first series written; scanners count from 1."""
 
+UNKNOWN_THICKNESS = 1.0
+"""mm of a single slice that does not say how thick it is, as its affine has it."""
 _ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _PROBABILITY = Code("PROBABILITY", "99PROBUNET", "Probability")
@@ -100,6 +103,9 @@ class SegmentationWriter:
         self._sources = [source_of(one.content) for one in series.slices]
         self._sop_classes = {source.SOPInstanceUID: source.SOPClassUID for source in self._sources}
         for source in self._sources:
+            source.ImageOrientationPatient = self._sources[0].ImageOrientationPatient  # of one series, but for rounding
+            if source.SliceThickness is None:  # a segmentation needs one: then as thick as slices are apart
+                source.SliceThickness = series.slice_spacing or UNKNOWN_THICKNESS
             if not source.SOPClassUID.keyword:  # a class of the manufacturer's own
                 source.SOPClassUID = CTImageStorage
 
@@ -266,9 +272,10 @@ def _uid(of: str, content: str) -> str:
 
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
-    """Turn what highdicom refuses in a source's header into one sentence."""
+    """Turn what highdicom refuses in a source's header into one sentence; what it only warns of is no news."""
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except InputError:
         raise
     except Exception as error:  # highdicom and pydicom raise nearly every kind there is on headers against the rules

@@ -215,6 +215,12 @@ def maps_of_case(sets: Sequence[MapSet], name: str) -> list[LabelMaps]:
                 f"{picture.source} and {placed[0].source} have different spacing, origin or directions; resample "
                 "one to the other"
             )
+    if len({picture.order for picture in placed}) > 1 and len(placed) < len(everything):
+        lost = next(picture for picture in everything if picture.affine is None)
+        raise InputError(
+            f"{shown(lost.source)} does not say where it lies, and files beside it that do are stored in different "
+            "orders, so that nobody knows how it is turned; save it with its place"
+        )
     arrays = [None if of_set else held.maps(name) for held, of_set in zip(sets, pictures, strict=True)]
     loose = [("array", array.shape[1:]) for array in arrays if array is not None]
     loose += [("picture", picture.shape[1:]) for picture in everything if picture.stored.kind in _RASTER]

@@ -132,6 +132,8 @@ def _place(header: Any, name: str) -> tuple[Affine | None, Spacing | None]:
         raise InputError(f"{name} has lengths in the unit {code}, which NIfTI does not have; save it in mm (unit 2)")
     unit = _MM[code]
     if int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
+        if header["pixdim"][0] == 0:
+            header["pixdim"][0] = 1  # "which should not occur, we take qfac = 1": nifti1.h on method 2
         try:
             affine = np.array(header.get_best_affine(), float)
         except Exception as error:  # nibabel has kinds of its own: a quaternion longer than 1, negative pixel sizes

@@ -120,6 +120,8 @@ class Picture:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know: missing slices, uneven steps, slices that lie askew."""
+        if self.stored.uneven:
+            return (*self.stored.notes, "volumes are in voxels, because slices are not at the same distance everywhere")
         tilt = 0.0 if self.affine is None or self.shape[0] == 1 else tilt_of(self.affine)
         if tilt <= TILTED:
             return self.stored.notes
@@ -144,7 +146,8 @@ class Picture:
     def spacing_mm(self) -> Spacing | None:
         """mm between slices (``None`` where nobody knows), rows and columns; ``None`` where not even these are known.
 
-        The product is the volume of a voxel, also where slices lie askew.
+        Slices that are not at the same distance everywhere have none that holds of all. The product is the volume of a
+        voxel, also where slices lie askew.
 
         Raises:
             InputError: rows and columns are not at right angles.
@@ -154,9 +157,16 @@ class Picture:
             if stored.spacing is None:
                 return None
             between, row, column = (stored.spacing[axis] for axis in self.order.axes)
-            return None if row is None or column is None else (between, row, column)
+            return None if row is None or column is None else (None if stored.uneven else between, row, column)
         between, row, column = spacing_of(shown(self.source), self.affine)
         return None if stored.flat else between, row, column
+
+    @property
+    def step_mm(self) -> float | None:
+        """mm between slices, the usual distance where they differ; ``None`` where nobody knows."""
+        if self.stored.uneven and self.stored.spacing is not None:
+            return self.stored.spacing[self.order.axes[0]]
+        return None if self.spacing_mm is None else self.spacing_mm[0]
 
     @property
     def sides_mm(self) -> tuple[float, ...] | None:
@@ -212,13 +222,13 @@ class Picture:
         """Bring (..., S, H, W) of this picture back to the axes of its file."""
         return self.order.native(array)
 
-    def write_nifti(self, file: Path, array: npt.NDArray[Any]) -> None:
+    def write_nifti(self, file: Path | str, array: npt.NDArray[Any]) -> None:
         """Write class ids or numbers (S, H, W) or (N, S, H, W) of this picture where its file lies.
 
         Raises:
             InputError: see :func:`probunet.io.nifti.write_nifti`.
         """
-        write_nifti(file, self.native(array), self.stored)
+        write_nifti(Path(file), self.native(array), self.stored)
 
     def same_grid(self, other: Picture) -> bool | None:
         """Whether two pictures of one shape lie at the same place; ``None`` where one lies nowhere."""

@@ -1,7 +1,8 @@
 """The pictures behind files and folders, folder by folder: an archive is never listed or read as a whole.
 
 The DICOM slices of one folder are put together as series by their headers. A series whose slices lie in two folders is
-refused and both are named, because its halves would look like two cases.
+refused and both are named, because its halves would look like two cases; where pictures are worked on as they are
+found, that is known when the second folder is reached.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ class Search:
 
     Raises:
         InputError: a file that was named does not exist or has an unknown ending. While pictures are asked for: a
-            folder without any, or with more than are looked at, or a series in two folders. A picture that cannot be
-            read says so when it is opened.
+            folder without any, or with more than are looked at. A picture that cannot be read says so when it is
+            opened, and so do slices whose series was found in another folder before, see ``parted``.
+
+    Attributes:
+        parted: what is said of such series, as far as pictures were asked for.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Search:
         most: int | None = None,
     ) -> None:
         self._channels, self._most = channels, most
+        self.parted: list[InputError] = []
         paths = list(dict.fromkeys(map(Path, inputs)))
         self._without = None if without is None else without.resolve()
         self._folders = _outermost([path for path in paths if path.is_dir()])
@@ -69,9 +74,10 @@ class Search:
         homes: dict[int, Path] = {}
         others: list[str] = []
         count = 0
+        self.parted.clear()
         for folder, names in self._places():
             dicom = [folder / name for name in names if _is_dicom(folder / name)]
-            for picture in _cases(folder, dicom, homes, others):
+            for picture in _cases(folder, dicom, homes, others, self.parted):
                 count += 1
                 yield picture
             files = [name for name in names if ending(Path(name)) not in _DICOM]
@@ -121,9 +127,13 @@ def find_pictures(
     """All pictures of a :class:`Search`, which have names of their own.
 
     Raises:
-        InputError: see :class:`Search`; or two pictures have one name.
+        InputError: see :class:`Search`; or a series lies in two folders, or two pictures have one name.
     """
-    return _with_names(list(Search(inputs, channels=channels, most=most)))
+    search = Search(inputs, channels=channels, most=most)
+    pictures = list(search)
+    if search.parted:
+        raise search.parted[0]
+    return _with_names(pictures)
 
 
 def read_picture(path: str | os.PathLike[str], channels: int = 1) -> Picture:
@@ -174,7 +184,9 @@ def _check_named(path: Path) -> None:
         raise InputError(f"{shown(path)} has an ending that is not known; use one of {', '.join(ENDINGS)}, or DICOM")
 
 
-def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: list[str]) -> list[Picture]:
+def _cases(
+    folder: Path, files: Sequence[Path], homes: dict[int, Path], others: list[str], parted: list[InputError]
+) -> list[Picture]:
     """The pictures of a folder's DICOM files: one for each series, and for each file of many frames.
 
     Args:
@@ -182,14 +194,16 @@ def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: 
         files: of it.
         homes: folder of every series so far, by a number of its UID; what is new is added.
         others: a sentence on a file of another kind, for the case that there are no others; added here.
+        parted: what is said of series that have slices in another folder, too; added here.
 
     Raises:
-        InputError: a series that has slices elsewhere, or two series of one name. Where a file cannot be read,
-            nobody knows which series it belongs to: it is refused when it is opened, and so are all series of several
-            files in its folder.
+        InputError: two series of one name. Slices of a series that has others elsewhere are refused when they are
+            opened. Where a file cannot be read, nobody knows which series it belongs to: it is refused when it is
+            opened, and so are all series of several files in its folder.
     """
     groups: dict[tuple[str, Path | None], list[Slice]] = defaultdict(list)
     damaged: dict[Path, InputError] = {}
+    elsewhere: dict[str, InputError] = {}
     for file in files:
         try:
             slices = read_slices(Content(file))
@@ -202,18 +216,22 @@ def _cases(folder: Path, files: Sequence[Path], homes: dict[int, Path], others: 
             groups[slices[0].series, None if slices[0].frame is None else file] += slices
     for series, own in groups:
         if own is None and (home := homes.setdefault(hash(series), folder)) != folder:
-            raise InputError(
+            elsewhere[series] = InputError(
                 f"{shown(home)} and {shown(folder)} both hold slices of the series {series[-40:]}; put them into "
-                "one folder, or remove what is a copy"
+                "one folder, or remove what is a copy; what was made of the first is not of the whole series"
             )
+            parted.append(elsewhere[series])
     damage = next(iter(damaged.values()), None)
-    pictures = [picture for slices in groups.values() for picture in _phases(slices, damage)]
+    pictures = [
+        picture
+        for (series, own), slices in groups.items()
+        for picture in _phases(slices, damage, None if own else elsewhere.get(series))
+    ]
     refused = [Picture(safe_name(stem(file)), file, partial(_refuse, error)) for file, error in damaged.items()]
     return _with_names([*pictures, *refused])
 
 
-def _phases(slices: Sequence[Slice], damage: InputError | None) -> list[Picture]:
-    own: InputError | None = None
+def _phases(slices: Sequence[Slice], damage: InputError | None, own: InputError | None) -> list[Picture]:
     try:
         images = split_phases(slices)
     except InputError as error:
