@@ -551,3 +551,37 @@ def test_a_case_in_a_folder_of_its_own_beside_imagestr_is_not_left_unread(tmp_pa
     write(root / "case9/image.png", blob(9)[0][0])
     with pytest.raises(InputError, match=r"case9/image\.png is a case in a folder of its own"):
         open_folder(root)
+
+
+@pytest.mark.parametrize("name", ["Ignore", " IGNORE"])
+def test_a_label_nearly_named_ignore_is_no_class(tmp_path, name):
+    root = make(tmp_path / "in", labels={"background": 0, "lesion": 1, name: 2})
+    with pytest.raises(InputError, match="write 'ignore' if it means pixels that nobody knows"):
+        prepare_folder(root, tmp_path / "s", keep_empty=True)
+
+
+def test_what_looks_odd_of_one_case_is_said(tmp_path, caplog):
+    """One CT case that can be no HU, images of 0 and 1 as grey levels, and splits that leave nothing to validate on."""
+    splits = {"train": [f"case{i}" for i in range(3)], "test": ["case3"]}
+    root = make(tmp_path / "in", 4, ".nii", channel_names={"0": "CT"}, splits=splits)
+    for i in range(4):
+        values = np.full((2, 32, 32), 40, np.int16)
+        values[:, :8] = 0 if i == 2 else -1000
+        write(root / f"imagesTr/case{i}_0000.nii", values)
+        for file in (root / f"labelsTr/case{i}").glob("*"):
+            write(file, np.stack([blob(i)[1][0]] * 2))
+    assert prepare_folder(root, tmp_path / "s", keep_empty=True).intensity.unit == "HU"
+    assert "1 CT case have no value below 0 (case2)" in caplog.text
+    assert "puts no case into validation" in caplog.text
+    assert "do not say where they lie" not in caplog.text
+    import nibabel
+
+    for file in [root / "imagesTr/case1_0000.nii", *(root / "labelsTr/case1").glob("*")]:
+        nibabel.save(nibabel.Nifti1Image(nibabel.load(file, mmap=False).dataobj.get_unscaled(), None), file)
+    prepare_folder(root, tmp_path / "t", keep_empty=True)
+    assert "1 case do not say where they lie (case1)" in caplog.text
+    black = make(tmp_path / "black")
+    for file in (black / "imagesTr").glob("*"):
+        Image.fromarray(np.eye(32, dtype=np.uint8)).save(file)
+    prepare_folder(black, tmp_path / "b", keep_empty=True)
+    assert "the images hold 0 and 1 alone" in caplog.text

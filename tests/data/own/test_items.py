@@ -86,3 +86,12 @@ def test_the_background_is_class_0(tmp_path):
     items = (np.zeros((4, 1, 8, 8), np.float32), np.ones((4, 1, 8, 8), np.uint8))
     with pytest.raises(InputError, match="the list of classes gives 'background' the value 1"):
         pu.make_store(items, tmp_path / "store", classes=("lesion", "background"))
+
+
+@pytest.mark.parametrize("form", [tuple, lambda pair: list(zip(*pair, strict=True))])
+def test_a_mask_over_an_array_is_not_lost(tmp_path, form):
+    image = np.ma.array(
+        np.zeros((4, 1, 32, 32), np.float32), mask=np.eye(32, dtype=bool) | np.zeros((4, 1, 1, 1), bool)
+    )
+    with pytest.raises(InputError, match="masked array"):
+        pu.make_store(form((image, np.ones((4, 32, 32), np.uint8))), tmp_path / "s")

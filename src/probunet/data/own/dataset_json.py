@@ -67,9 +67,14 @@ def class_names(facts: Facts, where: Path) -> tuple[tuple[str, ...], int | None]
     """Names of the classes by value, and the value that means "not known".
 
     Raises:
-        InputError: values with a gap, too many of them, or a background that is not 0.
+        InputError: values with a gap, too many of them, a background that is not 0, or a class nearly named "ignore".
     """
     labels = dict(facts.labels)
+    if odd := next((name for name in labels if name != "ignore" and name.strip().casefold() == "ignore"), None):
+        raise InputError(
+            f"{where} has the label '{odd[:40]}'; write 'ignore' if it means pixels that nobody knows, "
+            "and another name if it is a class"
+        )
     ignore = labels.pop("ignore", None)
     classes = sorted(labels, key=lambda name: labels[name])
     values = [labels[name] for name in classes]

@@ -20,7 +20,15 @@ from probunet.core.marks import marked
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Declared, Images, open_folder, read_case
-from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
+from probunet.data.own.survey import (
+    Moments,
+    common_spacing,
+    describe,
+    intensity_of,
+    splits_of,
+    store_type,
+    tell_unplaced,
+)
 from probunet.data.prepare import CaseSource, Drawn, write_store
 from probunet.data.resample import counts_at, resample
 from probunet.data.splits import FRACTIONS, patient_of_nobody
@@ -154,6 +162,8 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
     spacings: list[tuple[float, float] | None] = []
     train, every = Moments(), Moments()
     hidden = largest = 0
+    unplaced: list[str] = []
+    never_below_0: list[str] = []
     first = dataset.cases[0].images[0]
     types: set[np.dtype[Any]] = set()
     with progress_bar() as bar:
@@ -173,8 +183,10 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
             patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
             shapes.append(shape)
             spacings.append(spacing)
+            unplaced += [case.name] if images.affine is None else []
             hidden += _hidden(labels, shape, size)
             every.add(values)
+            never_below_0 += [case.name] if values.min() >= 0 else []
             if parts[case.name] == "train":
                 train.add(values)
     dtype = store_type(types, largest, dataset.title)
@@ -184,13 +196,14 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
         "cropped_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] > wanted[0] or s[1] > wanted[1]),
         "images_with_all_marks_outside_of_the_size": hidden,
     }
+    tell_unplaced(unplaced, len(dataset.cases))
     if hidden:
         log.warning(
             f"note: on {hidden:,} slices all marks lie outside of the central {wanted[0]}x{wanted[1]} px and are lost; "
             "give a larger --size"
         )
     spacing = common_spacing(spacings) if target is None else (target, target)
-    intensity = intensity_of(dtype, train if train.number else every, dataset.channels)
+    intensity = intensity_of(dtype, train if train.number else every, dataset.channels, never_below_0)
     return _Survey(slices, patients, wanted, dtype.type, spacing, intensity, counts)
 
 

@@ -16,7 +16,15 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.data.manifest import Case
 from probunet.data.own.folder import CaseFiles, Dataset, Declared, open_folder, read_case
-from probunet.data.own.survey import Moments, common_spacing, describe, intensity_of, splits_of, store_type
+from probunet.data.own.survey import (
+    Moments,
+    common_spacing,
+    describe,
+    intensity_of,
+    splits_of,
+    store_type,
+    tell_unplaced,
+)
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.resample import counts_at, resample
 from probunet.data.splits import FRACTIONS, patient_of_nobody
@@ -93,6 +101,7 @@ def prepare_folder_volumes(
         for case in bar.track(dataset.cases, description="checking"):
             survey.add(case, parts[case.name] == "train")
     survey.tell_tilted()
+    tell_unplaced(survey.unplaced, len(dataset.cases))
     sources = [
         VolumeSource(
             Case(case.name, patient, parts[case.name]), partial(draw_volume, case, dataset.declared, target, how)
@@ -102,7 +111,8 @@ def prepare_folder_volumes(
     arguments: dict[str, Any] = {"dims": 3, "spacing": target and list(target), "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
     dtype, known = survey.dtype(), target or common_spacing(survey.spacings)
-    intensity = intensity_of(dtype, survey.train if survey.train.number else survey.every, dataset.channels)
+    moments = survey.train if survey.train.number else survey.every
+    intensity = intensity_of(dtype, moments, dataset.channels, survey.never_below_0)
     description = describe(dataset, root, intensity, known, how, arguments, counts={})
     return write_volumes(out, sources, description, dtype.type, jobs=jobs, keep_empty=keep_empty)
 
@@ -119,6 +129,8 @@ class _Survey:
         self.dataset, self.target = dataset, target
         self.patients: list[str] = []
         self.spacings: list[tuple[float, ...] | None] = []
+        self.unplaced: list[str] = []
+        self.never_below_0: list[str] = []
         self.train, self.every = Moments(), Moments()
         self.types: set[np.dtype[Any]] = set()
         self.largest = self.slices = self.tilted = 0
@@ -143,7 +155,9 @@ class _Survey:
         self.tilted += images.affine is not None and tilt_of(images.affine) > TILTED
         self.patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
         self.spacings.append(spacing)
+        self.unplaced += [case.name] if images.affine is None else []
         self.every.add(values)
+        self.never_below_0 += [case.name] if values.min() >= 0 else []
         if train:
             self.train.add(values)
 

@@ -172,6 +172,8 @@ class _Arrays:
     """Two arrays, or two lists of arrays, as a dataset."""
 
     def __init__(self, data: tuple[Any, Any]) -> None:
+        if any(np.ma.is_masked(part) for part in data):
+            raise InputError("the data are masked arrays, whose mask would be lost; fill them first")
         self.images, self.labels = (part if isinstance(part, list | tuple) else np.asarray(part) for part in data)
         have = [() if isinstance(part, list | tuple) else part.shape for part in (self.images, self.labels)]
         axes, of_labels = map(len, have)
@@ -196,6 +198,8 @@ def _pair(data: Dataset, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise InputError(f"item {index} of the data is {type(item).__name__}; needed is the pair (image, labels)")
     image, labels = np.asarray(item[0]), np.asarray(item[1])
+    if np.ma.is_masked(item[0]) or np.ma.is_masked(item[1]):
+        raise InputError(f"item {index} of the data is a masked array, whose mask would be lost; fill it first")
     if image.dtype.kind not in "biuf" or labels.dtype.kind not in "biuf":
         raise InputError(
             f"item {index} of the data holds {image.dtype} and {labels.dtype}; needed are arrays of numbers"

@@ -77,6 +77,15 @@ def store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np
     return common
 
 
+def tell_unplaced(names: Sequence[str], cases: int) -> None:
+    """Say which of so many cases do not say where they lie, if others do: these are turned to one orientation."""
+    if 0 < len(names) < cases:
+        log.warning(
+            f"note: {counted(len(names), 'case')} do not say where they lie ({', '.join(names[:3])[:100]}), as "
+            "others do; they stay as they are stored, and may be turned against the others"
+        )
+
+
 def common_spacing(spacings: Sequence[Size | None]) -> Size | None:
     """The pixel size of all cases, ``None`` where they differ by more than a thousandth, or it is not known."""
     known = [spacing for spacing in spacings if spacing is not None]
@@ -92,23 +101,34 @@ def common_spacing(spacings: Sequence[Size | None]) -> Size | None:
     return known[0]
 
 
-def intensity_of(dtype: np.dtype[Any], moments: Moments, channels: Sequence[str]) -> Intensity:
+def intensity_of(
+    dtype: np.dtype[Any], moments: Moments, channels: Sequence[str], never_below_0: Sequence[str]
+) -> Intensity:
     """Grey levels of pictures as always, all else by mean and standard deviation; CT in HU where it can be.
 
     Args:
         dtype: of the store.
         moments: of the values.
         channels: their names.
+        never_below_0: names of the cases without a value below 0, which CT has wherever there is air or fat.
 
     Raises:
         InputError: values that no network can take.
     """
     if dtype == np.uint8:
+        if 0 <= moments.low < moments.high <= 1:
+            log.warning("note: the images hold 0 and 1 alone, which are all but black among grey levels of 0 to 255")
         return Intensity("grey level", offset=128, scale=64)
     deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
     if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
         raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
-    return Intensity(_unit(moments, channels), offset=moments.mean, scale=deviation)
+    unit = _unit(moments, channels)
+    if unit == "HU" and never_below_0:
+        log.warning(
+            f"note: {counted(len(never_below_0), 'CT case')} have no value below 0 "
+            f"({', '.join(never_below_0[:3])[:100]}), where others have; see that they are in HU, not shifted by 1,024"
+        )
+    return Intensity(unit, offset=moments.mean, scale=deviation)
 
 
 def _unit(moments: Moments, channels: Sequence[str]) -> str:
@@ -144,6 +164,8 @@ def splits_of(dataset: Dataset, fractions: Sequence[float], seed: int) -> dict[s
             raise InputError(
                 f"the patient '{case.patient}' is in the splits {seen[case.patient]} and {split}; keep it in one"
             )
+    if empty := {"train", "validation"} - set(seen.values()):
+        log.warning(f"note: dataset.json puts no case into {' and '.join(sorted(empty))}; a training needs both")
     return dataset.splits
 
 
