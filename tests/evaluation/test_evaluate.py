@@ -215,3 +215,11 @@ def test_a_store_is_scored_as_the_command_scores_it_where_a_crop_shows_nothing_t
     content = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     same = pu.evaluate(tmp_path / "run", store, n=(1, 2), crop="trained")
     assert [row["mean"] for row in content["scores"]] == [row["mean"] for row in same.rows]
+
+
+@pytest.mark.parametrize(("split", "how"), [("train", "was trained on"), ("validation", "was chosen by")])
+def test_figures_on_patients_of_the_training_are_said_to_flatter(trained, store, caplog, split, how):
+    pu.evaluate(trained / "unet", store, n=(1,), split="test")
+    assert "flatter" not in caplog.text
+    pu.evaluate(trained / "unet", store, n=(1,), split=split)
+    assert f"{how} {len(set(store.patients(split)))} of the patients of the {split} split" in caplog.text

@@ -20,7 +20,7 @@ from probunet.core.types import IGNORE
 from probunet.data.batches import Crop, SharedBatches
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit, check_values, tell_pixels
+from probunet.evaluation.fit import check_fit, check_values, tell_known, tell_pixels
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.model_draws import score_distribution
 from probunet.evaluation.set_scores import SetScores
@@ -154,6 +154,7 @@ def evaluate(
             check_fit(trained, store, split)
             check_values(trained, store, split)
             tell_pixels(trained, store)
+            tell_known(trained, store, split)
         shown = images_to_score(store, split, trained.crop if trained else None, crop, model.intensity)
         if groups is None:
             groups, by = independent_groups([store.cases[i].patient for i in shown.indices])

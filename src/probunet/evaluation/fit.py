@@ -85,6 +85,16 @@ def tell_pixels(trained: TrainedModel, store: Store) -> None:
         log.warning(f"note: {other}; figures are of the model on the pixels as they are")
 
 
+def tell_known(trained: TrainedModel, store: Store, split: Split) -> None:
+    """Say where a model is scored on patients that it was trained on or chosen by: figures on them flatter it."""
+    if split != "test" and (both := trained.knows(store.patients(split), [split])):
+        how = "was trained on" if split == "train" else "was chosen by"
+        log.warning(
+            f"note: {shown(trained.path)} {how} {len(both)} of the patients of the {split} split, and figures on them "
+            "flatter it; those of the test split do not"
+        )
+
+
 def _other_pixels(trained: TrainedModel, store: Store) -> str | None:
     mine, its = store.manifest["spacing_mm"], trained.spacing_mm
     if not (mine and its) or np.allclose(its, mine, rtol=0.01):

@@ -28,7 +28,7 @@ from probunet.core.writing import writing_file
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
-from probunet.evaluation.fit import check_fit
+from probunet.evaluation.fit import check_fit, tell_known
 from probunet.evaluation.groups import independent_groups
 from probunet.evaluation.parts import Parts, results, score_part
 from probunet.evaluation.set_scores import SetScores
@@ -170,6 +170,7 @@ def _identity(run: Run, images: EvaluationImages, question: Question) -> dict[st
 
 def _images(run: Run, store: Store, question: Question) -> EvaluationImages:
     check_fit(run, store, question.split)
+    tell_known(run, store, question.split)
     return images_to_score(store, question.split, run.crop, question.part, run.intensity)
 
 

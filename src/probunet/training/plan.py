@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from probunet.core.words import by
+from probunet.core.words import by, counted
 from probunet.nets.unet import MINIMUM_SIZE
 from probunet.training.traits import Machine, Traits
 
@@ -144,7 +144,7 @@ BEGIN_WITH_SLICES = (
 def _head(store: Path, traits: Traits, machine: Machine) -> list[str]:
     kind = "volumes" if traits.dims == 3 else "images"
     mm = f" at {' x '.join(f'{side:g}' for side in traits.spacing)} mm" if traits.spacing else ", pixel size unknown"
-    readers = "label flips" if traits.flips else f"readings of each: {traits.readers}"
+    readers = "label flips" if traits.flips else f"up to {counted(traits.readers, 'reading')} of each"
     trained_on = f"{traits.training:,} {kind} of {traits.patients:,} patients"
     return [
         f"# Planned from {_plain(store.name)}: {trained_on} for training,",
