@@ -251,3 +251,14 @@ def test_numbers_that_need_two_readers_say_of_how_many_images_they_are(tmp_path,
     assert "1 to 4 readers each" in page
     assert "Excess and perfect model are on the 4 of 6 images that two or more read; the columns" in page
     assert re.search(r"would have [\d.]+ on the 4 of 6 images that two or more read", page)
+
+
+def test_figures_on_what_was_learned_from_are_not_those_of_other_patients(trained, store, tmp_path, page):
+    assert "patients that no model was trained on" in page
+    shutil.copytree(trained / "unet", tmp_path / "unet")
+    for split, how in (("train", "trained on"), ("validation", "chosen by")):
+        main(["evaluate", str(tmp_path / "unet"), "--split", split, "--n", "1"])
+        main(["report", str(tmp_path / "unet"), "--out", str(tmp_path / split / "r.html")])
+        said = (tmp_path / split / "r.html").read_text()
+        assert "that no model was trained on" not in said
+        assert f"(figures on them flatter models that were {how} these data)" in said
