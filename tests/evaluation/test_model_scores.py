@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from small_data import DESCRIPTION, blobs
 
 from probunet.cli import main
@@ -135,3 +136,15 @@ def test_an_exported_model_is_not_tested_on_its_own_training_patients(trained, t
     for model in (tmp_path / "model", trained / "unet"):
         with pytest.raises(InputError, match=r"6 patients of the test split .* \(patient-000, patient-001"):
             evaluate(model, swapped, device="cpu")
+
+
+def test_another_store_in_the_place_of_that_of_the_training_is_not_taken_for_it(copy, tmp_path, failing):
+    write_store(tmp_path / "other", blobs(24)[::-1], DESCRIPTION, "u1", jobs=1)
+    file = copy / "unet" / "run.yaml"
+    settings = yaml.safe_load(file.read_text())
+    for named, words in ((tmp_path / "other", "than that which"), (tmp_path / "gone", "which is not there, seen from")):
+        settings["data"]["store"] = str(named)
+        file.write_text(yaml.safe_dump(settings))
+        for command in ("evaluate", "calibrate"):
+            assert words in failing(command, str(copy / "unet"))
+    main(["evaluate", str(copy / "unet"), "--data", str(tmp_path / "other"), "--n", "1"])

@@ -16,7 +16,7 @@ from probunet.core.errors import InputError
 from probunet.core.types import IGNORE
 from probunet.data.batches import EvaluationImages
 from probunet.distributions.hierarchical import FieldsOfReaders
-from probunet.evaluation.persons import PersonScores, score_persons
+from probunet.evaluation.persons import PersonScores, known_readers, score_persons
 from probunet.metrics import Convention, energy_distance
 from probunet.objectives.energy_score import EnergyScore, _score_by_reader, unbiased_energy_score
 from probunet.testing import check_model
@@ -319,7 +319,9 @@ def test_known_styles_are_recovered(styles, generator, kind):
     assert energy_distance(mixed, readings).value.mean() < energy_distance(blind, readings).value.mean()
     images = EvaluationImages(styles, "test")
     shown = default_collate([images[i] for i in range(len(images))])
-    scores = score_persons(made(shown["image"]), shown, styles, torch.Generator().manual_seed(0))
+    scores = score_persons(
+        made(shown["image"]), shown, styles, known_readers(made, styles), torch.Generator().manual_seed(0)
+    )
     persons = PersonScores(styles.reader_names, *scores)
     told = persons.as_json(list(range(len(persons.own))), 0)
     small, large, _ = told["readers"]
@@ -361,6 +363,9 @@ def test_a_new_reader_is_fitted_and_the_others_stay(styles, known, tmp_path, cap
     words = ["adapt", str(known), "--reader", "rare", "--data", str(styles.path), "--steps", "30"]
     main([*words, "--out", str(tmp_path / "adapted")])
     assert "knows rare from 42 readings of the train split" in " ".join(capsys.readouterr().err.split())
+    card = (tmp_path / "adapted" / "README.md").read_text()
+    assert "readers whom it knows by name: small, large, rare" in card
+    assert "taught afterwards: rare from 42 readings" in card
     before, after = (pu.load(path).eval() for path in (known, tmp_path / "adapted"))
     image = torch.from_numpy(styles.normalised(np.arange(4)))
     for name in ("small", "large"):
@@ -387,6 +392,16 @@ def test_a_reader_who_cannot_be_added_is_one_sentence(styles, known, tmp_path, f
     arguments = ["adapt", str(known), "--reader", reader, "--data", str(styles.path), "--out", str(tmp_path / "new")]
     assert words in failing(*arguments)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_reader_who_is_written_in_two_ways_is_not_added(styles, known, tmp_path, failing):
+    store = tmp_path / "store"
+    shutil.copytree(styles.path, store)
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["readers"] = ["Small", "large", "rare"]
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    arguments = ["adapt", str(known), "--reader", "Small", "--data", str(store), "--out", str(tmp_path / "new")]
+    assert "write one name always in one way" in failing(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -460,3 +475,11 @@ def test_a_run_is_scored_by_reader(tmp_path, capsys):
     assert json.loads((run.path / "evaluation.json").read_text())["persons"] == persons
     main(["report", str(run.path)])
     assert "Does the model draw like each reader?" in (run.path / "report.html").read_text()
+    turned = labels[:, [2, 0, 1, 0]]  # other columns, and somebody who is not known: the persons are the same
+    known = [names[2], names[0], names[1], "nobody"]
+    other = pu.make_store((images, turned), tmp_path / "turned", readers=known, patients=list(map(str, range(12))))
+    main(["evaluate", str(run.path), "--n", "1", "2", "--data", str(other.path)])
+    again = json.loads((run.path / "evaluation.json").read_text())["persons"]
+    assert {row["reader"]: (row["images"], row["own"], row["drawn"]) for row in again["readers"]} == {
+        row["reader"]: (row["images"], row["own"], row["drawn"]) for row in persons["readers"]
+    }

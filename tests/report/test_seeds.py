@@ -46,7 +46,7 @@ def test_means_spreads_and_differences(experiments, trained):
     assert not any(column.startswith("perfect_model") for _, column in rows)
 
 
-def test_the_command_compares_with_every_seed_and_writes_the_table(trained, tmp_path, capsys, store):
+def test_the_command_compares_with_every_seed_and_writes_the_table(trained, tmp_path, capsys, store, failing):
     words = ["compare", "--out", str(tmp_path), "--data.store", str(store.path), "--data.crop", "24", "--n", "1", "2"]
     guests = [f"--trained.{name}={trained / name}" for name in ("unet", "probabilistic_unet")]
     main([*words, *guests, "--seeds", "3", "5"])
@@ -57,6 +57,12 @@ def test_the_command_compares_with_every_seed_and_writes_the_table(trained, tmp_
     assert "excess (ged2_unbiased)" in capsys.readouterr().out
     with (tmp_path / "seeds.csv").open() as file:
         assert {row["seeds"] for row in csv.DictReader(file)} == {"2"}
+    for command in ("evaluate", "report"):
+        assert "holds trainings of several seeds; give one of them" in failing(command, str(tmp_path))
+    main([*words, *guests, "--seeds", "3"])
+    assert "of one training, drawn again" in " ".join(capsys.readouterr().out.split())
+    with (tmp_path / "seeds.csv").open() as file:
+        assert {(row["seeds"], row["spread"]) for row in csv.DictReader(file)} == {("1", "")}
 
 
 def test_what_differs_in_more_than_the_seed_is_refused(experiments, failing, store, tmp_path):

@@ -25,7 +25,9 @@ def adapt(
     seed: int = 0,
     trust: list[str] | None = None,
 ) -> None:
-    """Teach a model of readers one more person from a few readings; all else stays as it is.
+    """Teach a model of readers one more person from a few readings; what it draws for each of the others stays.
+
+    Where nobody is asked for, the model draws as any of its readers, of whom the new one is one like each of them.
 
     Args:
         model: run directory, exported folder or published name of a model that was trained with reader_names.

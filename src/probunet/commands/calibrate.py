@@ -10,9 +10,9 @@ from probunet.core.descriptions import write_json
 from probunet.core.errors import InputError
 from probunet.core.files import check_outputs
 from probunet.data.manifest import Split
-from probunet.data.store import Store
 from probunet.evaluation.calibrate import HYPOTHESES
 from probunet.evaluation.calibrate import calibrate as calibrate_model
+from probunet.evaluation.fit import store_of
 from probunet.runs.calibration import CALIBRATION, FORMAT, Calibration, ClassPart
 from probunet.runs.published import FOLDER
 from probunet.runs.trained import open_model
@@ -65,11 +65,7 @@ def calibrate(
         )
     file = trained.path / CALIBRATION
     check_outputs([file], [], [MARK])
-    known = data or (trained.settings.get("data") or {}).get("store")
-    if known is None:
-        raise InputError(f"{run} has no data of its own; give --data STORE")
-    store = Store(known)
-    made = calibrate_model(trained, store, split, risk, n, check=check, seed=seed, device=device)
+    made = calibrate_model(trained, store_of(trained, data), split, risk, n, check=check, seed=seed, device=device)
     write_json(file, made.model_dump(mode="json"))
     for part in made.classes:
         _tell(made, part)

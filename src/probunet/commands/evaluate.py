@@ -16,7 +16,7 @@ from probunet.core.shards import Shard, read_shard
 from probunet.data.manifest import Split
 from probunet.data.store import Store
 from probunet.evaluation.evaluate import evaluate as evaluate_model
-from probunet.evaluation.fit import check_values, tell_pixels
+from probunet.evaluation.fit import check_values, store_of, tell_pixels
 from probunet.evaluation.groups import FEWEST
 from probunet.evaluation.model_scores import Question, evaluate_run, is_evaluated, score_share
 from probunet.evaluation.shown import Part
@@ -82,7 +82,7 @@ def evaluate(
             result = evaluate_model(trained, data, question.numbers, split=split, crop=crop, seed=seed, device=device)
             _show(str(run), result.convention, result.rows, result.grouped_by)
             continue
-        store = Store(data or trained.store)
+        store = store_of(trained, data)
         check_values(trained, store, split)
         tell_pixels(trained, store)
         if share.count > 1 and not again and is_evaluated(trained, store, question):

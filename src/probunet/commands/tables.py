@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,20 @@ def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:
             table.add_column(head, justify="left" if head == "model" else "right")
         for row in (row for row in rows if row.column == column):
             span, apart = f"{row.low:.3f} to {row.high:.3f}", f"{row.difference_low:.3f} to {row.difference_high:.3f}"
-            shown = (_number(row.mean), span, _number(row.spread), f"{row.difference:.4f}", apart)
+            shown = (
+                _number(row.mean),
+                span,
+                _number(None if math.isnan(row.spread) else row.spread),
+                f"{row.difference:.4f}",
+                apart,
+            )
             table.add_row(row.model, *shown)
         if table.row_count:
             _print(table)
-    Console().print("intervals: trainings and patients drawn again; spread: standard deviation over seeds")
+    drawn = (
+        "trainings and patients" if max((row.seeds for row in rows), default=1) > 1 else "patients, of one training,"
+    )
+    Console().print(f"intervals: {drawn} drawn again; spread: standard deviation over seeds")
 
 
 def print_lidc(summary: Summary) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.words import by
-from probunet.data.manifest import Split
+from probunet.data.identity import Identity
+from probunet.data.manifest import Split, is_store
 from probunet.data.store import Store
 from probunet.inference.units import crop_of_range
 from probunet.runs.description import TrainedModel
@@ -48,6 +50,30 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
         )
     if KNOWN[split]:
         check_patients(trained, store, split, KNOWN[split])
+
+
+def store_of(trained: TrainedModel, data: Path | None) -> Store:
+    """The data that is asked for, or else that which a model was trained on, if it is still there and the same.
+
+    Raises:
+        InputError: no store there, or one of other images, readings, patients or splits than the model's.
+    """
+    if data is not None:
+        return Store(data)
+    path, named = shown(trained.path), (trained.settings.get("data") or {}).get("store")
+    if named is None:
+        raise InputError(f"{path} has no data of its own; give --data STORE")
+    if not is_store(Path(named)):
+        raise InputError(
+            f"{path} was trained on the store {named}, which is not there, seen from here; give --data STORE"
+        )
+    store, own = Store(named), trained.settings.get("identity")
+    if own and (other := Identity(**own).differences(store.identity())):
+        raise InputError(
+            f"the store {named} has other {' and '.join(other)} than that which {path} was trained on; give --data "
+            f"{named} if it is meant all the same"
+        )
+    return store
 
 
 def check_values(trained: TrainedModel, store: Store, split: Split) -> None:

@@ -17,7 +17,7 @@ from probunet.core.seeds import seed_of
 from probunet.data.flips import mode_probabilities
 from probunet.data.store import Store
 from probunet.evaluation.model_draws import score_distribution
-from probunet.evaluation.persons import PersonScores, knows_the_readers, score_persons
+from probunet.evaluation.persons import PersonScores, known_readers, score_persons
 from probunet.evaluation.reference_points import REFERENCE_POINTS, always_empty
 from probunet.evaluation.set_scores import Batch, SetScores, score_batch
 from probunet.evaluation.shown import distribution_of
@@ -135,8 +135,8 @@ def score_part(
         distribution = distribution_of(model, batch["image"].to(device))
         samples, scores = score_distribution(distribution, labels, numbers, convention, generator)
         generator.manual_seed(seed_of(seed, number))
-        known = knows_the_readers(model, store)
-        persons = score_persons(distribution, batch, store, generator) if known else None
+        known = known_readers(model, store)
+        persons = score_persons(distribution, batch, store, known, generator) if known else None
     sets = {"model": SetScores([scores])}
     for name, hypotheses in REFERENCE_POINTS.items():
         if not (store.flips and hypotheses is always_empty):
@@ -154,7 +154,8 @@ def results(store: Store, whole: Part, numbers: Sequence[int], groups: list[str]
         ``ged2``, ``ged2_unbiased``, ``scores`` and ``reference_points`` of ``evaluation.json``, ``modes`` where labels
         flip, ``persons`` where the model knows the readers.
     """
-    persons = None if whole.persons is None else PersonScores(store.reader_names or (), *whole.persons)
+    drawn = None if whole.persons is None or np.isnan(whole.persons).all() else whole.persons
+    persons = None if drawn is None else PersonScores(store.reader_names or (), *drawn)
     rows = {name: scores.summaries(groups, confidence=0.95, seed=seed) for name, scores in whole.sets.items()}
     return {
         **_energy(rows["model"], numbers),

@@ -16,6 +16,7 @@ from probunet.distributions.base import SegmentationDistribution
 from probunet.metrics.convention import Convention
 from probunet.metrics.distance import Floats, pairwise_distance
 from probunet.metrics.significance import Groups, compare
+from probunet.metrics.values import defined_mean
 from probunet.models.base import SegmentationModel
 
 SAMPLES = 16
@@ -24,7 +25,7 @@ SAMPLES = 16
 
 @dataclass(frozen=True)
 class PersonScores:
-    """What a model drew for each of R readers on N images; NaN where a reader did not look.
+    """What a model drew for each of R readers on N images; NaN where a reader did not look or is not known to it.
 
     Attributes:
         readers: their names.
@@ -47,7 +48,7 @@ class PersonScores:
             looked = ~np.isnan(self.own[:, r])
             if looked.any():
                 rows.append({"reader": name, "images": int(looked.sum())} | self._row(looked, r, groups, seed))
-        together = compare(np.nanmean(self.own, axis=1), np.nanmean(self.any, axis=1), groups, seed=seed)
+        together = compare(defined_mean(self.own, axis=1), defined_mean(self.any, axis=1), groups, seed=seed)
         areas = np.array([[row["drawn"], row["predicted"]] for row in rows]).T
         varied = len(rows) > 2 and (areas.std(axis=1) > 0).all()
         return {
@@ -71,35 +72,42 @@ class PersonScores:
         }
 
 
-def knows_the_readers(model: SegmentationModel, store: Store) -> bool:
-    """Whether a model was trained with the names of a store's readers; labels that flip by chance have none."""
-    return bool(model.reader_names) and model.reader_names == store.reader_names and not store.flips
+def known_readers(model: SegmentationModel, store: Store) -> dict[int, int]:
+    """Columns of a store's readers whom a model knows by name, each with the model's number of this person."""
+    numbers = {name: number for number, name in enumerate(model.reader_names or ())}
+    names = () if store.flips else store.reader_names or ()
+    return {column: numbers[name] for column, name in enumerate(names) if name in numbers}
 
 
 def score_persons(
-    distribution: SegmentationDistribution, batch: Mapping[str, Any], store: Store, generator: torch.Generator
+    distribution: SegmentationDistribution,
+    batch: Mapping[str, Any],
+    store: Store,
+    known: Mapping[int, int],
+    generator: torch.Generator,
 ) -> Floats:
     """Draw in the place of every reader, and compare with what this reader drew.
 
     Args:
-        distribution: of a model that knows the readers, for the images of a batch.
+        distribution: of a model that knows readers, for the images of a batch.
         batch: ``labels`` (B, r, *size) of ``readers`` (B, r), the columns of the store.
         store: that the images are from.
+        known: of its readers, see :func:`known_readers`.
         generator: of the hypotheses.
 
     Returns:
         (4, B, R) Dice of a reader's own hypothesis and of the whole model's, voxels drawn and predicted; NaN where a
-        reader did not look.
+        reader did not look or is not known.
     """
     convention = store.convention().with_overlap("dice")
     readings = _readings(batch, store.readers)
     median = _median(distribution, convention, generator)
     scores = np.full((4, *readings.shape[:2]), np.nan)
-    for r in range(readings.shape[1]):
+    for r, number in known.items():
         looked = (readings[:, r] != IGNORE).reshape(len(readings), -1).any(axis=1)
         if not looked.any():
             continue
-        chosen = torch.full((len(readings),), r, device=distribution.device)
+        chosen = torch.full((len(readings),), number, device=distribution.device)
         own, reading = _median(distribution.component(chosen), convention, generator)[looked], readings[looked, r]
         for row, hypothesis in enumerate((own, median[looked])):
             scores[row, looked, r] = 1 - pairwise_distance(hypothesis[:, None], reading[:, None], convention)[:, 0, 0]

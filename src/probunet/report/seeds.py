@@ -27,7 +27,7 @@ class Row:
         model: its name.
         column: of ``evaluation.csv``.
         mean: over seeds and images; ``low`` to ``high`` is its interval when trainings and patients are drawn again.
-        spread: standard deviation of the mean over seeds; 0 for a single one.
+        spread: standard deviation of the mean over seeds; NaN for a single one.
         difference: to the first model, on the same images and seed by seed; with an interval likewise.
         seeds: trainings.
         images: where it is defined.
@@ -79,7 +79,7 @@ def _row(
     if np.isnan(values).all(axis=1).any():
         return None
     mean = bootstrap_seeds(values, results.groups, seed=results.seed)
-    spread = float(np.nanmean(values, axis=1).std(ddof=1)) if len(values) > 1 else 0.0
+    spread = float(np.nanmean(values, axis=1).std(ddof=1)) if len(values) > 1 else np.nan
     apart = values - against
     difference = Interval(np.nan, np.nan, np.nan, 0, 0)
     if not np.isnan(apart).all(axis=1).any():
@@ -98,8 +98,10 @@ def write_seeds(experiments: Mapping[int, Path], file: Path) -> list[Row]:
     with writing_file(file) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, list(asdict(rows[0])), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in asdict(row).items()}
-            for row in rows
-        )
+        writer.writerows({key: _written(value) for key, value in asdict(row).items()} for row in rows)
     return rows
+
+
+def _written(value: object) -> object:
+    """A number in six digits, an empty text where there is none."""
+    return value if not isinstance(value, float) else "" if np.isnan(value) else f"{value:.6g}"

@@ -94,9 +94,14 @@ def _data(described: Mapping[str, Any]) -> list[str]:
         of_start = {name: f"{split} of the weights that it began with" for split, name in START.items()}
         counts = ", ".join(f"{len(names):,} for {of_start.get(split, split)}" for split, names in patients.items())
         lines.append(f"patients: {counts}; an exported model holds checksums of their names, and none of them")
+    if names := ((described.get("model") or {}).get("arguments") or {}).get("reader_names"):
+        lines.append(f"readers whom it knows by name: {', '.join(_short(name) for name in names)}")
+    for learned in (described.get("data") or {}).get("adapted", ()):
+        taught = f"{_short(learned['reader'])} from {counted(int(learned['readings']), 'reading')}"
+        lines.append(f"taught afterwards: {taught} of {_short(learned['data'])}")
     training = described.get("training") or {}
-    counted = [f"{training[key]:,} {key}" for key in ("steps", "parameters") if isinstance(training.get(key), int)]
-    return [*lines, ", ".join(counted)] if counted else lines
+    numbers = [f"{training[key]:,} {key}" for key in ("steps", "parameters") if isinstance(training.get(key), int)]
+    return [*lines, ", ".join(numbers)] if numbers else lines
 
 
 def _is_whole(evaluation: Mapping[str, Any] | None) -> bool:
@@ -122,6 +127,8 @@ def _where(evaluation: Mapping[str, Any]) -> str:
     images = (
         f"{data['images']:,} images of {data['patients']:,} patients, split {data['split']}, {_short(data['title'])}"
     )
+    flattered = {"train": " (on which models are trained)", "validation": " (by which models are chosen)"}
+    images += flattered.get(str(data["split"]), "")
     return f"On {images}; 95 % intervals; {_short(evaluation['convention']['words'])}. Lower is better."
 
 

@@ -62,6 +62,9 @@ def runs_in(path: Path | str, trust: Trust = ()) -> list[Run]:
     if any((path / name).is_file() for name in (DESCRIPTION, GUEST)):
         return [_run(path, trust)]
     folders = sorted({file.parent for name in (DESCRIPTION, GUEST) for file in path.glob(f"*/{name}")})
+    seeds = sorted({file.parents[1] for name in (DESCRIPTION, GUEST) for file in path.glob(f"seed_*/*/{name}")})
+    if not folders and seeds:
+        raise InputError(f"{path} holds trainings of several seeds; give one of them, such as {seeds[0]}")
     if not folders:
         raise InputError(
             f"{path} holds no trained model (no {DESCRIPTION} of a run, no {EXPORTED} of an exported one); "

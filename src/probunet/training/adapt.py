@@ -10,6 +10,7 @@ import torch
 
 from probunet.core.errors import InputError
 from probunet.core.files import check_out_folder
+from probunet.core.names import refuse_alike
 from probunet.data.batches import EvaluationImages
 from probunet.data.manifest import Split
 from probunet.data.store import Store
@@ -72,6 +73,8 @@ def adapt(
     patients = facts.get("patients") or {}
     mine = {hashed(store.cases[int(row)].patient) for row in store.indices(split)}
     facts["patients"] = {**patients, "train": sorted({*patients.get("train", ()), *mine})}
+    learned = {"reader": reader, "readings": len(images), "data": str(store.manifest["title"])}
+    facts["data"] = {**(facts.get("data") or {}), "adapted": [*(facts.get("data") or {}).get("adapted", ()), learned]}
     save(model, out, **facts)
     return len(images)
 
@@ -100,6 +103,7 @@ def _with_one_more(trained: TrainedModel, reader: str) -> tuple[SegmentationMode
         raise InputError(f"{trained.path} was trained without readers' names, so that no person can be added to it")
     if reader in names:
         raise InputError(f"{trained.path} knows '{reader[:80]}' already, from that person's readings in its training")
+    refuse_alike([*names, reader], "readers", f"{trained.path} with one more")
     weights, shares = before.state_dict(), trained.specification.arguments["shares"] or [1.0] * len(names)
     among = [*(share * len(names) / sum(shares) for share in shares), 1.0]
     arguments = {**trained.specification.arguments, "reader_names": [*names, reader], "shares": among}
