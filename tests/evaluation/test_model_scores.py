@@ -148,3 +148,13 @@ def test_another_store_in_the_place_of_that_of_the_training_is_not_taken_for_it(
         for command in ("evaluate", "calibrate"):
             assert words in failing(command, str(copy / "unet"))
     main(["evaluate", str(copy / "unet"), "--data", str(tmp_path / "other"), "--n", "1"])
+
+
+def test_a_guest_is_scored_on_the_store_of_its_experiment(trained, store, tmp_path):
+    """Which need not be that of its training, whose checksums it carries along."""
+    other = write_store(tmp_path / "other", blobs(24)[::-1], DESCRIPTION, "u1", jobs=1)
+    words = ["--data.store", str(other.path), "--data.crop", "24", "--trained.unet", str(trained / "unet")]
+    main(["compare", "--out", str(tmp_path / "out"), *words, "--n", "1"])
+    main(["evaluate", str(tmp_path / "out" / "unet"), "--n", "1", "2"])
+    content = json.loads((tmp_path / "out" / "unet" / "evaluation.json").read_text())
+    assert (content["data"]["store"], list(content["ged2"])) == (str(other.path), ["1", "2"])

@@ -30,6 +30,8 @@ MOST_FLIPS = 10
 """Label flips of a store: S of them make 2^S modes, each a label map in evaluation."""
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+LEARNED_FROM: dict[str, str] = {"train": "trained on", "validation": "chosen by"}
+"""What models are in respect of patients of a split that is not for testing: figures on these flatter them."""
 FileName = Literal["images.npy", "labels.npy", "present.npy", "sizes.npy", "spacings.npy", "affines.npy", "cases.csv"]
 FILES: tuple[FileName, ...] = get_args(FileName)
 PLACES: tuple[FileName, ...] = ("sizes.npy", "spacings.npy", "affines.npy")

@@ -12,7 +12,7 @@ from probunet.core.errors import InputError
 from probunet.core.files import shown
 from probunet.core.words import by
 from probunet.data.identity import Identity
-from probunet.data.manifest import Split, is_store
+from probunet.data.manifest import LEARNED_FROM, Split, is_store
 from probunet.data.store import Store
 from probunet.inference.units import crop_of_range
 from probunet.runs.description import TrainedModel
@@ -53,21 +53,21 @@ def check_fit(trained: TrainedModel, store: Store, split: Split) -> None:
 
 
 def store_of(trained: TrainedModel, data: Path | None) -> Store:
-    """The data that is asked for, or else that which a model was trained on, if it is still there and the same.
+    """The data that is asked for, or else a model's own store, if it is still there and the same.
 
     Raises:
         InputError: no store there, or one of other images, readings, patients or splits than the model's.
     """
     if data is not None:
         return Store(data)
-    path, named = shown(trained.path), (trained.settings.get("data") or {}).get("store")
+    path, named = shown(trained.path), trained.store
     if named is None:
         raise InputError(f"{path} has no data of its own; give --data STORE")
-    if not is_store(Path(named)):
+    if not is_store(named):
         raise InputError(
             f"{path} was trained on the store {named}, which is not there, seen from here; give --data STORE"
         )
-    store, own = Store(named), trained.settings.get("identity")
+    store, own = Store(named), trained.identity
     if own and (other := Identity(**own).differences(store.identity())):
         raise InputError(
             f"the store {named} has other {' and '.join(other)} than that which {path} was trained on; give --data "
@@ -113,11 +113,10 @@ def tell_pixels(trained: TrainedModel, store: Store) -> None:
 
 def tell_known(trained: TrainedModel, store: Store, split: Split) -> None:
     """Say where a model is scored on patients that it was trained on or chosen by: figures on them flatter it."""
-    if split != "test" and (both := trained.knows(store.patients(split), [split])):
-        how = "was trained on" if split == "train" else "was chosen by"
+    if split in LEARNED_FROM and (both := trained.knows(store.patients(split), [split])):
         log.warning(
-            f"note: {shown(trained.path)} {how} {len(both)} of the patients of the {split} split, and figures on them "
-            "flatter it; those of the test split do not"
+            f"note: {shown(trained.path)} was {LEARNED_FROM[split]} {len(both)} of the patients of the {split} split, "
+            "and figures on them flatter it; those of the test split do not"
         )
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from probunet.core.console import progress_bar
 from probunet.core.files import check_outputs
+from probunet.data.manifest import LEARNED_FROM
 from probunet.report import (
     ablations,
     calibration,
@@ -70,6 +71,7 @@ def write_report(experiment: Path, out: Path | None = None, trust: Trust = ()) -
         sections,
         [results.store.path],
         data=results.data,
+        learned_from=LEARNED_FROM.get(results.data["split"]),
         size=_size(results),
         readers=_readers(results),
         verdict=energy.verdict(results),

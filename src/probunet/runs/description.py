@@ -137,6 +137,17 @@ class TrainedModel(ABC):
             raise InputError(f"{file} is of a model of volumes but gives no spacing through the plane; make it again")
 
     @property
+    def store(self) -> Path | None:
+        """The prepared store that it was trained on; ``None`` where it does not say."""
+        named = (self.settings.get("data") or {}).get("store")
+        return None if named is None else Path(named)
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """Checksums of that store, see :class:`probunet.data.identity.Identity`; ``None`` where it does not say."""
+        return self.settings.get("identity")
+
+    @property
     def dims(self) -> int:
         """Axes of an image: 2, or 3 of a model of volumes.
 

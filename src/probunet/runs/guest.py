@@ -74,6 +74,10 @@ class Guest(Run):
         return Path(self._place.store)
 
     @property
+    def identity(self) -> None:
+        """``None``: nobody wrote down which data that store held."""
+
+    @property
     def log(self) -> Path:
         """Log of its training, where there is one."""
         return self.elsewhere.path / "log"

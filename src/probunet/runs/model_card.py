@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from probunet.core.words import by, counted
+from probunet.data.manifest import LEARNED_FROM
 from probunet.runs.description import START
 from probunet.runs.evaluated import Passed
 
@@ -127,8 +128,8 @@ def _where(evaluation: Mapping[str, Any]) -> str:
     images = (
         f"{data['images']:,} images of {data['patients']:,} patients, split {data['split']}, {_short(data['title'])}"
     )
-    flattered = {"train": " (on which models are trained)", "validation": " (by which models are chosen)"}
-    images += flattered.get(str(data["split"]), "")
+    if how := LEARNED_FROM.get(str(data["split"])):
+        images += f" (which models are {how})"
     return f"On {images}; 95 % intervals; {_short(evaluation['convention']['words'])}. Lower is better."
 
 

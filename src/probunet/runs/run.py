@@ -53,11 +53,6 @@ class Run(TrainedModel):
         super().__init__(Path(path), file, read_yaml(file), trust)
 
     @property
-    def store(self) -> Path:
-        """The prepared store that it was trained on."""
-        return Path(self.settings["data"]["store"])
-
-    @property
     def log(self) -> Path:
         """Where the log of its training is."""
         return self.path / "log"
