@@ -70,9 +70,10 @@ def explore(
     loopback = host in LOOPBACK
     token = _token(token_file) if token_file is not None else None if loopback else secrets.token_hex(16)
     device = chosen_device(device)
-    cases, engine = Cases(cases_of(data, split)), Engine(open_model(model, trust or ()), device)
-    if data is not None and is_store(data):  # of one kind: what the model says of the first holds of all
-        check_values(engine.trained, Store(data), split)
+    store = Store(data) if data is not None and is_store(data) else None
+    cases, engine = Cases(cases_of(store or data, split)), Engine(open_model(model, trust or ()), device)
+    if store is not None:  # of one kind: what the model says of the first holds of all
+        check_values(engine.trained, store, split)
         engine.predictor(cases.listed[0].load().picture)
     app = make_app(engine, cases, LOOPBACK if loopback else None, token)
     with listening(host, port) as listener:

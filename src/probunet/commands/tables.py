@@ -91,19 +91,11 @@ def print_seeds(rows: Sequence[Row], columns: Sequence[str]) -> None:
             table.add_column(head, justify="left" if head == "model" else "right")
         for row in (row for row in rows if row.column == column):
             span, apart = f"{row.low:.3f} to {row.high:.3f}", f"{row.difference_low:.3f} to {row.difference_high:.3f}"
-            shown = (
-                _number(row.mean),
-                span,
-                _number(None if math.isnan(row.spread) else row.spread),
-                f"{row.difference:.4f}",
-                apart,
-            )
+            shown = (_number(row.mean), span, _number(row.spread), f"{row.difference:.4f}", apart)
             table.add_row(row.model, *shown)
         if table.row_count:
             _print(table)
-    drawn = (
-        "trainings and patients" if max((row.seeds for row in rows), default=1) > 1 else "patients, of one training,"
-    )
+    drawn = "trainings and patients" if any(row.seeds > 1 for row in rows) else "patients, of one training,"
     Console().print(f"intervals: {drawn} drawn again; spread: standard deviation over seeds")
 
 
@@ -139,4 +131,4 @@ def _table(title: str, caption: str) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"

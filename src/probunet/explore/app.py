@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
@@ -68,7 +68,7 @@ def _sentence(_: Request, error: Exception) -> JSONResponse:
 
 def _parameter(_: Request, error: Exception) -> JSONResponse:
     """One sentence on the first parameter that is wrong, as all other refusals are one."""
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
+    first = cast(RequestValidationError, error).errors()[0]
     value = "" if first["type"] == "missing" else f"={str(first['input'])[:40]}"
     return JSONResponse({"detail": f"{first['loc'][-1]}{value}: {first['msg'][0].lower()}{first['msg'][1:]}"}, 422)
 

@@ -92,7 +92,7 @@ class Cases:
         return key
 
 
-def cases_of(source: Path | None, split: Split) -> list[Case]:
+def cases_of(source: Store | Path | None, split: Split) -> list[Case]:
     """List the cases of a store, a folder of pictures, or one picture.
 
     Args:
@@ -104,9 +104,10 @@ def cases_of(source: Path | None, split: Split) -> list[Case]:
     """
     if source is None:
         return []
-    if is_store(source):
-        store = Store(source)
-        return [Case(store.cases[i].name, partial(_from_store, store, int(i))) for i in store.indices(split)]
+    if isinstance(source, Path) and is_store(source):
+        source = Store(source)
+    if isinstance(source, Store):
+        return [Case(source.cases[i].name, partial(_from_store, source, int(i))) for i in source.indices(split)]
     pictures = find_pictures([source], most=MOST_FILES)
     return [Case(shown(picture.source.name), partial(_without_readers, picture)) for picture in pictures]
 

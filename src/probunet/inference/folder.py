@@ -165,9 +165,9 @@ class Folder:
 
     def _volumes(self, drawn: Drawn) -> dict[str, Any]:
         """How large the hypotheses are, by class: volume, longest diameter, and how many mark nothing."""
-        spacing = drawn.picture.spacing_mm
-        above = self.request.above if spacing is not None and spacing[0] is not None else ()  # which are mm3
-        return {name: sizes(drawn.samples, k, spacing).as_json(above) for k, name in enumerate(drawn.classes) if k}
+        spacing, above = drawn.picture.spacing_mm, self.request.above  # in mm3
+        measured = {name: sizes(drawn.samples, k, spacing) for k, name in enumerate(drawn.classes) if k}
+        return {name: size.as_json(above if size.unit == "mm3" else ()) for name, size in measured.items()}
 
     def _group(self, group: Group, drawn: Drawn, likelihood: float | None) -> dict[str, Any]:
         shown_labels = drawn.samples[group.representative]

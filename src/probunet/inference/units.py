@@ -54,7 +54,8 @@ def in_units(
             f"the values run from {values.min():g} to {values.max():g}, the model was trained on {wanted}; "
             "convert them first"
         )
-    if np.abs(raw - values.astype(np.float64)).max() > np.ptp(raw.astype(np.float64)) / FINEST:
+    exact = np.can_cast(raw.dtype, np.float32)
+    if not exact and np.abs(raw - values.astype(np.float64)).max() > np.ptp(raw.astype(np.float64)) / FINEST:
         raise InputError(
             f"the values run from {raw.min()} to {raw.max()}, which numbers of single precision, that pictures are "
             "computed in, cannot tell apart; subtract the smallest of all pictures, and train the model on such ones"

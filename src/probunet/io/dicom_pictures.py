@@ -12,7 +12,7 @@ from probunet.core.errors import InputError
 from probunet.io.content import Content
 from probunet.io.dicom import Slice, read_slices, read_values
 from probunet.io.geometry import LPS, Affine
-from probunet.io.series import Series, make_series, split_phases
+from probunet.io.series import UNKNOWN_THICKNESS, Series, make_series, split_phases
 from probunet.io.stored import Stored
 
 UNEVEN = 0.05
@@ -102,7 +102,7 @@ def affine(series: Series) -> tuple[Affine, str]:
             )
     else:
         normal = np.cross(row, column)
-        step = normal * np.sign(normal[np.abs(normal).argmax()]) * (first.thickness or 1.0)
+        step = normal * np.sign(normal[np.abs(normal).argmax()]) * (first.thickness or UNKNOWN_THICKNESS)
     lps = np.eye(4)
     lps[:3] = np.column_stack([row * first.spacing[1], column * first.spacing[0], step, positions[0]])
     return LPS @ lps, reason

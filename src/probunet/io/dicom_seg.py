@@ -27,7 +27,7 @@ from probunet.core.version import VERSION
 from probunet.core.writing import writing_file
 from probunet.io.content import reason_of
 from probunet.io.dicom_source import source_of, without_clock
-from probunet.io.series import SAME_PLACE, Series
+from probunet.io.series import SAME_PLACE, UNKNOWN_THICKNESS, Series
 
 if TYPE_CHECKING:
     from highdicom.pm import RealWorldValueMapping
@@ -45,8 +45,6 @@ LONGEST_TEXT = 1024
 SERIES_NUMBER = 9000
 """Number of the first series written; scanners count from 1."""
 
-UNKNOWN_THICKNESS = 1.0
-"""mm of a single slice that does not say how thick it is, as its affine has it."""
 _ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _PROBABILITY = Code("PROBABILITY", "99PROBUNET", "Probability")

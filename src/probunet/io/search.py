@@ -47,7 +47,7 @@ class Search:
             opened, and so do slices whose series was found in another folder before, see ``parted``.
 
     Attributes:
-        parted: what is said of such series, as far as pictures were asked for.
+        parted: what is said of such series, by their UID, as far as pictures were asked for.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Search:
         most: int | None = None,
     ) -> None:
         self._channels, self._most = channels, most
-        self.parted: list[InputError] = []
+        self.parted: dict[str, InputError] = {}
         paths = list(dict.fromkeys(map(Path, inputs)))
         self._without = None if without is None else without.resolve()
         self._folders = _outermost([path for path in paths if path.is_dir()])
@@ -131,8 +131,8 @@ def find_pictures(
     """
     search = Search(inputs, channels=channels, most=most)
     pictures = list(search)
-    if search.parted:
-        raise search.parted[0]
+    for refusal in search.parted.values():
+        raise refusal
     return _with_names(pictures)
 
 
@@ -185,7 +185,7 @@ def _check_named(path: Path) -> None:
 
 
 def _cases(
-    folder: Path, files: Sequence[Path], homes: dict[int, Path], others: list[str], parted: list[InputError]
+    folder: Path, files: Sequence[Path], homes: dict[int, Path], others: list[str], parted: dict[str, InputError]
 ) -> list[Picture]:
     """The pictures of a folder's DICOM files: one for each series, and for each file of many frames.
 
@@ -194,7 +194,7 @@ def _cases(
         files: of it.
         homes: folder of every series so far, by a number of its UID; what is new is added.
         others: a sentence on a file of another kind, for the case that there are no others; added here.
-        parted: what is said of series that have slices in another folder, too; added here.
+        parted: what is said of series that have slices in another folder, too, by their UID; added here.
 
     Raises:
         InputError: two series of one name. Slices of a series that has others elsewhere are refused when they are
@@ -203,7 +203,6 @@ def _cases(
     """
     groups: dict[tuple[str, Path | None], list[Slice]] = defaultdict(list)
     damaged: dict[Path, InputError] = {}
-    elsewhere: dict[str, InputError] = {}
     for file in files:
         try:
             slices = read_slices(Content(file))
@@ -216,16 +215,15 @@ def _cases(
             groups[slices[0].series, None if slices[0].frame is None else file] += slices
     for series, own in groups:
         if own is None and (home := homes.setdefault(hash(series), folder)) != folder:
-            elsewhere[series] = InputError(
+            parted[series] = InputError(
                 f"{shown(home)} and {shown(folder)} both hold slices of the series {series[-40:]}; put them into "
                 "one folder, or remove what is a copy; what was made of the first is not of the whole series"
             )
-            parted.append(elsewhere[series])
     damage = next(iter(damaged.values()), None)
     pictures = [
         picture
         for (series, own), slices in groups.items()
-        for picture in _phases(slices, damage, None if own else elsewhere.get(series))
+        for picture in _phases(slices, damage, None if own else parted.get(series))
     ]
     refused = [Picture(safe_name(stem(file)), file, partial(_refuse, error)) for file, error in damaged.items()]
     return _with_names([*pictures, *refused])

@@ -24,6 +24,9 @@ from probunet.io.dicom import Slice, read_slices
 SAME_PLACE = 1e-3
 """mm: slices closer than this are at the same place."""
 
+UNKNOWN_THICKNESS = 1.0
+"""mm of a single slice that does not say how thick it is."""
+
 BESIDE = 0.05
 """How far a slice may be beside the line of the others, as a part of the usual step."""
 

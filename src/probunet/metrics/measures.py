@@ -112,9 +112,9 @@ def sizes(maps: Maps, label: int = 1, spacing: Sequence[float | None] | None = N
     axes = maps.ndim - 1
     if axes not in (2, 3) or not len(maps):
         raise InputError(f"maps of shape {tuple(maps.shape)} are not one or more label maps (n, H, W) or (n, D, H, W)")
-    apart = axes == 2 or spacing is None or len(spacing) != axes or spacing[0] is not None
-    mm = checked_spacing(spacing if apart or spacing is None else (1.0, *spacing[1:]), axes)
-    known = spacing is not None and apart
+    in_plane = isinstance(spacing, Sequence) and len(spacing) == axes == 3 and spacing[0] is None
+    mm = checked_spacing((1.0, *spacing[1:]) if in_plane and spacing else spacing, axes)
+    known = spacing is not None and not in_plane
     unit = {(2, False): "pixels", (3, False): "voxels", (2, True): "mm2", (3, True): "mm3"}[axes, known]
     counts, longest = np.zeros(len(maps)), np.zeros((len(maps), 2))
     for i, labels in enumerate(maps):

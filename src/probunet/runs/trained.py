@@ -61,16 +61,20 @@ def runs_in(path: Path | str, trust: Trust = ()) -> list[Run]:
     path = Path(path)
     if any((path / name).is_file() for name in (DESCRIPTION, GUEST)):
         return [_run(path, trust)]
-    folders = sorted({file.parent for name in (DESCRIPTION, GUEST) for file in path.glob(f"*/{name}")})
-    seeds = sorted({file.parents[1] for name in (DESCRIPTION, GUEST) for file in path.glob(f"seed_*/*/{name}")})
-    if not folders and seeds:
-        raise InputError(f"{path} holds trainings of several seeds; give one of them, such as {seeds[0]}")
+    folders = _runs_below(path)
     if not folders:
+        if seed := next((folder for folder in sorted(path.glob("seed_*")) if _runs_below(folder)), None):
+            raise InputError(f"{path} holds trainings of several seeds; give one of them, such as {seed}")
         raise InputError(
             f"{path} holds no trained model (no {DESCRIPTION} of a run, no {EXPORTED} of an exported one); "
             f"train one with 'probunet train', or name a published one: {', '.join(published())}"
         )
     return [_run(folder, trust) for folder in folders]
+
+
+def _runs_below(path: Path) -> list[Path]:
+    """Folders of the run directories and guests of an experiment."""
+    return sorted({file.parent for name in (DESCRIPTION, GUEST) for file in path.glob(f"*/{name}")})
 
 
 def _run(folder: Path, trust: Trust) -> Run:

@@ -74,7 +74,8 @@ def adapt(
     mine = {hashed(store.cases[int(row)].patient) for row in store.indices(split)}
     facts["patients"] = {**patients, "train": sorted({*patients.get("train", ()), *mine})}
     learned = {"reader": reader, "readings": len(images), "data": str(store.manifest["title"])}
-    facts["data"] = {**(facts.get("data") or {}), "adapted": [*(facts.get("data") or {}).get("adapted", ()), learned]}
+    data = facts.get("data") or {}
+    facts["data"] = {**data, "adapted": [*data.get("adapted", ()), learned]}
     save(model, out, **facts)
     return len(images)
 

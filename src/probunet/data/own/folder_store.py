@@ -20,18 +20,10 @@ from probunet.core.marks import marked
 from probunet.core.types import IGNORE
 from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Declared, Images, open_folder, read_case
-from probunet.data.own.survey import (
-    Moments,
-    common_spacing,
-    describe,
-    intensity_of,
-    splits_of,
-    store_type,
-    tell_unplaced,
-)
+from probunet.data.own.survey import Survey, common_spacing, describe, splits_of
 from probunet.data.prepare import CaseSource, Drawn, write_store
 from probunet.data.resample import counts_at, resample
-from probunet.data.splits import FRACTIONS, patient_of_nobody
+from probunet.data.splits import FRACTIONS
 from probunet.data.store import Store
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
 
@@ -157,22 +149,14 @@ class _Survey:
 def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: dict[str, Split]) -> _Survey:
     """Read and check everything once, before anything is written."""
     slices: list[int] = []
-    patients: list[str] = []
     shapes: list[Size] = []
     spacings: list[tuple[float, float] | None] = []
-    train, every = Moments(), Moments()
-    hidden = largest = 0
-    unplaced: list[str] = []
-    never_below_0: list[str] = []
+    survey, hidden = Survey(), 0
     first = dataset.cases[0].images[0]
-    types: set[np.dtype[Any]] = set()
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
             images, labels = read_case(case, *dataset.declared)
             values, spacing = images.values, images.pixel_mm
-            types.add(values.dtype)
-            if values.dtype.kind in "iu":
-                largest = max(largest, int(values.max()), -int(values.min()))
             shape = _target_shape(case.images[0], values.shape[2:], spacing, target)
             if size is None and shapes and shape != shapes[0]:
                 raise InputError(
@@ -180,31 +164,26 @@ def _survey(dataset: Dataset, size: Size | None, target: float | None, parts: di
                     f"{shapes[0][1]} px; give --size H W to crop or pad all to one size"
                 )
             slices.append(len(values))
-            patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
             shapes.append(shape)
             spacings.append(spacing)
-            unplaced += [case.name] if images.affine is None else []
             hidden += _hidden(labels, shape, size)
-            every.add(values)
-            never_below_0 += [case.name] if values.min() >= 0 else []
-            if parts[case.name] == "train":
-                train.add(values)
-    dtype = store_type(types, largest, dataset.title)
+            survey.add(case, images, parts[case.name])
+    dtype = survey.store_type(dataset.title)
     wanted = size or shapes[0]
     counts = {
         "padded_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] < wanted[0] or s[1] < wanted[1]),
         "cropped_images": sum(n for n, s in zip(slices, shapes, strict=True) if s[0] > wanted[0] or s[1] > wanted[1]),
         "images_with_all_marks_outside_of_the_size": hidden,
     }
-    tell_unplaced(unplaced, len(dataset.cases))
+    survey.tell_unplaced()
     if hidden:
         log.warning(
             f"note: on {hidden:,} slices all marks lie outside of the central {wanted[0]}x{wanted[1]} px and are lost; "
             "give a larger --size"
         )
     spacing = common_spacing(spacings) if target is None else (target, target)
-    intensity = intensity_of(dtype, train if train.number else every, dataset.channels, never_below_0)
-    return _Survey(slices, patients, wanted, dtype.type, spacing, intensity, counts)
+    intensity = survey.intensity(dtype, dataset.channels)
+    return _Survey(slices, survey.patients, wanted, dtype.type, spacing, intensity, counts)
 
 
 def _target_shape(

@@ -14,20 +14,12 @@ import numpy.typing as npt
 from probunet.core.console import progress_bar
 from probunet.core.errors import InputError
 from probunet.core.files import shown
-from probunet.data.manifest import Case
+from probunet.data.manifest import Case, Split
 from probunet.data.own.folder import CaseFiles, Dataset, Declared, open_folder, read_case
-from probunet.data.own.survey import (
-    Moments,
-    common_spacing,
-    describe,
-    intensity_of,
-    splits_of,
-    store_type,
-    tell_unplaced,
-)
+from probunet.data.own.survey import Survey, common_spacing, describe, splits_of
 from probunet.data.prepare_volumes import Volume, VolumeSource, write_volumes
 from probunet.data.resample import counts_at, resample
-from probunet.data.splits import FRACTIONS, patient_of_nobody
+from probunet.data.splits import FRACTIONS
 from probunet.data.store import Store
 from probunet.io.geometry import TILTED, tilt_of
 from probunet.metrics.consensus import Consensus, consensus_of, needs_itk
@@ -99,9 +91,9 @@ def prepare_folder_volumes(
     survey = _Survey(dataset, target)
     with progress_bar() as bar:
         for case in bar.track(dataset.cases, description="checking"):
-            survey.add(case, parts[case.name] == "train")
+            survey.look(case, parts[case.name])
     survey.tell_tilted()
-    tell_unplaced(survey.unplaced, len(dataset.cases))
+    survey.tell_unplaced()
     sources = [
         VolumeSource(
             Case(case.name, patient, parts[case.name]), partial(draw_volume, case, dataset.declared, target, how)
@@ -111,13 +103,12 @@ def prepare_folder_volumes(
     arguments: dict[str, Any] = {"dims": 3, "spacing": target and list(target), "keep_empty": keep_empty}
     arguments |= {"seed": seed, "fractions": list(fractions)} if not dataset.splits else {}
     dtype, known = survey.dtype(), target or common_spacing(survey.spacings)
-    moments = survey.train if survey.train.number else survey.every
-    intensity = intensity_of(dtype, moments, dataset.channels, survey.never_below_0)
+    intensity = survey.intensity(dtype, dataset.channels)
     description = describe(dataset, root, intensity, known, how, arguments, counts={})
     return write_volumes(out, sources, description, dtype.type, jobs=jobs, keep_empty=keep_empty)
 
 
-class _Survey:
+class _Survey(Survey):
     """What the files hold, read and checked once before anything is written.
 
     Args:
@@ -126,16 +117,12 @@ class _Survey:
     """
 
     def __init__(self, dataset: Dataset, target: tuple[float, ...] | None) -> None:
+        super().__init__()
         self.dataset, self.target = dataset, target
-        self.patients: list[str] = []
         self.spacings: list[tuple[float, ...] | None] = []
-        self.unplaced: list[str] = []
-        self.never_below_0: list[str] = []
-        self.train, self.every = Moments(), Moments()
-        self.types: set[np.dtype[Any]] = set()
-        self.largest = self.slices = self.tilted = 0
+        self.slices = self.tilted = 0
 
-    def add(self, case: CaseFiles, train: bool) -> None:
+    def look(self, case: CaseFiles, split: Split) -> None:
         """Read a case.
 
         Raises:
@@ -148,18 +135,10 @@ class _Survey:
                 raise InputError(f"{shown(case.images[0])} does not say how large its voxels are; leave out --spacing")
             if max(counts_at(values[:, 0].shape, spacing, self.target)) > LONGEST_SIDE:
                 raise InputError(f"{shown(case.images[0])} would have too many voxels; give a larger --spacing")
-        self.types.add(values.dtype)
-        if values.dtype.kind in "iu":
-            self.largest = max(self.largest, int(values.max()), -int(values.min()))
         self.slices = max(self.slices, len(values))
         self.tilted += images.affine is not None and tilt_of(images.affine) > TILTED
-        self.patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
         self.spacings.append(spacing)
-        self.unplaced += [case.name] if images.affine is None else []
-        self.every.add(values)
-        self.never_below_0 += [case.name] if values.min() >= 0 else []
-        if train:
-            self.train.add(values)
+        self.add(case, images, split)
 
     def tell_tilted(self) -> None:
         """Say how many volumes are sheared, if any are."""
@@ -177,7 +156,7 @@ class _Survey:
         """
         if self.slices < 2:
             raise InputError(f"{self.dataset.title}: every picture is a single slice; leave out --dims 3")
-        return store_type(self.types, self.largest, self.dataset.title)
+        return self.store_type(self.dataset.title)
 
 
 def _voxel(spacing: Sequence[float | None] | None) -> tuple[float, ...] | None:

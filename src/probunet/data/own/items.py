@@ -172,9 +172,7 @@ class _Arrays:
     """Two arrays, or two lists of arrays, as a dataset."""
 
     def __init__(self, data: tuple[Any, Any]) -> None:
-        if any(np.ma.is_masked(part) for part in data):
-            raise InputError("the data are masked arrays, whose mask would be lost; fill them first")
-        self.images, self.labels = (part if isinstance(part, list | tuple) else np.asarray(part) for part in data)
+        self.images, self.labels = (part if isinstance(part, list | tuple) else np.asanyarray(part) for part in data)
         have = [() if isinstance(part, list | tuple) else part.shape for part in (self.images, self.labels)]
         axes, of_labels = map(len, have)
         fits = axes in (0, 4, 5) and (0 in (axes, of_labels) or of_labels in (axes - 1, axes))

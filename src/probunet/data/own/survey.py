@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +15,9 @@ from probunet.core.errors import InputError
 from probunet.core.intensity import MOST_HU, RAW, Intensity
 from probunet.core.words import counted
 from probunet.data.manifest import Split
-from probunet.data.own.folder import Dataset, is_ct
+from probunet.data.own.folder import CaseFiles, Dataset, Images, is_ct
 from probunet.data.prepare import Description
-from probunet.data.splits import empty_split_note, split_by_patient
+from probunet.data.splits import empty_split_note, patient_of_nobody, split_by_patient
 from probunet.metrics.consensus import Consensus
 
 log = logging.getLogger(__name__)
@@ -50,40 +50,105 @@ class Moments:
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
 
-def store_type(types: Collection[np.dtype[Any]], largest: int, title: str) -> np.dtype[Any]:
-    """The type that holds every value of all files as it is.
+@dataclass
+class Survey:
+    """What the images of a folder are, case by case, read before anything is written.
 
-    Args:
-        types: of the files.
+    Attributes:
+        patients: of the cases; one whom nobody names is known by the values.
+        every: moments of all values.
+        train: of those of the training.
+        types: of the values.
         largest: of the whole numbers among them, without their sign.
-        title: of the set, for the message.
-
-    Raises:
-        InputError: there is none that a store can have.
+        unplaced: names of the cases that do not say where they lie.
+        never_below_0: of those without a value below 0, which CT has wherever there is air or fat.
     """
-    common = np.result_type(*types)
-    if len(types) == 1 and (common.kind == "f" or common.itemsize < 8):
+
+    patients: list[str] = field(default_factory=list)
+    every: Moments = field(default_factory=Moments)
+    train: Moments = field(default_factory=Moments)
+    types: set[np.dtype[Any]] = field(default_factory=set)
+    largest: int = 0
+    unplaced: list[str] = field(default_factory=list)
+    never_below_0: list[str] = field(default_factory=list)
+
+    def add(self, case: CaseFiles, images: Images, split: Split) -> None:
+        """Look at the images of a case."""
+        values = images.values
+        self.types.add(values.dtype)
+        if values.dtype.kind in "iu":
+            self.largest = max(self.largest, int(values.max()), -int(values.min()))
+        self.patients.append(patient_of_nobody(case.patient, values) if case.anonymous else case.patient)
+        self.unplaced += [case.name] if images.affine is None else []
+        self.never_below_0 += [case.name] if values.min() >= 0 else []
+        self.every.add(values)
+        if split == "train":
+            self.train.add(values)
+
+    def tell_unplaced(self) -> None:
+        """Say which cases do not say where they lie, if others do: these are turned to one orientation."""
+        names = self.unplaced
+        if 0 < len(names) < len(self.patients):
+            log.warning(
+                f"note: {counted(len(names), 'case')} do not say where they lie ({', '.join(names[:3])[:100]}), as "
+                "others do; they stay as they are stored, and may be turned against the others"
+            )
+
+    def store_type(self, title: str) -> np.dtype[Any]:
+        """The type that holds every value of all files as it is.
+
+        Args:
+            title: of the set, for the message.
+
+        Raises:
+            InputError: there is none that a store can have.
+        """
+        types, largest = self.types, self.largest
+        common = np.result_type(*types)
+        if len(types) == 1 and (common.kind == "f" or common.itemsize < 8):
+            return common
+        if common.kind != "f" and common.itemsize == 8:  # of mere whole numbers
+            common = np.dtype(np.int32 if largest < 1 << 31 else np.float64)
+        elif common == np.float64 and common not in types and largest <= 1 << 24:
+            common = np.dtype(np.float32)
+        if common == np.float64 and largest > 1 << 53:
+            raise InputError(f"{title} holds {largest}, which no store keeps to the digit; rescale the images")
+        if len(types) > 1:
+            log.warning(
+                f"note: images hold {', '.join(sorted(map(str, types)))}; the store holds {common}, every value exact"
+            )
         return common
-    if common.kind != "f" and common.itemsize == 8:  # of mere whole numbers
-        common = np.dtype(np.int32 if largest < 1 << 31 else np.float64)
-    elif common == np.float64 and common not in types and largest <= 1 << 24:
-        common = np.dtype(np.float32)
-    if common == np.float64 and largest > 1 << 53:
-        raise InputError(f"{title} holds {largest}, which no store keeps to the digit; rescale the images")
-    if len(types) > 1:
-        log.warning(
-            f"note: images hold {', '.join(sorted(map(str, types)))}; the store holds {common}, every value exact"
-        )
-    return common
 
+    def intensity(self, dtype: np.dtype[Any], channels: Sequence[str]) -> Intensity:
+        """Grey levels of pictures as always, all else by mean and standard deviation; CT in HU where it can be.
 
-def tell_unplaced(names: Sequence[str], cases: int) -> None:
-    """Say which of so many cases do not say where they lie, if others do: these are turned to one orientation."""
-    if 0 < len(names) < cases:
-        log.warning(
-            f"note: {counted(len(names), 'case')} do not say where they lie ({', '.join(names[:3])[:100]}), as "
-            "others do; they stay as they are stored, and may be turned against the others"
-        )
+        They are those of the training, where there is one.
+
+        Args:
+            dtype: of the store.
+            channels: their names.
+
+        Raises:
+            InputError: values that no network can take.
+        """
+        moments = self.train if self.train.number else self.every
+        if dtype == np.uint8:
+            if 0 <= moments.low < moments.high <= 1:
+                log.warning(
+                    "note: the images hold 0 and 1 alone, which are all but black among grey levels of 0 to 255"
+                )
+            return Intensity("grey level", offset=128, scale=64)
+        deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
+        if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
+            raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
+        unit = _unit(moments, channels)
+        if unit == "HU" and self.never_below_0:
+            names = self.never_below_0
+            log.warning(
+                f"note: {counted(len(names), 'CT case')} have no value below 0 ({', '.join(names[:3])[:100]}), where "
+                "others have; see that they are in HU, not shifted by 1,024"
+            )
+        return Intensity(unit, offset=moments.mean, scale=deviation)
 
 
 def common_spacing(spacings: Sequence[Size | None]) -> Size | None:
@@ -99,36 +164,6 @@ def common_spacing(spacings: Sequence[Size | None]) -> Size | None:
         )
         return None
     return known[0]
-
-
-def intensity_of(
-    dtype: np.dtype[Any], moments: Moments, channels: Sequence[str], never_below_0: Sequence[str]
-) -> Intensity:
-    """Grey levels of pictures as always, all else by mean and standard deviation; CT in HU where it can be.
-
-    Args:
-        dtype: of the store.
-        moments: of the values.
-        channels: their names.
-        never_below_0: names of the cases without a value below 0, which CT has wherever there is air or fat.
-
-    Raises:
-        InputError: values that no network can take.
-    """
-    if dtype == np.uint8:
-        if 0 <= moments.low < moments.high <= 1:
-            log.warning("note: the images hold 0 and 1 alone, which are all but black among grey levels of 0 to 255")
-        return Intensity("grey level", offset=128, scale=64)
-    deviation = float(np.sqrt(moments.squares / moments.number)) or 1.0
-    if not (abs(moments.mean) < 1e12 and 1e-12 < deviation < 1e12):
-        raise InputError(f"the images have the mean {moments.mean:.3g} and deviation {deviation:.3g}; rescale them")
-    unit = _unit(moments, channels)
-    if unit == "HU" and never_below_0:
-        log.warning(
-            f"note: {counted(len(never_below_0), 'CT case')} have no value below 0 "
-            f"({', '.join(never_below_0[:3])[:100]}), where others have; see that they are in HU, not shifted by 1,024"
-        )
-    return Intensity(unit, offset=moments.mean, scale=deviation)
 
 
 def _unit(moments: Moments, channels: Sequence[str]) -> str:
